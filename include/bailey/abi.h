@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The contract between the BPF programs and user space: version, names, limits.
+ *
+ * Pins live in <bpffs>/bailey/<instance>/v<BY_ABI_VERSION>/: a layout change raises the version,
+ * so a new daemon never reads an old daemon's bytes as its own.
+ */
+#pragma once
+
+#define BY_ABI_VERSION 1
+
+#define BY_SLOTS 2 /* policy generations held at once: the live one and the staged or previous one */
+
+/* Limits. A policy or a network that needs more is refused with a reason, never truncated. */
+#define BY_MAX_ADDRS      131072  /* overlay addresses */
+#define BY_MAX_IDENTITIES 65536   /* attested nodes */
+#define BY_MAX_VERDICTS   1048576 /* (peer class, port class, direction) entries, both slots */
+#define BY_MAX_RULES      262144  /* rules, both slots */
+#define BY_MAX_FLOWS      262144  /* tracked flows; the least recently used one makes room */
+#define BY_RING_BYTES     (1 << 20)
+
+/* Names: at most 15 characters, and no dot (bpffs refuses dots). */
+#define BY_PROG_IN  "by_tc_in"
+#define BY_PROG_OUT "by_tc_out"
+
+/*
+ * The port space: every protocol selector that a rule can name has one index. TCP and UDP are indexed by the
+ * local service's port (the destination port of the flow's first packet), ICMP by type, the rest by number.
+ */
+#define BY_PORT_TCP    0u
+#define BY_PORT_UDP    65536u
+#define BY_PORT_ICMP   131072u
+#define BY_PORT_ICMPV6 131328u
+#define BY_PORT_OTHER  131584u /* by IP protocol number */
+#define BY_PORT_SPACE  131840u

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Load-time constants (const volatile in the program: frozen, so that the verifier removes what is off). */
+#pragma once
+
+#include "types.h"
+
+struct by_tc_conf {
+	__u32 l3_offset;      /* 0 on WireGuard and TUN (no link header), 14 on Ethernet */
+	__u32 events_per_sec; /* per CPU and reason; the rest is counted as suppressed */
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The ring buffer's record. A reader skips records whose version or length it does not know. */
+#pragma once
+
+#include "types.h"
+
+#define BY_EVENT_VERSION 1
+
+enum by_event_type {
+	BY_EVENT_DROP = 1, /* a packet was dropped */
+	BY_EVENT_FLOW = 2, /* the first packet of a flow was allowed */
+};
+
+/* Drop reasons, from the one table. */
+enum by_drop {
+#define DROP(name, code, text) BY_DROP_##name = code,
+#include "../tbl/drop.h"
+#undef DROP
+	BY_DROP_COUNT
+};
+
+struct by_event {
+	__u8 version;
+	__u8 type;   /* enum by_event_type */
+	__u8 reason; /* enum by_drop */
+	__u8 dir;    /* enum by_dir */
+	__u32 gen;
+	__u64 ts_ns; /* CLOCK_BOOTTIME */
+	struct by_addr src;
+	struct by_addr dst;
+	__u16 src_port_be; /* 0 for ICMP */
+	__u16 dst_port_be;
+	__u8 l4_proto;
+	__u8 icmp_type;
+	__u16 pad;
+	__u32 peer;       /* identity, 0 unknown */
+	__u32 rule;       /* that decided; 0: the default */
+	__u32 ip_bytes;   /* packet length from the IP header on */
+	__u32 suppressed; /* events of this reason not sent since the last one, on this CPU */
+};
+
+_Static_assert(sizeof(struct by_event) == 72, "struct by_event is part of the ABI");

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Key and value of every pinned map. Padding is explicit and zero; sizes are asserted.
+ *
+ *   map           type           key                     value               who writes
+ *   by_gen        array[1]       0                       by_gen              user
+ *   by_addr       hash           by_addr                 by_addr_val         user
+ *   by_ident      hash           u32 identity            by_ident            user
+ *   by_port       array          slot*SPACE + selector   by_port             user
+ *   by_verdict    hash           by_verdict_key          by_verdict          user
+ *   by_rule       hash           by_rule_key             by_rule             user
+ *   by_rule_stat  percpu hash    by_rule_key             by_counter          user creates, BPF counts
+ *   by_ct         LRU hash       by_ct_key               by_ct               BPF
+ *   by_stat       percpu array   dir*DROP_COUNT + reason by_counter          BPF
+ *   by_events     ring buffer    -                       by_event (event.h)  BPF
+ */
+#pragma once
+
+#include "abi.h"
+#include "types.h"
+
+/*
+ * The live policy. Eight bytes in one aligned word: user space's update is seen whole or not at all.
+ * `gen` also moves when an identity changes class or leaves, so that tracked flows are judged again.
+ */
+struct by_gen {
+	__u32 slot; /* which of BY_SLOTS decides */
+	__u32 gen;  /* 0: no policy was ever committed, everything is dropped */
+};
+
+/* identity 0 does not exist; BY_IDENT_LOCAL is this node. */
+#define BY_IDENT_NONE  0u
+#define BY_IDENT_LOCAL 1u
+
+struct by_addr_val {
+	__u32 identity;
+	/* Peer class per policy slot, as the compiled policy numbers them; 0 is never allowed anything. */
+	__u32 peer_class[BY_SLOTS];
+};
+
+#define BY_IDENT_SIMULATED (1u << 0) /* evidence is simulated: proves nothing about hardware */
+
+/* For people and events; the fast path does not read it. */
+struct by_ident {
+	__u8 app_id[BY_APP_ID_LEN];
+	__u8 instance_id[BY_INSTANCE_ID_LEN];
+	__u32 flags;
+	char node[BY_NODE_NAME_LEN];
+};
+
+/* Port class of a selector in each direction; 0: no rule names it. */
+struct by_port {
+	__u16 port_class[BY_DIR_COUNT];
+};
+
+struct by_verdict_key {
+	__u8 slot;
+	__u8 dir; /* enum by_dir of the flow's first packet */
+	__u16 port_class;
+	__u32 peer_class;
+};
+
+struct by_verdict {
+	__u32 rule;   /* key of by_rule; 0 would be the default and is never stored */
+	__u32 action; /* enum by_action */
+};
+
+struct by_rule_key {
+	__u32 slot;
+	__u32 rule; /* from 1, in file order */
+};
+
+struct by_rule {
+	char name[48];
+	char where[80]; /* "three-tier.yaml:9" */
+};
+
+struct by_counter {
+	__u64 packets;
+	__u64 bytes; /* from the IP header on */
+};
+
+/* A flow as this node sees it, the same key for both directions. */
+struct by_ct_key {
+	struct by_addr local;
+	struct by_addr peer;
+	__u16 local_port_be; /* ICMP echo: the identifier, both ports */
+	__u16 peer_port_be;
+	__u8 l4_proto;
+	__u8 pad[3];
+};
+
+enum by_ct_state {
+	BY_CT_NEW = 0,         /* one direction seen */
+	BY_CT_ESTABLISHED = 1, /* answered */
+	BY_CT_CLOSING = 2,     /* TCP FIN or RST seen */
+};
+
+struct by_ct {
+	__u64 last_ns; /* CLOCK_BOOTTIME */
+	__u32 gen;     /* of the policy that last judged the flow */
+	__u32 rule;    /* that allowed it */
+	__u8 dir;      /* of the first packet */
+	__u8 state;    /* enum by_ct_state */
+	__u8 pad[6];
+};
+
+#define BY_SIZE_IS(type, n) _Static_assert(sizeof(type) == (n), #type " is part of the ABI")
+BY_SIZE_IS(struct by_gen, 8);
+BY_SIZE_IS(struct by_addr_val, 12);
+BY_SIZE_IS(struct by_ident, 76);
+BY_SIZE_IS(struct by_port, 4);
+BY_SIZE_IS(struct by_verdict_key, 8);
+BY_SIZE_IS(struct by_verdict, 8);
+BY_SIZE_IS(struct by_rule_key, 8);
+BY_SIZE_IS(struct by_rule, 128);
+BY_SIZE_IS(struct by_counter, 16);
+BY_SIZE_IS(struct by_ct_key, 40);
+BY_SIZE_IS(struct by_ct, 24);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * DROP(NAME, code, "what the operator reads"). Append only: codes are in pinned counters and in events, so a
+ * retired reason keeps its line. 0 is no drop.
+ */
+DROP(NONE, 0, "passed")
+DROP(SHORT, 1, "packet ends before its headers do")
+DROP(NOT_IP, 2, "neither IPv4 nor IPv6")
+DROP(IP_HEADER, 3, "malformed IP header")
+DROP(EXT_HEADERS, 4, "IPv6 extension headers too many or unknown")
+DROP(FRAGMENT, 5, "IP fragment: ports of later fragments can not be judged")
+DROP(L4_HEADER, 6, "malformed TCP, UDP or ICMP header")
+DROP(NO_IDENTITY, 7, "the peer's address belongs to no verified node record")
+DROP(NOT_LOCAL, 8, "the local address is not one of this node's overlay addresses")
+DROP(POLICY_DENY, 9, "no rule allows it")
+DROP(NO_FLOW, 10, "TCP segment of no tracked flow")
+DROP(NO_POLICY, 11, "no policy is loaded")
+DROP(INTERNAL, 12, "datapath could not read its own maps")

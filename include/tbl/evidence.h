@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * EVIDENCE(NAME, "why evidence was refused"). Every refusal of a certificate, quote, event log or record names
+ * one of these; tests and metrics go by the name. Lower-case text completes "refused: ...".
+ */
+EVIDENCE(NONE, "accepted")
+EVIDENCE(CERT_MALFORMED, "certificate can not be parsed")
+EVIDENCE(CERT_KEY, "certificate key is not ECDSA P-256")
+EVIDENCE(CERT_SIGNATURE, "certificate is not signed by its own key or its issuer")
+EVIDENCE(CERT_VALIDITY, "certificate is outside its validity")
+EVIDENCE(CERT_EXTENSION, "RA-TLS extension missing, twice or malformed")
+EVIDENCE(CERT_CLAIM, "a claim of the certificate differs from the quote's")
+EVIDENCE(QUOTE_MALFORMED, "quote can not be parsed")
+EVIDENCE(QUOTE_UNSUPPORTED, "quote type can not be verified here")
+EVIDENCE(QUOTE_SIMULATED, "quote is simulated and simulated evidence is not allowed")
+EVIDENCE(QUOTE_SIGNATURE, "quote signature is wrong")
+EVIDENCE(QUOTE_QE, "QE report is not bound to the attestation key or not signed")
+EVIDENCE(QUOTE_CHAIN, "PCK certificate chain does not reach a trusted root")
+EVIDENCE(QUOTE_ATTRIBUTES, "TD attributes are not those of a production TD")
+EVIDENCE(QUOTE_BINDING, "quote is bound to another key")
+EVIDENCE(EVENTLOG_MALFORMED, "event log can not be parsed")
+EVIDENCE(EVENTLOG_REPLAY, "event log does not replay to RTMR3")
+EVIDENCE(EVENTLOG_IDENTITY, "event log carries no single identity")
+EVIDENCE(RECORD_MALFORMED, "record can not be parsed")
+EVIDENCE(RECORD_SIGNATURE, "record is not signed by the certificate key")
+EVIDENCE(RECORD_VALIDITY, "record is outside its validity")
+EVIDENCE(RECORD_IDENTITY, "record claims another identity than its certificate")
+EVIDENCE(RECORD_EPOCH, "record is older than the one already known")
+EVIDENCE(RECORD_ADDRESS, "overlay address is outside the network or belongs to another node")
+EVIDENCE(RECORD_KEY, "WireGuard key belongs to another node")
+EVIDENCE(PEER_MISMATCH, "record is not the one of the TLS peer")

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs test suites and counts. usage: tests/run.sh SUITE...   (unit bpf net check fuzz)
+#
+# A test is a program of a suite's folder; it prints TAP: `ok N - name`, `not ok N - name`, and a skip as
+# `ok N - name # SKIP why` (cmocka writes `not ok N # SKIP name`). A program that dies or prints no result counts
+# as one failure. Exit status 77 with no result is one skip. The last line is `N passed, N failed, N skipped`.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+build=${BUILD:-build}
+log=$build/tests/log
+mkdir -p "$log"
+tally=$log/tally
+: >"$tally"
+export CMOCKA_MESSAGE_OUTPUT=TAP BUILD="$build"
+
+# $1 name, $2 log file, $3 exit status: appends one P, F or S line per result to the tally.
+count() {
+	awk -v name="$1" -v rc="$3" '
+		/^(not )?ok/ {
+			n++
+			if (/# *SKIP/) { sub(/^(not )?ok[ 0-9]*-? */, ""); print "S " name ": " $0 }
+			else if (/^ok/) print "P"
+			else { bad = 1; sub(/^not ok[ 0-9]*-? */, ""); print "F " name ": " $0 }
+		}
+		END {
+			if (!n && rc == 77) print "S " name ": " (last ? last : "not possible here")
+			else if (!n) print "F " name ": no result, exit status " rc
+			else if (rc && rc != 77 && !bad) print "F " name ": exit status " rc
+		}
+		{ last = $0 }' "$2" >>"$tally"
+}
+
+run() {
+	name=${1#"$build"/}
+	out=$log/$(echo "$name" | tr / -).log
+	timeout "${TEST_TIMEOUT:-300}" "$@" >"$out" 2>&1
+	rc=$?
+	before=$(grep -c '^F' "$tally")
+	count "$name" "$out" "$rc"
+	if [ "$(grep -c '^F' "$tally")" -gt "$before" ]; then
+		echo "FAIL $name"
+		tail -n 60 "$out" | sed 's/^/  | /'
+	else
+		echo "ok   $name"
+	fi
+}
+
+for suite; do
+	case $suite in
+	unit) set -- "$build"/tests/unit/*/*_test ;;
+	bpf) set -- "$build"/tests/bpf/*_test ;;
+	net) set -- tests/net/[0-9]*.sh ;;
+	check) set -- tests/check/*.sh ;;
+	fuzz) set -- "$build"/tests/fuzz/*_replay ;;
+	*) echo "tests/run.sh: no suite '$suite'" >&2; exit 2 ;;
+	esac
+	for t; do
+		[ -e "$t" ] || continue
+		case $t in *"${ONLY:-}"*) ;; *) continue ;; esac
+		if [ "$(id -u)" != 0 ] && { [ "$suite" = bpf ] || [ "$suite" = net ]; }; then
+			echo "S ${t#"$build"/}: needs root" >>"$tally"
+			continue
+		fi
+		run "$t"
+	done
+done
+
+sed -n 's/^S /skipped /p; s/^F /failed  /p' "$tally"
+passed=$(grep -c '^P' "$tally"); failed=$(grep -c '^F' "$tally"); skipped=$(grep -c '^S' "$tally")
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

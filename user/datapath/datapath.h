@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel half as user space sees it: programs, maps, pins, generations. Room prefix dp_. All state is in the
+ * pins: dp_open() adopts what is there, dp_close() leaves it deciding.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bailey/event.h"
+#include "bailey/maps.h"
+#include "base/err.h"
+#include "policy/image.h"
+
+struct dp;
+
+/*
+ * Loads the objects or adopts the pins under <bpffs>/bailey/<instance>/v<ABI>/ (created; bpffs must be mounted).
+ * instance: [a-z0-9-], at most 32 characters. l3_offset: 0 or 14, see conf.h.
+ */
+int dp_open(const char *bpffs, const char *instance, uint32_t l3_offset, struct dp **dp, struct err *e);
+void dp_close(struct dp *dp); /* accepts NULL; pins and attachments stay */
+/* Detaches from ifindex (0: no device is left) and removes every pin of the instance. */
+int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e);
+
+/* Puts the programs on both directions of a device, replacing an older daemon's in one step. Idempotent. */
+int dp_attach(struct dp *dp, unsigned ifindex, struct err *e);
+const char *dp_attach_mode(const struct dp *dp); /* "tcx", "clsact" or "none" */
+
+struct dp_identity {
+	uint8_t app_id[BY_APP_ID_LEN];
+	uint8_t instance_id[BY_INSTANCE_ID_LEN]; /* the key: an instance keeps its number */
+	char node[BY_NODE_NAME_LEN];
+	uint32_t flags; /* BY_IDENT_* */
+	bool is_local;  /* this node: gets BY_IDENT_LOCAL */
+	struct by_addr addrs[8];
+	uint32_t n_addrs;
+	uint32_t peer_class; /* in the live slot */
+};
+
+/* Adds or changes one; addresses no longer named are removed. A changed class re-judges tracked flows. */
+int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *identity, struct err *e);
+/* Addresses go first, so the next packet has no identity; then tracked flows are re-judged. */
+int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct err *e);
+size_t dp_identity_count(const struct dp *dp);
+bool dp_identity_get(const struct dp *dp, size_t i, uint32_t *identity, struct dp_identity *out);
+
+/*
+ * Loads an image (checked by pol_image_check) into the slot that does not decide, reads it back, then flips. On any
+ * error before the flip the live policy is untouched. Members missing from the image get class 0.
+ */
+int dp_policy_commit(struct dp *dp, const struct pol_image *img, struct err *e);
+/* The steps by themselves, for tests and crash tests. */
+int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e);
+int dp_policy_flip(struct dp *dp, struct err *e);
+
+struct dp_status {
+	struct by_gen gen;
+	size_t n_identities, n_addrs, n_flows, n_rules;
+	struct by_counter stat[BY_DIR_COUNT][BY_DROP_COUNT]; /* reason NONE: passed */
+	uint64_t events_lost;                                /* suppressed in the kernel or no room in the ring */
+};
+
+int dp_status_get(struct dp *dp, struct dp_status *st, struct err *e);
+int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *meta, struct by_counter *hits);
+
+/* Ring buffer: poll `fd` for reading, then dp_events_read() calls back once per record. One reader at a time. */
+typedef void (*dp_event_fn)(const struct by_event *ev, void *arg);
+int dp_events_open(struct dp *dp, dp_event_fn fn, void *arg, int *fd, struct err *e);
+int dp_events_read(struct dp *dp);
+
+const char *dp_drop_name(unsigned reason); /* "POLICY_DENY" */
+const char *dp_drop_text(unsigned reason);

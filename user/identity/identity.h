@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Evidence -> claims. Pure: no sockets, no files, the clock is an argument. Room prefix id_. Every refusal fills
+ * struct err with a reason from include/tbl/evidence.h (enum id_reason) and returns -EBADMSG; outputs are untouched.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "bailey/types.h"
+
+enum id_reason {
+#define EVIDENCE(name, text) ID_##name,
+#include "tbl/evidence.h"
+#undef EVIDENCE
+	ID_REASON_COUNT
+};
+
+const char *id_reason_name(int reason); /* "QUOTE_SIGNATURE" */
+const char *id_reason_text(int reason);
+
+#define ID_MR_LEN          48
+#define ID_HASH_LEN        32
+#define ID_REPORT_DATA_LEN 64
+#define ID_CERT_MAX        (256 * 1024) /* DER, with quote and event log */
+
+/* Whose evidence is believed. */
+struct id_trust {
+	int64_t now; /* unix seconds */
+	bool allow_simulated;
+	const char *simulated_roots; /* PEM of the simulation roots, NULL: none */
+	size_t simulated_roots_len;
+};
+
+enum id_tee {
+	ID_TEE_NONE = 0, /* nothing proved */
+	ID_TEE_SIM,      /* TDX layout, signed by a simulation root */
+	ID_TEE_TDX,
+};
+
+/* What a verified certificate proves. All fields come from the quote and its event log. */
+struct id_claims {
+	enum id_tee tee;
+	bool is_simulated;
+	uint8_t app_id[BY_APP_ID_LEN];
+	uint8_t instance_id[BY_INSTANCE_ID_LEN]; /* zero when the log has an empty one (has_instance_id false) */
+	bool has_instance_id;
+	uint8_t compose_hash[ID_HASH_LEN];
+	uint8_t os_image_hash[ID_HASH_LEN];
+	bool has_os_image_hash;
+	char key_provider[64]; /* "name" of the key-provider event, "" when absent */
+	uint8_t mrtd[ID_MR_LEN];
+	uint8_t rtmr[4][ID_MR_LEN];
+	uint64_t td_attributes;
+	uint8_t spki_sha256[32];       /* of the certificate's key */
+	int64_t not_before, not_after; /* of the certificate */
+};
+
+/* Verifies a leaf certificate's evidence: extensions, quote, event log, binding to the key. */
+int id_cert_verify(const uint8_t *der, size_t len, const struct id_trust *trust, struct id_claims *claims,
+		   struct err *e);
+
+/* --- attested node record (docs/record.md) --- */
+
+#define ID_RECORD_MAX        (512 * 1024)
+#define ID_MAX_ADDRS         4
+#define ID_MAX_ENDPOINTS     4
+#define ID_WG_KEY_LEN        32
+#define ID_RECORD_LIFE_MAX_S (31 * 86400)
+
+/* What a node says of itself, under the key that its evidence proves. */
+struct id_record {
+	char node[BY_NODE_NAME_LEN]; /* self-chosen name [a-z0-9-]: for display, never for policy */
+	uint8_t app_id[BY_APP_ID_LEN];
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint8_t wg_key[ID_WG_KEY_LEN];
+	struct by_addr addrs[ID_MAX_ADDRS]; /* overlay addresses */
+	uint32_t n_addrs;
+	struct ip_endpoint endpoints[ID_MAX_ENDPOINTS]; /* of WireGuard, on the underlay */
+	uint32_t n_endpoints;
+	uint64_t epoch; /* grows with every issue */
+	int64_t not_before, not_after;
+};
+
+/* A record and what its certificate proves. */
+struct id_node {
+	struct id_record record;
+	struct id_claims claims;
+	uint8_t digest[32]; /* SHA-256 of the record's bytes */
+};
+
+/* cert_pem: the leaf; key_pem: its P-256 key. *bytes is malloc'ed. */
+int id_record_sign(const struct id_record *record, const char *cert_pem, const char *key_pem, uint8_t **bytes,
+		   size_t *len, struct err *e);
+/* Everything that the bytes alone can prove: form, certificate, signature, validity, same identity. */
+int id_record_verify(const uint8_t *bytes, size_t len, const struct id_trust *trust, struct id_node *node,
+		     struct err *e);
+
+/* --- what must hold between records: epochs, addresses, keys --- */
+
+struct id_registry; /* verified nodes by instance */
+
+struct id_registry_conf {
+	struct ip_prefix networks[4]; /* overlay addresses must lie in one of these */
+	uint32_t n_networks;
+	size_t max_nodes;
+};
+
+int id_registry_new(const struct id_registry_conf *conf, struct id_registry **reg, struct err *e);
+void id_registry_free(struct id_registry *reg);
+
+enum id_admit { ID_ADMIT_NEW, ID_ADMIT_UPDATED, ID_ADMIT_SAME };
+/* 0 and what happened, or a refusal (RECORD_EPOCH, RECORD_ADDRESS, RECORD_KEY). Addresses go to who came first. */
+int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum id_admit *what, struct err *e);
+int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+/* Removes one node whose record's or certificate's end has passed and hands it out; false when there is none. */
+bool id_registry_expire(struct id_registry *reg, int64_t now, struct id_node *gone);
+size_t id_registry_count(const struct id_registry *reg);
+const struct id_node *id_registry_at(const struct id_registry *reg, size_t i);
+
+/* --- simulated identities, for development (refused unless the trust allows them) --- */
+
+struct id_sim_root {                /* PEM texts, malloc'ed; id_sim_root_fini() */
+	char *root_cert, *root_key; /* pinned by verifiers as simulated_roots */
+	char *pck_cert, *pck_key;   /* signs the QE report, as a platform's PCK does */
+	char *intermediate_cert;
+};
+
+struct id_sim_request {
+	uint8_t app_id[BY_APP_ID_LEN];
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint8_t compose_hash[ID_HASH_LEN];
+	const char *common_name;
+	int64_t not_before, not_after;
+};
+
+int id_sim_root_new(int64_t now, struct id_sim_root *root, struct err *e);
+void id_sim_root_fini(struct id_sim_root *root);
+/* A fresh P-256 key and a certificate that carries quote, event log, app-id and usage. PEM, malloc'ed. */
+int id_sim_issue(const struct id_sim_root *root, const struct id_sim_request *req, char **cert_pem, char **key_pem,
+		 struct err *e);

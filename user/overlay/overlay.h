@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The WireGuard overlay of one node: one model, two backends (generic netlink for the kernel's WireGuard, the UAPI
+ * socket for wireguard-go), links, addresses and routes over rtnetlink. Never runs `ip` or `wg`. Room prefix ov_.
+ */
+#pragma once
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+
+#define OV_KEY_LEN     32
+#define OV_MAX_ALLOWED 8
+
+enum ov_backend { OV_AUTO, OV_KERNEL, OV_USERSPACE };
+
+struct ov_peer {
+	uint8_t public_key[OV_KEY_LEN];
+	bool has_endpoint;
+	struct ip_endpoint endpoint;
+	bool has_keepalive;
+	uint16_t keepalive_s;
+	struct ip_prefix allowed[OV_MAX_ALLOWED]; /* single addresses of one node: /32 and /128 */
+	uint32_t n_allowed;
+	/* read back, never set */
+	int64_t last_handshake_s; /* unix seconds, 0: never */
+	uint64_t rx_bytes, tx_bytes;
+};
+
+/* What a device has, or shall have. */
+struct ov_device {
+	char name[IF_NAMESIZE];
+	uint8_t private_key[OV_KEY_LEN];
+	uint16_t listen_port;
+	uint32_t mtu;
+	struct ip_prefix addrs[8]; /* of the interface, with the network's length: gives the connected route */
+	uint32_t n_addrs;
+	struct ov_peer *peers; /* owned; ov_device_fini() */
+	size_t n_peers;
+};
+
+void ov_device_fini(struct ov_device *dev);
+
+struct ov; /* handle of one device */
+
+/*
+ * Finds the device or creates it, DOWN: the caller attaches its programs before ov_apply() brings it up. OV_AUTO takes
+ * the kernel's WireGuard and, where the kernel has none, starts `wireguard-go` (found in PATH), which outlives this
+ * process; a running one is adopted through its socket.
+ */
+int ov_open(const char *name, enum ov_backend want, struct ov **ov, struct err *e);
+void ov_close(struct ov *ov);                    /* the device stays */
+int ov_destroy(const char *name, struct err *e); /* removes the device; 0 when there is none */
+unsigned ov_ifindex(const struct ov *ov);
+enum ov_backend ov_backend_of(const struct ov *ov);
+const char *ov_backend_name(enum ov_backend b); /* "kernel", "wireguard-go" */
+
+/* How much a reconcile changed; all zero: nothing was touched. */
+struct ov_changes {
+	unsigned peers_added, peers_changed, peers_removed, addrs_changed;
+	bool device_changed, link_changed;
+};
+
+/* Makes the device what `want` says: reads what is, sends only the difference, sets addresses, MTU and UP. */
+int ov_apply(struct ov *ov, const struct ov_device *want, struct ov_changes *changes, struct err *e);
+int ov_read(struct ov *ov, struct ov_device *dev, struct err *e);
+
+/* Pure: what to send so that `have` becomes `want`. */
+struct ov_diff {
+	bool set_private_key, set_listen_port;
+	struct ov_peer *set; /* add or change (replace_allowed) */
+	bool *is_new;        /* beside set */
+	size_t n_set;
+	uint8_t (*remove)[OV_KEY_LEN];
+	size_t n_remove;
+};
+int ov_diff(const struct ov_device *have, const struct ov_device *want, struct ov_diff *diff);
+void ov_diff_fini(struct ov_diff *diff);
+
+/* Curve25519 keys. */
+int ov_key_generate(uint8_t private_key[OV_KEY_LEN]);
+int ov_key_public(const uint8_t private_key[OV_KEY_LEN], uint8_t public_key[OV_KEY_LEN]);

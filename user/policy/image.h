@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A compiled policy for one node: flat, position independent, host byte order (it never leaves the machine; it
+ * goes from the process that compiles to the one that loads in a sealed memfd). Layout: struct pol_image, then the
+ * four arrays in the order of the header's counts, each 8-byte aligned. pol_image_check() proves every offset and
+ * index before anybody uses it.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bailey/maps.h"
+#include "base/err.h"
+
+#define POL_IMAGE_MAGIC 0x31494259u /* "YBI1" */
+
+struct pol_image {
+	uint32_t magic;
+	uint32_t abi;  /* BY_ABI_VERSION */
+	uint64_t size; /* of the whole image in bytes */
+	uint32_t n_ports, n_verdicts, n_rules, n_members;
+	uint32_t n_peer_classes; /* classes are 1..n_peer_classes */
+	uint32_t n_port_classes;
+	uint8_t digest[32]; /* SHA-256 of the policy's source text: names the policy in status and logs */
+};
+
+/* Selectors first..last (BY_PORT_* space, inclusive) belong to these classes. Sorted, disjoint. */
+struct pol_port_range {
+	uint32_t first, last;
+	struct by_port port;
+};
+
+struct pol_verdict {
+	uint8_t dir; /* enum by_dir */
+	uint8_t pad;
+	uint16_t port_class;
+	uint32_t peer_class;
+	struct by_verdict verdict;
+};
+
+/* A node that was known when the policy was compiled. */
+struct pol_member {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint32_t peer_class;
+};
+
+/* Rule i of the array has the number i + 1. */
+const struct pol_port_range *pol_image_ports(const struct pol_image *img);
+const struct pol_verdict *pol_image_verdicts(const struct pol_image *img);
+const struct by_rule *pol_image_rules(const struct pol_image *img);
+const struct pol_member *pol_image_members(const struct pol_image *img);
+
+/* Everything about `len` bytes that use relies on; the error says what is wrong. */
+int pol_image_check(const void *bytes, size_t len, struct err *e);
+
+/* What the datapath will answer: the model of the maps' lookup. rule 0 and BY_DENY where no entry matches. */
+struct by_verdict pol_image_lookup(const struct pol_image *img, enum by_dir dir, uint32_t peer_class,
+				   uint32_t selector);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * YAML as a located tree, the only user of libyaml. Bounded (1 MiB of text by default, 1,000,000 nodes, depth 32);
+ * anchors, aliases, tags, duplicate keys, non-scalar keys and a second document are refused: policy has no use for
+ * them. The configuration file of baileyd is read through it too.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "diag.h"
+
+enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
+
+struct yaml_node {
+	enum yaml_kind kind;
+	unsigned line, col;       /* from 1 */
+	char *path;               /* "rules[2].allow[0]"; "" at the root */
+	char *text;               /* scalar: its text; NULL otherwise */
+	bool is_quoted;           /* scalar: written in quotes, so never a number or a boolean */
+	struct yaml_node **child; /* list: items; map: values */
+	char **key;               /* map: keys, beside child */
+	unsigned *key_line, *key_col;
+	size_t n;
+};
+
+struct yaml_doc; /* owns every node */
+
+/* 0 and *doc, or -EINVAL with the reasons in `d`. `file` is the name that diagnostics carry. An empty text is refused.
+ */
+int yaml_parse(const char *file, const char *text, size_t len, struct yaml_doc **doc, struct diags *d);
+void yaml_free(struct yaml_doc *doc); /* accepts NULL */
+const struct yaml_node *yaml_root(const struct yaml_doc *doc);
+const char *yaml_file(const struct yaml_doc *doc);
+
+/* Readers. Each reports a located error in `d` and returns NULL or false when the node is not what is asked for. */
+const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* NULL when absent; no error */
+void yaml_error(const struct yaml_doc *doc, const struct yaml_node *at, struct diags *d, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* The map has no key beside those of the NULL-terminated list `known`; says the nearest known key otherwise. */
+bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, const char *const *known,
+		     struct diags *d);
+const struct yaml_node *yaml_need(const struct yaml_doc *doc, const struct yaml_node *map, const char *key,
+				  enum yaml_kind kind, struct diags *d); /* required key of that kind */
+const char *yaml_str(const struct yaml_doc *doc, const struct yaml_node *node, struct diags *d);
+bool yaml_uint(const struct yaml_doc *doc, const struct yaml_node *node, uint64_t max, uint64_t *v, struct diags *d);
+bool yaml_bool(const struct yaml_doc *doc, const struct yaml_node *node, bool *v, struct diags *d);
