@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each process gives up before it reads its first message. Failing to give it up ends the process.
+ *
+ *   net   keeps CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON (the verifier's pointer rules), no other; can not gain any.
+ *   edge  keeps nothing: no capability, no group, an unprivileged uid, and a list of system calls that has no
+ *         bpf(), no open(), no exec, no netlink and no unix socket in it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+int box_net(struct err *e);
+int box_edge(uid_t uid, gid_t gid, struct err *e);

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "conf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "policy/yaml.h"
+
+/* One parse: where errors go and whether there were any is `d`'s business. */
+struct parse {
+	const struct yaml_doc *doc;
+	struct diags *d;
+	struct conf *conf;
+	char dir[PATH_MAX]; /* of the file, for relative paths */
+};
+
+static const struct yaml_node *section(struct parse *p, const char *name, const char *const *known, bool required)
+{
+	const struct yaml_node *root = yaml_root(p->doc), *node = yaml_get(root, name);
+
+	if (!node && !required)
+		return NULL;
+	node = yaml_need(p->doc, root, name, YAML_MAP, p->d);
+	return node && yaml_known_keys(p->doc, node, known, p->d) ? node : NULL;
+}
+
+static const char *text_of(struct parse *p, const struct yaml_node *map, const char *key, bool required)
+{
+	const struct yaml_node *node = yaml_get(map, key);
+
+	if (!node && required)
+		yaml_need(p->doc, map, key, YAML_SCALAR, p->d);
+	return node ? yaml_str(p->doc, node, p->d) : NULL;
+}
+
+static bool is_name(const char *s, size_t max)
+{
+	size_t n = strlen(s);
+
+	if (!n || n > max)
+		return false;
+	for (; *s; s++)
+		if (!islower((unsigned char)*s) && !isdigit((unsigned char)*s) && *s != '-')
+			return false;
+	return true;
+}
+
+static void read_name(struct parse *p, const struct yaml_node *map, const char *key, char *dst, size_t size)
+{
+	const char *s = text_of(p, map, key, true);
+
+	if (!s)
+		return;
+	if (!is_name(s, size - 1))
+		yaml_error(p->doc, yaml_get(map, key), p->d, "needs 1 to %zu of a-z, 0-9 and '-', found '%s'", size - 1,
+			   s);
+	else
+		snprintf(dst, size, "%s", s);
+}
+
+static void read_path(struct parse *p, const struct yaml_node *map, const char *key, char dst[PATH_MAX],
+		      const char *fallback)
+{
+	const char *s = text_of(p, map, key, !fallback);
+	int n;
+
+	if (!s)
+		s = fallback;
+	if (!s || !*s)
+		return;
+	n = *s == '/' ? snprintf(dst, PATH_MAX, "%s", s) : snprintf(dst, PATH_MAX, "%s/%s", p->dir, s);
+	if (n >= PATH_MAX)
+		yaml_error(p->doc, yaml_get(map, key), p->d, "path is longer than %d bytes", PATH_MAX - 1);
+}
+
+static uint64_t read_number(struct parse *p, const struct yaml_node *map, const char *key, uint64_t min, uint64_t max,
+			    uint64_t fallback)
+{
+	const struct yaml_node *node = yaml_get(map, key);
+	uint64_t v = fallback;
+
+	if (node && yaml_uint(p->doc, node, max, &v, p->d) && v < min)
+		yaml_error(p->doc, node, p->d, "%llu is below %llu", (unsigned long long)v, (unsigned long long)min);
+	return v;
+}
+
+/* Walks a list of strings; `take` parses item i and says what was needed when it can not. */
+static uint32_t read_list(struct parse *p, const struct yaml_node *map, const char *key, bool required, uint32_t max,
+			  const char *needed, bool (*take)(struct conf *conf, uint32_t i, const char *text))
+{
+	const struct yaml_node *list = yaml_get(map, key);
+	uint32_t n = 0;
+
+	if (!list && !required)
+		return 0;
+	list = yaml_need(p->doc, map, key, YAML_LIST, p->d);
+	if (!list)
+		return 0;
+	if (list->n > max || (required && !list->n)) {
+		yaml_error(p->doc, list, p->d, "has %zu entries, needs %d to %u", list->n, required, max);
+		return 0;
+	}
+	for (size_t i = 0; i < list->n; i++) {
+		const char *s = yaml_str(p->doc, list->child[i], p->d);
+
+		if (s && take(p->conf, n, s))
+			n++;
+		else if (s)
+			yaml_error(p->doc, list->child[i], p->d, "needs %s, found '%s'", needed, s);
+	}
+	return n;
+}
+
+static bool take_network(struct conf *conf, uint32_t i, const char *text)
+{
+	return prefix_parse(&conf->networks[i], text);
+}
+
+static bool take_addr(struct conf *conf, uint32_t i, const char *text)
+{
+	return addr_parse(&conf->addrs[i], text) && conf_network_of(conf, &conf->addrs[i]);
+}
+
+static bool take_endpoint(struct conf *conf, uint32_t i, const char *text)
+{
+	return endpoint_parse(&conf->endpoints[i], text);
+}
+
+static bool take_listen(struct conf *conf, uint32_t i, const char *text)
+{
+	return endpoint_parse(&conf->listen[i], text);
+}
+
+static bool take_peer(struct conf *conf, uint32_t i, const char *text)
+{
+	return endpoint_parse(&conf->peers[i], text);
+}
+
+const struct ip_prefix *conf_network_of(const struct conf *conf, const struct by_addr *addr)
+{
+	for (uint32_t i = 0; i < conf->n_networks; i++)
+		if (addr_in_prefix(addr, &conf->networks[i]))
+			return &conf->networks[i];
+	return NULL;
+}
+
+static void read_identity(struct parse *p)
+{
+	static const char *const known[] = { "certificate", "key", NULL };
+	const struct yaml_node *map = section(p, "identity", known, true);
+
+	if (!map)
+		return;
+	read_path(p, map, "certificate", p->conf->certificate, NULL);
+	read_path(p, map, "key", p->conf->key, NULL);
+}
+
+static void read_trust(struct parse *p)
+{
+	static const char *const known[] = { "allow_simulated", "simulated_roots", NULL };
+	const struct yaml_node *map = section(p, "trust", known, false), *allow;
+
+	if (!map)
+		return;
+	allow = yaml_get(map, "allow_simulated");
+	if (allow)
+		yaml_bool(p->doc, allow, &p->conf->allow_simulated, p->d);
+	read_path(p, map, "simulated_roots", p->conf->simulated_roots, "");
+	if (p->conf->allow_simulated && !p->conf->simulated_roots[0])
+		yaml_error(p->doc, map, p->d,
+			   "allow_simulated: true needs simulated_roots, the file of roots to believe");
+}
+
+static void read_backend(struct parse *p, const struct yaml_node *map)
+{
+	const char *s = text_of(p, map, "backend", false);
+
+	if (!s || strcmp(s, "auto") == 0)
+		p->conf->backend = OV_AUTO;
+	else if (strcmp(s, "kernel") == 0)
+		p->conf->backend = OV_KERNEL;
+	else if (strcmp(s, "wireguard-go") == 0)
+		p->conf->backend = OV_USERSPACE;
+	else
+		yaml_error(p->doc, yaml_get(map, "backend"), p->d, "needs auto, kernel or wireguard-go, found '%s'", s);
+}
+
+static void read_overlay(struct parse *p)
+{
+	static const char *const known[] = { "interface", "backend",   "private_key", "listen_port", "mtu",
+					     "networks",  "addresses", "endpoints",   NULL };
+	const struct yaml_node *map = section(p, "overlay", known, true);
+	struct conf *c = p->conf;
+
+	if (!map)
+		return;
+	read_name(p, map, "interface", c->interface, sizeof(c->interface));
+	read_backend(p, map);
+	read_path(p, map, "private_key", c->wg_key, NULL);
+	c->wg_port = (uint16_t)read_number(p, map, "listen_port", 1, 65535, 51820);
+	c->mtu = (uint32_t)read_number(p, map, "mtu", 1280, 65455, 1420);
+	c->n_networks =
+		read_list(p, map, "networks", true, CONF_MAX_NETWORKS, "a prefix like 100.64.0.0/10", take_network);
+	c->n_addrs =
+		read_list(p, map, "addresses", true, ID_MAX_ADDRS, "an address inside overlay.networks", take_addr);
+	c->n_endpoints = read_list(p, map, "endpoints", false, ID_MAX_ENDPOINTS,
+				   "an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820", take_endpoint);
+}
+
+static void read_exchange(struct parse *p)
+{
+	static const char *const known[] = { "listen", "peers", NULL };
+	static const char needed[] = "an endpoint like 192.0.2.1:7946 or [2001:db8::1]:7946";
+	const struct yaml_node *map = section(p, "exchange", known, false);
+
+	if (!map)
+		return;
+	p->conf->n_listen = read_list(p, map, "listen", false, CONF_MAX_LISTEN, needed, take_listen);
+	p->conf->n_peers = read_list(p, map, "peers", false, CONF_MAX_PEERS, needed, take_peer);
+}
+
+static void read_records(struct parse *p)
+{
+	static const char *const known[] = { "directory", "lifetime", NULL };
+	const struct yaml_node *map = section(p, "records", known, false);
+
+	p->conf->record_life_s = 3600;
+	if (!map)
+		return;
+	read_path(p, map, "directory", p->conf->records, "");
+	p->conf->record_life_s =
+		(uint32_t)read_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, p->conf->record_life_s);
+}
+
+static void read_top(struct parse *p)
+{
+	static const char *const known[] = { "instance", "node",  "identity", "trust", "overlay", "exchange", "records",
+					     "policy",   "state", "run",      "bpffs", "user",    NULL };
+	const struct yaml_node *root = yaml_root(p->doc);
+	char path[PATH_MAX];
+	struct conf *c = p->conf;
+	const char *user;
+
+	if (root->kind != YAML_MAP) {
+		yaml_error(p->doc, root, p->d, "needs a map of settings");
+		return;
+	}
+	yaml_known_keys(p->doc, root, known, p->d);
+	read_name(p, root, "instance", c->instance, sizeof(c->instance));
+	read_name(p, root, "node", c->node, sizeof(c->node));
+	read_path(p, root, "policy", c->policy, NULL);
+	snprintf(path, sizeof(path), "/var/lib/bailey/%s", c->instance);
+	read_path(p, root, "state", c->state, path);
+	snprintf(path, sizeof(path), "/run/bailey/%s", c->instance);
+	read_path(p, root, "run", c->run, path);
+	read_path(p, root, "bpffs", c->bpffs, "/sys/fs/bpf");
+	user = text_of(p, root, "user", false);
+	snprintf(c->user, sizeof(c->user), "%s", user ? user : "nobody");
+}
+
+int conf_parse(const char *file, const char *text, size_t len, struct conf *conf, struct diags *d)
+{
+	struct conf parsed = { 0 };
+	struct parse p = { .d = d, .conf = &parsed };
+	const char *slash = strrchr(file, '/');
+	struct yaml_doc *doc;
+	size_t before = d->n_errors;
+
+	if (yaml_parse(file, text, len, &doc, d) < 0)
+		return -EINVAL;
+	p.doc = doc;
+	snprintf(p.dir, sizeof(p.dir), "%.*s", slash ? (int)(slash - file) : 1, slash ? file : ".");
+	read_top(&p);
+	if (d->n_errors == before || yaml_root(doc)->kind == YAML_MAP) {
+		read_identity(&p);
+		read_trust(&p);
+		read_overlay(&p);
+		read_exchange(&p);
+		read_records(&p);
+	}
+	yaml_free(doc);
+	if (d->n_errors > before)
+		return -EINVAL;
+	*conf = parsed;
+	return 0;
+}
+
+int conf_load(const char *file, struct conf *conf, struct diags *d)
+{
+	struct err e = ERR_INIT;
+	auto_free char *text = NULL;
+	char path[PATH_MAX];
+	size_t len;
+
+	/* relative paths inside must survive a later chdir */
+	if (!realpath(file, path) || file_read(path, CONF_FILE_MAX, &text, &len, &e) < 0) {
+		diags_add(d, file, 1, 1, "", "%s", e.code ? e.msg : strerror(errno));
+		return -EINVAL;
+	}
+	return conf_parse(path, text, len, conf, d);
+}

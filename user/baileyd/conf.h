@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's configuration file; the keys are in docs/man/baileyd.conf.5. */
+#pragma once
+
+#include <limits.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "identity/identity.h"
+#include "overlay/overlay.h"
+#include "policy/diag.h"
+
+#define CONF_MAX_LISTEN   8
+#define CONF_MAX_PEERS    256
+#define CONF_MAX_NETWORKS 4
+#define CONF_FILE_MAX     (256 * 1024) /* bytes of the configuration file */
+#define CONF_POLICY_MAX   (64 << 20)
+
+struct conf {
+	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
+	char node[BY_NODE_NAME_LEN];     /* what other nodes show */
+
+	char certificate[PATH_MAX], key[PATH_MAX];
+	bool allow_simulated;
+	char simulated_roots[PATH_MAX]; /* "" when absent */
+
+	char interface[IF_NAMESIZE];
+	enum ov_backend backend;
+	char wg_key[PATH_MAX];
+	uint16_t wg_port;
+	uint32_t mtu;
+	struct ip_prefix networks[CONF_MAX_NETWORKS];
+	uint32_t n_networks;
+	struct by_addr addrs[ID_MAX_ADDRS]; /* of this node, inside networks */
+	uint32_t n_addrs;
+	struct ip_endpoint endpoints[ID_MAX_ENDPOINTS]; /* where others reach WireGuard */
+	uint32_t n_endpoints;
+
+	struct ip_endpoint listen[CONF_MAX_LISTEN]; /* RA-TLS record exchange */
+	uint32_t n_listen;
+	struct ip_endpoint peers[CONF_MAX_PEERS];
+	uint32_t n_peers;
+	char records[PATH_MAX]; /* directory of records, "" when absent */
+	uint32_t record_life_s;
+
+	char policy[PATH_MAX];
+	char state[PATH_MAX], run[PATH_MAX], bpffs[PATH_MAX];
+	char user[64]; /* the edge process runs as */
+};
+
+/* Relative paths are relative to the configuration file. 0, or -EINVAL with every problem in `d`. */
+int conf_parse(const char *file, const char *text, size_t len, struct conf *conf, struct diags *d);
+int conf_load(const char *file, struct conf *conf, struct diags *d);
+/* The network that holds an overlay address, NULL when none does. */
+const struct ip_prefix *conf_network_of(const struct conf *conf, const struct by_addr *addr);

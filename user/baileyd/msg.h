@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the processes say to each other. P = parent, N = net, E = edge. Payloads are plain structures; a receiver takes
+ * one only when its size is exact, and never a string that is not terminated (msg_terminate).
+ *
+ * Start: P sends CONF to both. E gets SELF, the stored RECORDs and MARK; when it answers MARK, P knows the verified
+ * nodes, compiles the policy with them and sends N: POLICY, NODE_SET for itself and each node, SYNC. From then on
+ * N and E can die and are started again from what P holds.
+ */
+#pragma once
+
+#include "conf.h"
+#include "datapath/datapath.h"
+#include "identity/identity.h"
+
+enum msg_type {
+	/* P -> N */
+	MSG_NET_CONF = 1, /* struct msg_net_conf */
+	MSG_NET_POLICY,   /* blob: struct pol_image */
+	MSG_NET_NODE_SET, /* struct msg_node_set */
+	MSG_NET_NODE_DEL, /* struct msg_instance */
+	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
+	MSG_NET_STATUS,   /* struct msg_token */
+	/* N -> P */
+	MSG_NET_DONE,         /* struct msg_done, for CONF, POLICY, NODE_SET, NODE_DEL, SYNC */
+	MSG_NET_EVENT,        /* struct msg_event */
+	MSG_NET_RULE,         /* struct msg_rule, before STATUS_REPLY */
+	MSG_NET_PEER,         /* struct msg_peer, before STATUS_REPLY */
+	MSG_NET_STATUS_REPLY, /* struct msg_status */
+
+	/* P -> E */
+	MSG_EDGE_CONF = 100, /* struct msg_edge_conf */
+	MSG_EDGE_CERT,       /* blob: PEM chain */
+	MSG_EDGE_KEY,        /* blob: PEM key */
+	MSG_EDGE_ROOTS,      /* blob: PEM simulation roots */
+	MSG_EDGE_LISTEN,     /* fd: listening socket */
+	MSG_EDGE_START,      /* all of the above was sent */
+	MSG_EDGE_SELF,       /* struct id_record to sign and to hand to peers */
+	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_origin */
+	MSG_EDGE_FORGET,     /* struct msg_instance */
+	MSG_EDGE_MARK,       /* struct msg_token, answered in order */
+	/* E -> P */
+	MSG_EDGE_STARTED, /* struct msg_started: what the own certificate proves, or why not */
+	MSG_EDGE_SIGNED,  /* blob: the own record */
+	MSG_EDGE_NODE,    /* struct msg_node + blob: its record */
+	MSG_EDGE_GONE,    /* struct msg_instance: expired */
+	MSG_EDGE_REFUSED, /* struct msg_refused */
+	MSG_EDGE_MARKED,  /* struct msg_token */
+};
+
+struct msg_net_conf {
+	char instance[BY_NODE_NAME_LEN];
+	char bpffs[PATH_MAX];
+	char interface[IF_NAMESIZE];
+	uint32_t backend; /* enum ov_backend */
+	uint8_t private_key[OV_KEY_LEN];
+	uint32_t wg_port, mtu;
+	struct ip_prefix addrs[ID_MAX_ADDRS]; /* with the network's length */
+	uint32_t n_addrs;
+};
+
+/* One attested node, this one included (is_local), as the kernel shall know it. */
+struct msg_node_set {
+	struct dp_identity identity;
+	uint8_t wg_key[OV_KEY_LEN];
+	uint32_t has_endpoint;
+	struct ip_endpoint endpoint;
+};
+
+struct msg_instance {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+};
+
+struct msg_token {
+	uint64_t token;
+};
+
+struct msg_done {
+	uint32_t request; /* enum msg_type */
+	int32_t code;     /* 0 or -errno */
+	struct err err;
+};
+
+struct msg_event {
+	struct by_event event;
+	char rule[sizeof(((struct by_rule *)0)->name)];
+	char where[sizeof(((struct by_rule *)0)->where)];
+};
+
+struct msg_rule {
+	uint32_t number;
+	struct by_rule rule;
+	struct by_counter hits;
+};
+
+struct msg_peer {
+	uint8_t wg_key[OV_KEY_LEN];
+	uint32_t has_endpoint;
+	struct ip_endpoint endpoint; /* as WireGuard uses it now */
+	int64_t last_handshake_s;
+	uint64_t rx_bytes, tx_bytes;
+};
+
+struct msg_status {
+	uint64_t token;
+	int32_t code; /* 0 or -errno: nothing below is known */
+	struct dp_status dp;
+	char backend[16], attach[16];
+	uint64_t events_held; /* not forwarded: the parent did not read */
+};
+
+struct msg_edge_conf {
+	uint32_t allow_simulated;
+	struct ip_prefix networks[CONF_MAX_NETWORKS];
+	uint32_t n_networks;
+	struct ip_endpoint peers[CONF_MAX_PEERS];
+	uint32_t n_peers;
+	uint32_t refresh_s; /* exchange again with a peer after this */
+};
+
+struct msg_started {
+	int32_t code; /* 0: the own certificate verifies and `claims` holds */
+	struct id_claims claims;
+	struct err err;
+};
+
+#define MSG_ORIGIN_LEN 256
+
+struct msg_origin {
+	char origin[MSG_ORIGIN_LEN]; /* file or endpoint, for refusals */
+};
+
+struct msg_node {
+	struct id_node node;
+	uint32_t admit; /* enum id_admit */
+	char origin[MSG_ORIGIN_LEN];
+};
+
+struct msg_refused {
+	char origin[MSG_ORIGIN_LEN];
+	struct err err;
+};
+
+/* Makes an array that came in a message a string. */
+#define msg_terminate(array) ((array)[sizeof(array) - 1] = '\0')

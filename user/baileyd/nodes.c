@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Who is known: verified nodes in memory, their records in the state directory. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "parent.h"
+
+static int compare_instance(const void *key, const void *item)
+{
+	return memcmp(key, ((const struct node *)item)->id.record.instance_id, BY_INSTANCE_ID_LEN);
+}
+
+struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	return p->n_nodes ? bsearch(instance_id, p->nodes, p->n_nodes, sizeof(*p->nodes), compare_instance) : NULL;
+}
+
+const struct node *node_by_addr(const struct parent *p, const struct by_addr *addr)
+{
+	for (size_t i = 0; i < p->n_nodes; i++)
+		for (uint32_t j = 0; j < p->nodes[i].id.record.n_addrs; j++)
+			if (addr_equal(&p->nodes[i].id.record.addrs[j], addr))
+				return &p->nodes[i];
+	return NULL;
+}
+
+static struct node *insert(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	size_t at = 0;
+
+	if (p->n_nodes == p->cap_nodes) {
+		size_t cap = p->cap_nodes ? 2 * p->cap_nodes : 16;
+		struct node *grown = realloc(p->nodes, cap * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		p->nodes = grown;
+		p->cap_nodes = cap;
+	}
+	while (at < p->n_nodes && compare_instance(instance_id, &p->nodes[at]) > 0)
+		at++;
+	memmove(&p->nodes[at + 1], &p->nodes[at], (p->n_nodes - at) * sizeof(*p->nodes));
+	p->n_nodes++;
+	return &p->nodes[at];
+}
+
+static void record_path(const struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN], char path[PATH_MAX])
+{
+	char hex[2 * BY_INSTANCE_ID_LEN + 1];
+
+	hex_print(hex, instance_id, BY_INSTANCE_ID_LEN);
+	snprintf(path, PATH_MAX, "%.*s/records/%s.record", PATH_MAX - 64, p->conf.state, hex);
+}
+
+static void record_store(const struct parent *p, const struct node *n, const uint8_t *bytes, size_t len)
+{
+	struct err e = ERR_INIT;
+	char path[PATH_MAX], text[600];
+
+	record_path(p, n->id.record.instance_id, path);
+	if (file_write(path, bytes, len, 0600, &e) < 0)
+		log_err("record of %s is not kept for a restart: %s", n->id.record.node,
+			err_text(&e, text, sizeof(text)));
+}
+
+/* The edge is trusted to verify, not to be free of faults: counts and strings that would break the parent are checked.
+ */
+static bool is_sound(const struct msg_node *m)
+{
+	const struct id_record *r = &m->node.record;
+
+	return r->n_addrs && r->n_addrs <= ID_MAX_ADDRS && r->n_endpoints <= ID_MAX_ENDPOINTS &&
+	       memchr(r->node, 0, sizeof(r->node)) && memchr(m->origin, 0, sizeof(m->origin)) &&
+	       memchr(m->node.claims.key_provider, 0, sizeof(m->node.claims.key_provider));
+}
+
+int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len)
+{
+	struct node *n;
+
+	if (!is_sound(m))
+		return -EPROTO;
+	n = node_find(p, m->node.record.instance_id);
+	if (!n)
+		n = insert(p, m->node.record.instance_id);
+	if (!n)
+		return -ENOMEM;
+	n->id = m->node;
+	memcpy(n->origin, m->origin, sizeof(n->origin));
+	record_store(p, n, record, len);
+	log_info("%s%s: record %llu from %s accepted", n->id.record.node,
+		 n->id.claims.is_simulated ? " (SIMULATED)" : "", (unsigned long long)n->id.record.epoch, n->origin);
+	if (p->is_loaded)
+		plan_send_node(p, n);
+	return 0;
+}
+
+void node_remove(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	struct node *n = node_find(p, instance_id);
+	char path[PATH_MAX];
+
+	if (!n)
+		return;
+	log_info("%s: record ended", n->id.record.node);
+	plan_remove_node(p, instance_id);
+	record_path(p, instance_id, path);
+	unlink(path);
+	p->n_nodes--;
+	memmove(n, n + 1, (size_t)(&p->nodes[p->n_nodes] - n) * sizeof(*n));
+}
+
+static bool is_record_name(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return name[0] != '.' && dot && strcmp(dot, ".record") == 0;
+}
+
+static void send_file(struct parent *p, const char *path)
+{
+	struct msg_origin m = { 0 };
+	struct err e = ERR_INIT;
+	auto_free char *bytes = NULL;
+	size_t len;
+
+	snprintf(m.origin, sizeof(m.origin), "%.*s", (int)sizeof(m.origin) - 1, path);
+	if (file_read(path, ID_RECORD_MAX, &bytes, &len, &e) < 0)
+		report_refused(p, m.origin, &e);
+	else
+		ipc_send_blob(p->edge.ipc, MSG_EDGE_RECORD, &m, sizeof(m), bytes, len);
+}
+
+static void send_directory(struct parent *p, const char *dir)
+{
+	struct dirent **names;
+	char path[PATH_MAX];
+	int n = scandir(dir, &names, NULL, alphasort);
+
+	if (n < 0) {
+		log_warn("%s: %s", dir, strerror(errno));
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		if (is_record_name(names[i]->d_name) &&
+		    snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name) < PATH_MAX)
+			send_file(p, path);
+		free(names[i]);
+	}
+	free(names);
+}
+
+void nodes_send_stored(struct parent *p)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%.*s/records", PATH_MAX - 16, p->conf.state);
+	send_directory(p, dir);
+	if (p->conf.records[0])
+		send_directory(p, p->conf.records);
+}

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The life of the parent: start, children's messages, signals, end. */
+#include "parent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "role.h"
+
+#define PEM_MAX (1 << 20)
+
+/* --- what must be there before the children --- */
+
+static int make_dirs(const struct conf *conf, struct err *e)
+{
+	char path[PATH_MAX];
+	int ret = dir_make(conf->state, 0700, e);
+
+	snprintf(path, sizeof(path), "%.*s/records", PATH_MAX - 16, conf->state);
+	if (!ret)
+		ret = dir_make(path, 0700, e);
+	return ret ? ret : dir_make(conf->run, 0755, e);
+}
+
+/* Net may not mount, so bpffs is there before it starts. */
+static int need_bpffs(const struct conf *conf, struct err *e)
+{
+	char path[PATH_MAX];
+	struct statfs fs;
+
+	if (statfs(conf->bpffs, &fs) < 0)
+		return err_at(e, -errno, conf->bpffs, "%s", strerror(errno));
+	if (fs.f_type != BPF_FS_MAGIC &&
+	    mount("bpf", conf->bpffs, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+		return err_at(e, -errno, conf->bpffs, "is no bpf file system and none can be mounted: %s",
+			      strerror(errno));
+	snprintf(path, sizeof(path), "%.*s/bailey", PATH_MAX - 16, conf->bpffs);
+	return dir_make(path, 0700, e);
+}
+
+static int read_pem(const char *path, char **text, struct err *e)
+{
+	size_t len;
+
+	return file_read(path, PEM_MAX, text, &len, e);
+}
+
+static int read_identity(struct parent *p, struct err *e)
+{
+	int ret = read_pem(p->conf.certificate, &p->cert_pem, e);
+
+	if (!ret)
+		ret = read_pem(p->conf.key, &p->key_pem, e);
+	if (!ret && p->conf.simulated_roots[0])
+		ret = read_pem(p->conf.simulated_roots, &p->roots_pem, e);
+	return ret;
+}
+
+static int write_wg_key(const char *path, const uint8_t key[OV_KEY_LEN], struct err *e)
+{
+	char text[BASE64_LEN(OV_KEY_LEN) + 1];
+	int ret;
+
+	base64_print(text, key, OV_KEY_LEN);
+	strcat(text, "\n");
+	ret = file_write(path, text, strlen(text), 0600, e);
+	explicit_bzero(text, sizeof(text));
+	return ret;
+}
+
+static int read_wg_key(struct parent *p, struct err *e)
+{
+	const char *path = p->conf.wg_key;
+	auto_free char *text = NULL;
+	size_t len, n;
+
+	if (access(path, F_OK) < 0 && errno == ENOENT) {
+		if (ov_key_generate(p->wg_private) < 0)
+			return err_at(e, -EIO, path, "no randomness for a key");
+		log_info("%s: made a new WireGuard key", path);
+		return write_wg_key(path, p->wg_private, e);
+	}
+	if (file_read(path, 128, &text, &len, e) < 0)
+		return e->code;
+	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	if (!base64_parse(p->wg_private, OV_KEY_LEN, &n, text, len) || n != OV_KEY_LEN)
+		return err_at(e, -EINVAL, path, "needs a WireGuard private key: 44 characters of base64");
+	explicit_bzero(text, len);
+	return 0;
+}
+
+static int bind_one(const struct ip_endpoint *at, struct err *e)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = endpoint_to_sockaddr(at, &ss);
+	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	char text[ENDPOINT_TEXT];
+	int one = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, 128) < 0)
+		return err_at(e, -errno, "exchange.listen", "%s: %s", endpoint_print(at, text), strerror(errno));
+	return take_fd(&fd);
+}
+
+/* The parent keeps the listening sockets, so that peers wait instead of failing while the edge starts again. */
+static int bind_all(struct parent *p, struct err *e)
+{
+	for (uint32_t i = 0; i < p->conf.n_listen; i++) {
+		p->listen_fd[i] = bind_one(&p->conf.listen[i], e);
+		if (p->listen_fd[i] < 0)
+			return p->listen_fd[i];
+	}
+	return 0;
+}
+
+static int find_user(struct parent *p, struct err *e)
+{
+	const struct passwd *pw = getpwnam(p->conf.user);
+
+	if (!pw)
+		return err_at(e, -ENOENT, "user", "there is no user '%s'", p->conf.user);
+	if (pw->pw_uid == 0)
+		return err_at(e, -EINVAL, "user", "the edge process can not run as root");
+	p->edge.uid = pw->pw_uid;
+	p->edge.gid = pw->pw_gid;
+	return 0;
+}
+
+/* --- net --- */
+
+static void on_net_up(void *arg)
+{
+	struct parent *p = arg;
+	struct msg_net_conf m = { .backend = p->conf.backend, .wg_port = p->conf.wg_port, .mtu = p->conf.mtu };
+
+	memcpy(m.instance, p->conf.instance, sizeof(m.instance));
+	memcpy(m.bpffs, p->conf.bpffs, sizeof(m.bpffs));
+	memcpy(m.interface, p->conf.interface, sizeof(m.interface));
+	memcpy(m.private_key, p->wg_private, sizeof(m.private_key));
+	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
+		m.addrs[m.n_addrs++] = (struct ip_prefix){ .addr = p->conf.addrs[i],
+							   .bits = conf_network_of(&p->conf, &p->conf.addrs[i])->bits };
+	ipc_send(p->net.ipc, MSG_NET_CONF, &m, sizeof(m), -1);
+	explicit_bzero(&m, sizeof(m));
+	plan_send_all(p);
+}
+
+static void stop(struct parent *p, int status)
+{
+	p->exit_status = status;
+	event_base_loopbreak(p->base);
+}
+
+/* A device or a datapath that can not be set up is nothing that a restart mends: the daemon says why and ends. */
+static void on_net_done(struct parent *p, const struct msg_done *m)
+{
+	struct err e = m->err;
+	char text[600];
+
+	if (m->request == MSG_NET_CONF)
+		p->net_ok = m->code == 0;
+	if (m->code == 0) {
+		if (m->request == MSG_NET_SYNC)
+			log_info("overlay %s is up, policy decides", p->conf.interface);
+		return;
+	}
+	msg_terminate(e.where);
+	msg_terminate(e.msg);
+	log_err("%s", err_text(&e, text, sizeof(text)));
+	if (m->request == MSG_NET_CONF)
+		stop(p, 1);
+	if (m->request == MSG_NET_POLICY) {
+		p->policy_refusals++;
+		p->policy_err = e;
+	}
+}
+
+static void on_net_message(struct ipc_msg *msg, void *arg)
+{
+	struct parent *p = arg;
+	const void *m;
+
+	if (msg->type == MSG_NET_DONE && (m = ipc_as(msg, sizeof(struct msg_done))))
+		on_net_done(p, m);
+	else if (msg->type == MSG_NET_EVENT && (m = ipc_as(msg, sizeof(struct msg_event))))
+		report_event(p, m);
+	else
+		report_net_message(p, msg);
+}
+
+/* --- edge --- */
+
+static void send_blob(struct parent *p, enum msg_type type, const char *text)
+{
+	int ret = ipc_send_blob(p->edge.ipc, type, NULL, 0, text, strlen(text));
+
+	if (ret < 0)
+		log_err("edge: %s", strerror(-ret));
+}
+
+static void on_edge_up(void *arg)
+{
+	struct parent *p = arg;
+	struct msg_edge_conf m = { .allow_simulated = p->conf.allow_simulated,
+				   .n_networks = p->conf.n_networks,
+				   .n_peers = p->conf.n_peers,
+				   .refresh_s = p->conf.record_life_s / 4 };
+
+	memcpy(m.networks, p->conf.networks, sizeof(m.networks));
+	memcpy(m.peers, p->conf.peers, sizeof(m.peers));
+	ipc_send(p->edge.ipc, MSG_EDGE_CONF, &m, sizeof(m), -1);
+	send_blob(p, MSG_EDGE_CERT, p->cert_pem);
+	send_blob(p, MSG_EDGE_KEY, p->key_pem);
+	if (p->roots_pem)
+		send_blob(p, MSG_EDGE_ROOTS, p->roots_pem);
+	ipc_send(p->edge.ipc, MSG_EDGE_START, NULL, 0, -1);
+}
+
+/* The edge can judge evidence now: give it the stored records, then let it listen. */
+static void on_edge_started(struct parent *p, const struct msg_started *m)
+{
+	struct msg_token mark = { 0 };
+	struct err e = m->err;
+	char text[600];
+
+	if (m->code) {
+		msg_terminate(e.where);
+		msg_terminate(e.msg);
+		log_err("%s: %s", e.reason ? id_reason_name(e.reason) : "edge", err_text(&e, text, sizeof(text)));
+		stop(p, 1);
+		return;
+	}
+	if (m->claims.is_simulated && !p->has_self)
+		log_warn("this node's evidence is SIMULATED: it proves nothing about hardware");
+	p->self = m->claims;
+	p->has_self = true;
+	nodes_send_stored(p);
+	ipc_send(p->edge.ipc, MSG_EDGE_MARK, &mark, sizeof(mark), -1);
+	plan_sign_self(p);
+	for (uint32_t i = 0; i < p->conf.n_listen; i++)
+		ipc_send(p->edge.ipc, MSG_EDGE_LISTEN, NULL, 0, p->listen_fd[i]);
+}
+
+static void on_edge_marked(struct parent *p)
+{
+	if (p->is_loaded)
+		return; /* the edge started again; net has everything */
+	p->is_loaded = true;
+	plan_send_all(p);
+}
+
+static void on_edge_node(struct parent *p, struct ipc_msg *msg)
+{
+	const struct msg_node *m = ipc_as(msg, sizeof(*m));
+	auto_free uint8_t *record = NULL;
+	size_t len;
+	int ret = m ? ipc_blob_read(msg->fd, ID_RECORD_MAX, &record, &len) : -EPROTO;
+
+	if (!ret)
+		ret = node_upsert(p, m, record, len);
+	if (ret < 0)
+		log_err("edge: node message is wrong: %s", strerror(-ret));
+}
+
+static void on_edge_refused(struct parent *p, const struct msg_refused *m)
+{
+	struct msg_refused copy = *m;
+
+	msg_terminate(copy.origin);
+	msg_terminate(copy.err.where);
+	msg_terminate(copy.err.msg);
+	report_refused(p, copy.origin, &copy.err);
+}
+
+/* Kept beside the state so that it can be shown and carried to others by hand. */
+static void on_edge_signed(struct parent *p, const struct ipc_msg *msg)
+{
+	auto_free uint8_t *bytes = NULL;
+	struct err e = ERR_INIT;
+	char path[PATH_MAX];
+	size_t len;
+
+	snprintf(path, sizeof(path), "%.*s/self.record", PATH_MAX - 16, p->conf.state);
+	if (ipc_blob_read(msg->fd, ID_RECORD_MAX, &bytes, &len) == 0 && file_write(path, bytes, len, 0644, &e) < 0)
+		log_err("%s: %s", e.where, e.msg);
+}
+
+static void on_edge_message(struct ipc_msg *msg, void *arg)
+{
+	struct parent *p = arg;
+	const void *m;
+
+	switch (msg->type) {
+	case MSG_EDGE_STARTED:
+		if ((m = ipc_as(msg, sizeof(struct msg_started))))
+			on_edge_started(p, m);
+		break;
+	case MSG_EDGE_MARKED:
+		on_edge_marked(p);
+		break;
+	case MSG_EDGE_NODE:
+		on_edge_node(p, msg);
+		break;
+	case MSG_EDGE_GONE:
+		if ((m = ipc_as(msg, sizeof(struct msg_instance))))
+			node_remove(p, ((const struct msg_instance *)m)->instance_id);
+		break;
+	case MSG_EDGE_REFUSED:
+		if ((m = ipc_as(msg, sizeof(struct msg_refused))))
+			on_edge_refused(p, m);
+		break;
+	case MSG_EDGE_SIGNED:
+		on_edge_signed(p, msg);
+		break;
+	default:
+		log_err("edge: message of unknown type %u", msg->type);
+	}
+}
+
+static void on_renew(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)fd, (void)what;
+	if (p->edge.ipc && p->has_self)
+		plan_sign_self(p);
+}
+
+/* --- signals --- */
+
+int parent_reload(struct parent *p, struct err *e)
+{
+	int ret = plan_load_policy(p, e);
+
+	if (ret < 0) {
+		p->policy_err = *e;
+		return ret;
+	}
+	p->policy_err = ERR_INIT;
+	plan_send_all(p);
+	if (p->edge.ipc)
+		nodes_send_stored(p);
+	log_info("%s: reloaded, %zu rules", p->conf.policy, pol_rule_count(p->model));
+	return 0;
+}
+
+static void on_hangup(evutil_socket_t sig, short what, void *arg)
+{
+	struct err e = ERR_INIT;
+	char text[600];
+
+	(void)sig, (void)what;
+	if (parent_reload(arg, &e) < 0)
+		log_err("reload refused, the old policy goes on: %s", err_text(&e, text, sizeof(text)));
+}
+
+static void on_child(evutil_socket_t sig, short what, void *arg)
+{
+	struct parent *p = arg;
+	int status;
+	pid_t pid;
+
+	(void)sig, (void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (proc_reaped(&p->net, pid, status)) {
+			p->net_ok = false;
+			report_net_down(p);
+		} else {
+			proc_reaped(&p->edge, pid, status);
+		}
+	}
+}
+
+static void on_stop(evutil_socket_t sig, short what, void *arg)
+{
+	(void)sig, (void)what;
+	stop(arg, 0);
+}
+
+static int watch_signals(struct parent *p, struct err *e)
+{
+	static const struct {
+		int sig;
+		event_callback_fn fn;
+	} want[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGCHLD, on_child } };
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		p->signals[i] = evsignal_new(p->base, want[i].sig, want[i].fn, p);
+		if (!p->signals[i] || event_add(p->signals[i], NULL) < 0)
+			return err_at(e, -ENOMEM, "signals", "out of memory");
+	}
+	return 0;
+}
+
+/* --- start and end --- */
+
+static int prepare(struct parent *p, struct err *e)
+{
+	int ret = plan_load_policy(p, e);
+
+	if (!ret)
+		ret = make_dirs(&p->conf, e);
+	if (!ret)
+		ret = need_bpffs(&p->conf, e);
+	if (!ret)
+		ret = read_identity(p, e);
+	if (!ret)
+		ret = read_wg_key(p, e);
+	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)
+		ret = err_at(e, -EINVAL, p->conf.wg_key, "is no usable WireGuard key");
+	if (!ret)
+		ret = bind_all(p, e);
+	return ret;
+}
+
+static int start(struct parent *p, struct err *e)
+{
+	int ret;
+
+	p->base = event_base_new();
+	p->renew = p->base ? evtimer_new(p->base, on_renew, p) : NULL;
+	if (!p->renew)
+		return err_at(e, -ENOMEM, "event loop", "out of memory");
+	ret = proc_init(&p->net, p->base, "net", on_net_message, on_net_up, p);
+	if (!ret)
+		ret = proc_init(&p->edge, p->base, "edge", on_edge_message, on_edge_up, p);
+	if (ret)
+		return err_at(e, ret, "event loop", "%s", strerror(-ret));
+	ret = find_user(p, e);
+	if (!ret)
+		ret = watch_signals(p, e);
+	if (!ret)
+		ret = report_open(p, e);
+	if (ret)
+		return ret;
+	ret = proc_start(&p->edge);
+	if (!ret)
+		ret = proc_start(&p->net);
+	return ret ? err_at(e, ret, "child process", "%s", strerror(-ret)) : 0;
+}
+
+static void parent_fini(struct parent *p)
+{
+	proc_stop(&p->edge);
+	proc_stop(&p->net);
+	proc_fini(&p->edge);
+	proc_fini(&p->net);
+	if (p->ctl)
+		report_close(p);
+	for (size_t i = 0; i < ARRAY_LEN(p->signals); i++)
+		if (p->signals[i])
+			event_free(p->signals[i]);
+	if (p->renew)
+		event_free(p->renew);
+	if (p->base)
+		event_base_free(p->base);
+	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
+		close_at(&p->listen_fd[i]);
+	pol_free(p->model);
+	free(p->image);
+	free(p->nodes);
+	free(p->cert_pem);
+	if (p->key_pem)
+		explicit_bzero(p->key_pem, strlen(p->key_pem));
+	free(p->key_pem);
+	free(p->roots_pem);
+	free(p);
+}
+
+static void parent_init(struct parent *p, const struct conf *conf)
+{
+	p->conf = *conf;
+	p->net.pid = p->edge.pid = -1;
+	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
+		p->listen_fd[i] = -1;
+}
+
+int parent_check(const struct conf *conf)
+{
+	struct parent *p = calloc(1, sizeof(*p));
+	struct err e = ERR_INIT;
+	char text[600];
+	int status;
+
+	if (!p)
+		return 1;
+	parent_init(p, conf);
+	status = plan_load_policy(p, &e) < 0 || read_identity(p, &e) < 0 || find_user(p, &e) < 0;
+	if (status)
+		log_err("%s", err_text(&e, text, sizeof(text)));
+	else
+		log_info("configuration and policy are good: %zu rules", pol_rule_count(p->model));
+	parent_fini(p);
+	return status;
+}
+
+int parent_run(const struct conf *conf)
+{
+	struct parent *p = calloc(1, sizeof(*p));
+	struct err e = ERR_INIT;
+	char text[600];
+	int status;
+
+	if (!p)
+		return 1;
+	parent_init(p, conf);
+	if (prepare(p, &e) < 0 || start(p, &e) < 0) {
+		log_err("%s", err_text(&e, text, sizeof(text)));
+		p->exit_status = 1;
+	} else {
+		log_info("node %s, instance %s: starting", p->conf.node, p->conf.instance);
+		event_base_dispatch(p->base);
+	}
+	status = p->exit_status;
+	parent_fini(p);
+	return status;
+}

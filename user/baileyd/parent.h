@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parent process: configuration, policy, desired state, supervision. Never a stranger's bytes: what it knows of
+ * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
+ * Files: parent.c (life), nodes.c (who is known), plan.c (what net shall do), report.c (what people see).
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "conf.h"
+#include "ctl/server.h"
+#include "msg.h"
+#include "policy/policy.h"
+#include "proc.h"
+
+#define REFUSALS_KEPT 32
+#define EVENTS_KEPT   256
+
+struct node {
+	struct id_node id;
+	char origin[MSG_ORIGIN_LEN];
+};
+
+struct refusal {
+	int64_t at; /* unix seconds, last time */
+	uint32_t times;
+	char origin[MSG_ORIGIN_LEN];
+	struct err err;
+};
+
+struct seen_event {
+	int64_t at;
+	struct msg_event m;
+};
+
+struct net_report { /* one answer of net, being collected or the last one */
+	bool is_known;
+	struct msg_status status;
+	struct msg_rule *rules;
+	struct msg_peer *peers;
+	size_t n_rules, n_peers;
+};
+
+struct waiting; /* a control request that waits for net's report */
+
+struct parent {
+	struct event_base *base;
+	struct conf conf;
+	struct pol_model *model;
+	struct pol_image *image; /* what net was last told to load */
+	uint32_t policy_loads, policy_refusals;
+	struct err policy_err; /* of the last reload that was refused */
+
+	struct proc net, edge;
+	int listen_fd[CONF_MAX_LISTEN];
+	char *cert_pem, *key_pem, *roots_pem;
+	uint8_t wg_private[OV_KEY_LEN], wg_public[OV_KEY_LEN];
+
+	bool has_self;  /* the own certificate verified */
+	bool is_loaded; /* stored records were judged: nodes are complete */
+	bool net_ok;    /* net took its configuration */
+	struct id_claims self;
+	struct id_record record;
+	struct event *renew;
+
+	struct node *nodes; /* sorted by instance */
+	size_t n_nodes, cap_nodes;
+
+	struct refusal refusals[REFUSALS_KEPT]; /* newest first */
+	size_t n_refusals;
+	uint64_t refused[ID_REASON_COUNT];     /* by reason, for metrics; [ID_NONE]: connections that failed */
+	struct seen_event events[EVENTS_KEPT]; /* ring */
+	uint64_t n_events;
+
+	struct ctl *ctl;
+	struct net_report collecting, report;
+	struct waiting *waiting;
+	struct evhttp_request *monitors[16];
+	struct event *signals[4];
+	int exit_status;
+};
+
+/* nodes.c */
+struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+const struct node *node_by_addr(const struct parent *p, const struct by_addr *addr);
+int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
+void node_remove(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+void nodes_send_stored(struct parent *p); /* to edge: state directory, then the configured one */
+
+/* plan.c */
+int plan_load_policy(struct parent *p, struct err *e); /* reads, checks, compiles; on refusal nothing changes */
+void plan_send_all(struct parent *p);
+void plan_send_node(struct parent *p, const struct node *n);
+void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+void plan_sign_self(struct parent *p);
+
+/* report.c */
+int report_open(struct parent *p, struct err *e);
+void report_close(struct parent *p);
+void report_refused(struct parent *p, const char *origin, const struct err *e);
+void report_event(struct parent *p, const struct msg_event *m);
+void report_net_message(struct parent *p, const struct ipc_msg *msg); /* RULE, PEER, STATUS_REPLY */
+void report_net_down(struct parent *p);
+
+/* parent.c */
+int parent_reload(struct parent *p, struct err *e);

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What net shall do: the policy compiled with the nodes that are known, and those nodes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "parent.h"
+
+static struct pol_subject subject_of(const struct id_claims *claims)
+{
+	struct pol_subject s = { .is_simulated = claims->is_simulated };
+
+	memcpy(s.app_id, claims->app_id, sizeof(s.app_id));
+	memcpy(s.instance_id, claims->instance_id, sizeof(s.instance_id));
+	return s;
+}
+
+/* Compiles `model` for this node and what it knows of others. */
+static int compile(struct parent *p, const struct pol_model *model, struct pol_image **img, struct err *e)
+{
+	struct pol_subject self = subject_of(&p->self);
+	auto_free struct pol_subject *peers = calloc(p->n_nodes + 1, sizeof(*peers));
+
+	if (!peers)
+		return err_at(e, -ENOMEM, "policy", "out of memory");
+	for (size_t i = 0; i < p->n_nodes; i++)
+		peers[i] = subject_of(&p->nodes[i].id.claims);
+	return pol_compile(model, &self, peers, p->n_nodes, img, e);
+}
+
+static int read_model(const struct parent *p, struct pol_model **model, struct err *e)
+{
+	struct diags d = { 0 };
+	auto_free char *text = NULL;
+	size_t len;
+	int ret = file_read(p->conf.policy, CONF_POLICY_MAX, &text, &len, e);
+
+	if (ret < 0)
+		return ret;
+	ret = pol_parse(p->conf.policy, text, len, model, &d);
+	for (size_t i = 0; i < d.n; i++)
+		log_at(d.item[i].is_warning ? LOG_WARN : LOG_ERR, "%s:%u:%u: %s: %s", d.item[i].file, d.item[i].line,
+		       d.item[i].col, d.item[i].path, d.item[i].msg);
+	if (ret < 0)
+		diags_first(&d, e);
+	diags_fini(&d);
+	return ret;
+}
+
+static void send_image(struct parent *p)
+{
+	int ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, NULL, 0, p->image, p->image->size);
+
+	if (ret < 0)
+		log_err("policy can not be handed to net: %s", strerror(-ret));
+}
+
+/* Before the own evidence and the stored records are judged there is no node to compile for. */
+int plan_load_policy(struct parent *p, struct err *e)
+{
+	struct pol_model *model = NULL;
+	struct pol_image *img = NULL;
+	int ret = read_model(p, &model, e);
+
+	if (!ret && p->is_loaded)
+		ret = compile(p, model, &img, e);
+	if (ret) {
+		pol_free(model);
+		p->policy_refusals++;
+		return ret;
+	}
+	pol_free(p->model);
+	p->model = model;
+	p->policy_loads++;
+	if (img) {
+		free(p->image);
+		p->image = img;
+	}
+	return 0;
+}
+
+static void fill_identity(struct dp_identity *id, const struct id_record *r, const struct id_claims *claims)
+{
+	*id = (struct dp_identity){ .flags = claims->is_simulated ? BY_IDENT_SIMULATED : 0, .n_addrs = r->n_addrs };
+	memcpy(id->app_id, claims->app_id, sizeof(id->app_id));
+	memcpy(id->instance_id, claims->instance_id, sizeof(id->instance_id));
+	memcpy(id->node, r->node, sizeof(id->node));
+	memcpy(id->addrs, r->addrs, r->n_addrs * sizeof(id->addrs[0]));
+}
+
+/* A class that the image lacks needs a new image; the new one has it. */
+static int class_of(struct parent *p, const struct node *n, uint32_t *peer_class)
+{
+	struct pol_subject s = subject_of(&n->id.claims);
+	struct pol_image *img = NULL;
+	struct err e = ERR_INIT;
+	char text[600];
+
+	if (pol_classify(p->model, p->image, &s, peer_class) == 0)
+		return 0;
+	if (compile(p, p->model, &img, &e) < 0) {
+		log_err("policy: %s", err_text(&e, text, sizeof(text)));
+		return e.code;
+	}
+	free(p->image);
+	p->image = img;
+	send_image(p);
+	return pol_classify(p->model, p->image, &s, peer_class);
+}
+
+void plan_send_node(struct parent *p, const struct node *n)
+{
+	struct msg_node_set m = { .has_endpoint = n->id.record.n_endpoints > 0, .endpoint = n->id.record.endpoints[0] };
+
+	if (!p->net.ipc || !p->image)
+		return;
+	fill_identity(&m.identity, &n->id.record, &n->id.claims);
+	memcpy(m.wg_key, n->id.record.wg_key, sizeof(m.wg_key));
+	if (class_of(p, n, &m.identity.peer_class) < 0)
+		m.identity.peer_class = 0; /* no class: nothing is allowed */
+	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+}
+
+void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	struct msg_instance m;
+
+	memcpy(m.instance_id, instance_id, sizeof(m.instance_id));
+	if (p->net.ipc)
+		ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
+}
+
+static void send_self(struct parent *p)
+{
+	struct msg_node_set m = { 0 };
+
+	fill_identity(&m.identity, &p->record, &p->self);
+	m.identity.is_local = true;
+	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+}
+
+void plan_send_all(struct parent *p)
+{
+	struct err e = ERR_INIT;
+	char text[600];
+
+	if (!p->net.ipc || !p->is_loaded)
+		return;
+	if (!p->image && compile(p, p->model, &p->image, &e) < 0) {
+		log_err("policy: %s", err_text(&e, text, sizeof(text)));
+		return;
+	}
+	send_image(p);
+	send_self(p);
+	for (size_t i = 0; i < p->n_nodes; i++)
+		plan_send_node(p, &p->nodes[i]);
+	ipc_send(p->net.ipc, MSG_NET_SYNC, NULL, 0, -1);
+}
+
+/* An epoch is the time of signing in seconds, or one more than the last where the clock went back. */
+static uint64_t next_epoch(struct parent *p, int64_t now)
+{
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	uint64_t last = 0, epoch;
+	char path[PATH_MAX], line[32];
+	size_t len;
+
+	snprintf(path, sizeof(path), "%.*s/epoch", PATH_MAX - 16, p->conf.state);
+	if (file_read(path, sizeof(line), &text, &len, &e) == 0)
+		last = strtoull(text, NULL, 10);
+	epoch = (uint64_t)now > last ? (uint64_t)now : last + 1;
+	snprintf(line, sizeof(line), "%llu\n", (unsigned long long)epoch);
+	e = ERR_INIT;
+	if (file_write(path, line, strlen(line), 0600, &e) < 0)
+		log_err("%s: %s", e.where, e.msg);
+	return epoch;
+}
+
+#define CLOCK_SKEW_S 60 /* a peer's clock may be this much behind ours */
+
+void plan_sign_self(struct parent *p)
+{
+	struct id_record *r = &p->record;
+	int64_t now = time(NULL);
+	struct timeval renew = { .tv_sec = p->conf.record_life_s * 2 / 3 };
+
+	*r = (struct id_record){ .n_addrs = p->conf.n_addrs, .n_endpoints = p->conf.n_endpoints };
+	memcpy(r->node, p->conf.node, sizeof(r->node));
+	memcpy(r->app_id, p->self.app_id, sizeof(r->app_id));
+	memcpy(r->instance_id, p->self.instance_id, sizeof(r->instance_id));
+	memcpy(r->wg_key, p->wg_public, sizeof(r->wg_key));
+	memcpy(r->addrs, p->conf.addrs, sizeof(r->addrs));
+	memcpy(r->endpoints, p->conf.endpoints, sizeof(r->endpoints));
+	r->epoch = next_epoch(p, now);
+	r->not_before = now - CLOCK_SKEW_S;
+	r->not_after = now + p->conf.record_life_s;
+	if (r->not_before < p->self.not_before)
+		r->not_before = p->self.not_before;
+	if (r->not_after > p->self.not_after)
+		r->not_after = p->self.not_after;
+	ipc_send(p->edge.ipc, MSG_EDGE_SELF, r, sizeof(*r), -1);
+	event_add(p->renew, &renew);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A child process of the daemon: this binary executed anew as a role, its channel, its restarts. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "ipc.h"
+
+struct proc {
+	const char *role; /* "net", "edge" */
+	uid_t uid;        /* that the child is told to become */
+	gid_t gid;
+	struct event_base *base;
+	ipc_fn fn;
+	void (*up)(void *arg); /* a new child is there: send it all it needs */
+	void *arg;
+	pid_t pid;       /* -1: none */
+	struct ipc *ipc; /* NULL: none */
+	struct event *retry;
+	unsigned failures, restarts;
+	int64_t started_s;
+	bool stopping;
+};
+
+int proc_init(struct proc *p, struct event_base *base, const char *role, ipc_fn fn, void (*up)(void *), void *arg);
+int proc_start(struct proc *p);
+/* For the SIGCHLD handler: true when it was this child, which is then started again after a pause. */
+bool proc_reaped(struct proc *p, pid_t pid, int status);
+void proc_stop(struct proc *p); /* asks, waits a second, ends it */
+void proc_fini(struct proc *p);

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What people see: the control socket's answers, collected from the parent's own state and net's report. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "parent.h"
+#include "report_json.h"
+
+#define NET_ANSWER_S 2
+
+/* A control request that waits until net has answered, or until it is clear that it will not. */
+struct waiting {
+	struct waiting *next;
+	struct parent *p;
+	struct evhttp_request *req;
+	void (*answer)(struct parent *p, struct evhttp_request *req);
+	struct event *deadline;
+};
+
+static void waiting_unlink(struct waiting *w)
+{
+	for (struct waiting **at = &w->p->waiting; *at; at = &(*at)->next) {
+		if (*at == w) {
+			*at = w->next;
+			break;
+		}
+	}
+	event_free(w->deadline);
+}
+
+static void waiting_answer(struct waiting *w)
+{
+	struct evhttp_connection *conn = evhttp_request_get_connection(w->req);
+
+	evhttp_connection_set_closecb(conn, NULL, NULL);
+	waiting_unlink(w);
+	w->answer(w->p, w->req);
+	free(w);
+}
+
+static void on_client_gone(struct evhttp_connection *conn, void *arg)
+{
+	(void)conn;
+	waiting_unlink(arg);
+	free(arg);
+}
+
+static void on_no_answer(evutil_socket_t fd, short what, void *arg)
+{
+	struct waiting *w = arg;
+
+	(void)fd, (void)what;
+	w->p->report.is_known = false;
+	waiting_answer(w);
+}
+
+static void answer_all(struct parent *p)
+{
+	while (p->waiting)
+		waiting_answer(p->waiting);
+}
+
+/* Asks net once for all that wait. */
+static void ask_net(struct parent *p, struct evhttp_request *req,
+		    void (*answer)(struct parent *p, struct evhttp_request *req))
+{
+	struct timeval deadline = { .tv_sec = NET_ANSWER_S };
+	struct waiting *w = calloc(1, sizeof(*w));
+	struct msg_token token = { 0 };
+
+	if (!w) {
+		evhttp_send_error(req, 500, "out of memory");
+		return;
+	}
+	*w = (struct waiting){ .next = p->waiting, .p = p, .req = req, .answer = answer };
+	w->deadline = evtimer_new(p->base, on_no_answer, w);
+	if (!w->deadline) {
+		free(w);
+		evhttp_send_error(req, 500, "out of memory");
+		return;
+	}
+	p->waiting = w;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_client_gone, w);
+	event_add(w->deadline, &deadline);
+	if (!p->net.ipc || ipc_send(p->net.ipc, MSG_NET_STATUS, &token, sizeof(token), -1) < 0)
+		report_net_down(p);
+}
+
+/* --- net's report --- */
+
+static void report_free(struct net_report *r)
+{
+	free(r->rules);
+	free(r->peers);
+	*r = (struct net_report){ 0 };
+}
+
+/* Grows by one; the array doubles at powers of two. */
+static void *append(void *array, size_t *n, size_t size, const void *item)
+{
+	if ((*n & (*n - 1)) == 0) {
+		void *grown = realloc(array, (*n ? 2 * *n : 1) * size);
+
+		if (!grown)
+			return array;
+		array = grown;
+	}
+	memcpy((char *)array + (*n)++ * size, item, size);
+	return array;
+}
+
+void report_net_message(struct parent *p, const struct ipc_msg *msg)
+{
+	struct net_report *c = &p->collecting;
+	const struct msg_status *status = ipc_as(msg, sizeof(*status));
+
+	if (msg->type == MSG_NET_RULE && ipc_as(msg, sizeof(*c->rules)))
+		c->rules = append(c->rules, &c->n_rules, sizeof(*c->rules), msg->data);
+	if (msg->type == MSG_NET_PEER && ipc_as(msg, sizeof(*c->peers)))
+		c->peers = append(c->peers, &c->n_peers, sizeof(*c->peers), msg->data);
+	if (msg->type != MSG_NET_STATUS_REPLY || !status)
+		return;
+	c->status = *status;
+	msg_terminate(c->status.backend);
+	msg_terminate(c->status.attach);
+	c->is_known = status->code == 0;
+	report_free(&p->report);
+	p->report = *c;
+	*c = (struct net_report){ 0 };
+	answer_all(p);
+}
+
+void report_net_down(struct parent *p)
+{
+	report_free(&p->collecting);
+	report_free(&p->report);
+	answer_all(p);
+}
+
+/* --- refusals and events --- */
+
+static struct refusal *refusal_find(struct parent *p, const char *origin, const struct err *e)
+{
+	for (size_t i = 0; i < p->n_refusals; i++)
+		if (p->refusals[i].err.reason == e->reason && strcmp(p->refusals[i].origin, origin) == 0)
+			return &p->refusals[i];
+	return NULL;
+}
+
+/* The newest comes first; the same reason from the same origin is one line that counts. */
+void report_refused(struct parent *p, const char *origin, const struct err *e)
+{
+	struct refusal *known = refusal_find(p, origin, e), moved = { 0 };
+	size_t at;
+
+	if (known)
+		moved = *known;
+	else if (p->n_refusals < REFUSALS_KEPT)
+		known = &p->refusals[p->n_refusals++];
+	else
+		known = &p->refusals[REFUSALS_KEPT - 1];
+	at = (size_t)(known - p->refusals);
+	memmove(&p->refusals[1], &p->refusals[0], at * sizeof(*known));
+	moved.at = time(NULL);
+	moved.times++;
+	moved.err = *e;
+	snprintf(moved.origin, sizeof(moved.origin), "%s", origin);
+	p->refusals[0] = moved;
+	p->refused[e->reason > 0 && e->reason < ID_REASON_COUNT ? e->reason : ID_NONE]++;
+	log_limited(LOG_WARN, "refused: %s%s%s: %s", e->where, e->reason ? ": " : "",
+		    e->reason ? id_reason_name(e->reason) : "", e->msg);
+}
+
+void report_event(struct parent *p, const struct msg_event *m)
+{
+	struct seen_event *seen = &p->events[p->n_events++ % EVENTS_KEPT];
+	json_t *line;
+
+	*seen = (struct seen_event){ .at = time(NULL), .m = *m };
+	msg_terminate(seen->m.rule);
+	msg_terminate(seen->m.where);
+	line = report_event_json(p, seen);
+	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++)
+		if (p->monitors[i])
+			ctl_stream_line(p->monitors[i], line);
+	json_decref(line);
+}
+
+/* --- the control socket --- */
+
+static void answer_status(struct parent *p, struct evhttp_request *req)
+{
+	ctl_reply_json(req, 200, report_status_json(p));
+}
+
+static void answer_metrics(struct parent *p, struct evhttp_request *req)
+{
+	auto_free char *text = report_metrics_text(p);
+
+	ctl_reply_text(req, "text/plain; version=0.0.4", text ? text : "");
+}
+
+static void on_status(struct evhttp_request *req, void *arg)
+{
+	ask_net(arg, req, answer_status);
+}
+
+static void on_metrics(struct evhttp_request *req, void *arg)
+{
+	ask_net(arg, req, answer_metrics);
+}
+
+static void on_events(struct evhttp_request *req, void *arg)
+{
+	struct parent *p = arg;
+	json_t *list = json_array();
+	uint64_t first = p->n_events > EVENTS_KEPT ? p->n_events - EVENTS_KEPT : 0;
+
+	for (uint64_t i = first; i < p->n_events; i++)
+		json_array_append_new(list, report_event_json(p, &p->events[i % EVENTS_KEPT]));
+	ctl_reply_json(req, 200, list);
+}
+
+static void on_monitor_gone(struct evhttp_request *req, void *arg)
+{
+	struct parent *p = arg;
+
+	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++)
+		if (p->monitors[i] == req)
+			p->monitors[i] = NULL;
+}
+
+static void on_monitor(struct evhttp_request *req, void *arg)
+{
+	struct parent *p = arg;
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++) {
+		if (p->monitors[i])
+			continue;
+		p->monitors[i] = req;
+		ctl_stream_start(req, on_monitor_gone, p);
+		return;
+	}
+	err_at(&e, -EBUSY, "monitor", "%zu monitors watch already", ARRAY_LEN(p->monitors));
+	ctl_reply_error(req, 503, &e);
+}
+
+static void on_reload(struct evhttp_request *req, void *arg)
+{
+	struct err e = ERR_INIT;
+
+	if (parent_reload(arg, &e) < 0)
+		ctl_reply_error(req, 422, &e);
+	else
+		ctl_reply_json(req, 200, json_pack("{s:b}", "reloaded", 1));
+}
+
+int report_open(struct parent *p, struct err *e)
+{
+	static const struct ctl_route routes[] = {
+		{ EVHTTP_REQ_GET, "/v1/status", on_status },   { EVHTTP_REQ_GET, "/v1/events", on_events },
+		{ EVHTTP_REQ_GET, "/v1/monitor", on_monitor }, { EVHTTP_REQ_GET, "/metrics", on_metrics },
+		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },  { 0 },
+	};
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%.*s/ctl.sock", PATH_MAX - 16, p->conf.run);
+	return ctl_open(p->base, path, routes, p, &p->ctl, e);
+}
+
+void report_close(struct parent *p)
+{
+	report_net_down(p);
+	ctl_close(p->ctl);
+	p->ctl = NULL;
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report_json.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+
+static const char *const dir_name[BY_DIR_COUNT] = { "in", "out" };
+
+static json_t *hex(const void *bytes, size_t n)
+{
+	char text[2 * 64 + 1];
+
+	hex_print(text, bytes, n);
+	return json_string(text);
+}
+
+static json_t *key_text(const uint8_t key[OV_KEY_LEN])
+{
+	char text[BASE64_LEN(OV_KEY_LEN)];
+
+	base64_print(text, key, OV_KEY_LEN);
+	return json_string(text);
+}
+
+static json_t *addr_list(const struct by_addr *addrs, uint32_t n)
+{
+	json_t *list = json_array();
+	char text[ADDR_TEXT];
+
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(list, json_string(addr_print(&addrs[i], text)));
+	return list;
+}
+
+static json_t *app_name(const struct parent *p, const uint8_t app_id[BY_APP_ID_LEN])
+{
+	const char *name = p->model ? pol_app_name(p->model, app_id) : NULL;
+
+	return name ? json_string(name) : json_null();
+}
+
+static json_t *process(const struct proc *proc)
+{
+	return json_pack("{s:b, s:i, s:i}", "running", proc->ipc != NULL, "pid", (int)proc->pid, "restarts",
+			 (int)proc->restarts);
+}
+
+static json_t *policy_part(const struct parent *p)
+{
+	json_t *o = json_pack("{s:s, s:i, s:i, s:i}", "file", p->conf.policy, "rules",
+			      p->model ? (int)pol_rule_count(p->model) : 0, "loads", (int)p->policy_loads, "refusals",
+			      (int)p->policy_refusals);
+
+	if (p->image)
+		json_object_set_new(o, "digest", hex(p->image->digest, sizeof(p->image->digest)));
+	if (p->report.is_known)
+		json_object_set_new(o, "generation", json_integer(p->report.status.dp.gen.gen));
+	if (p->policy_err.code)
+		json_object_set_new(o, "last_refusal", json_sprintf("%s: %s", p->policy_err.where, p->policy_err.msg));
+	return o;
+}
+
+static json_t *drops_part(const struct dp_status *dp)
+{
+	json_t *list = json_array();
+
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		for (int r = BY_DROP_NONE + 1; r < BY_DROP_COUNT; r++)
+			if (dp->stat[dir][r].packets)
+				json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:s}", "reason",
+								      dp_drop_name((unsigned)r), "dir", dir_name[dir],
+								      "packets", (json_int_t)dp->stat[dir][r].packets,
+								      "bytes", (json_int_t)dp->stat[dir][r].bytes,
+								      "text", dp_drop_text((unsigned)r)));
+	return list;
+}
+
+static json_t *datapath_part(const struct net_report *r)
+{
+	const struct dp_status *dp = &r->status.dp;
+	json_t *o;
+
+	if (!r->is_known)
+		return json_null();
+	o = json_pack("{s:s, s:I, s:I, s:I, s:I}", "attach", r->status.attach, "identities",
+		      (json_int_t)dp->n_identities, "addresses", (json_int_t)dp->n_addrs, "flows",
+		      (json_int_t)dp->n_flows, "events_lost", (json_int_t)(dp->events_lost + r->status.events_held));
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		json_object_set_new(o, dir ? "passed_out" : "passed_in",
+				    json_integer((json_int_t)dp->stat[dir][BY_DROP_NONE].packets));
+	json_object_set_new(o, "drops", drops_part(dp));
+	return o;
+}
+
+static json_t *rules_part(const struct net_report *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_rules; i++)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:I, s:I}", "name", r->rules[i].rule.name, "where",
+						r->rules[i].rule.where, "packets", (json_int_t)r->rules[i].hits.packets,
+						"bytes", (json_int_t)r->rules[i].hits.bytes));
+	return list;
+}
+
+static const struct msg_peer *session_of(const struct parent *p, const struct node *n)
+{
+	for (size_t i = 0; i < p->report.n_peers; i++)
+		if (memcmp(p->report.peers[i].wg_key, n->id.record.wg_key, OV_KEY_LEN) == 0)
+			return &p->report.peers[i];
+	return NULL;
+}
+
+static void add_session(json_t *o, const struct msg_peer *s, int64_t now)
+{
+	char text[ENDPOINT_TEXT];
+
+	if (!s)
+		return;
+	if (s->has_endpoint)
+		json_object_set_new(o, "endpoint", json_string(endpoint_print(&s->endpoint, text)));
+	if (s->last_handshake_s)
+		json_object_set_new(o, "handshake_age_s", json_integer(now - s->last_handshake_s));
+	json_object_set_new(o, "rx_bytes", json_integer((json_int_t)s->rx_bytes));
+	json_object_set_new(o, "tx_bytes", json_integer((json_int_t)s->tx_bytes));
+}
+
+static json_t *peer_part(const struct parent *p, const struct node *n, int64_t now)
+{
+	const struct id_record *r = &n->id.record;
+	json_t *o =
+		json_pack("{s:s, s:o, s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:s}", "node", r->node, "app",
+			  app_name(p, r->app_id), "app_id", hex(r->app_id, sizeof(r->app_id)), "instance_id",
+			  hex(r->instance_id, sizeof(r->instance_id)), "simulated", n->id.claims.is_simulated,
+			  "addresses", addr_list(r->addrs, r->n_addrs), "public_key", key_text(r->wg_key), "epoch",
+			  (json_int_t)r->epoch, "expires_in_s", (json_int_t)(r->not_after - now), "origin", n->origin);
+
+	add_session(o, session_of(p, n), now);
+	return o;
+}
+
+static json_t *refusals_part(const struct parent *p, int64_t now)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->n_refusals; i++) {
+		const struct refusal *r = &p->refusals[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "origin", r->origin, "reason",
+						      r->err.reason ? id_reason_name(r->err.reason) : "", "where",
+						      r->err.where, "text", r->err.msg, "times", (json_int_t)r->times,
+						      "age_s", (json_int_t)(now - r->at)));
+	}
+	return list;
+}
+
+static json_t *overlay_part(const struct parent *p)
+{
+	return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "interface", p->conf.interface, "backend",
+			 p->report.is_known ? p->report.status.backend : "", "listen_port", p->conf.wg_port, "mtu",
+			 (int)p->conf.mtu, "addresses", addr_list(p->conf.addrs, p->conf.n_addrs), "public_key",
+			 key_text(p->wg_public));
+}
+
+json_t *report_status_json(const struct parent *p)
+{
+	int64_t now = time(NULL);
+	json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "instance", p->conf.instance, "node", p->conf.node,
+			      "app", app_name(p, p->self.app_id), "app_id", hex(p->self.app_id, sizeof(p->self.app_id)),
+			      "instance_id", hex(p->self.instance_id, sizeof(p->self.instance_id)), "simulated",
+			      p->self.is_simulated, "ready", p->is_loaded && p->net_ok);
+	json_t *peers = json_array();
+
+	json_object_set_new(o, "overlay", overlay_part(p));
+	json_object_set_new(o, "policy", policy_part(p));
+	json_object_set_new(o, "datapath", datapath_part(&p->report));
+	json_object_set_new(o, "rules", rules_part(&p->report));
+	for (size_t i = 0; i < p->n_nodes; i++)
+		json_array_append_new(peers, peer_part(p, &p->nodes[i], now));
+	json_object_set_new(o, "peers", peers);
+	json_object_set_new(o, "refusals", refusals_part(p, now));
+	json_object_set_new(o, "processes",
+			    json_pack("{s:o, s:o}", "net", process(&p->net), "edge", process(&p->edge)));
+	return o;
+}
+
+/* --- events --- */
+
+static const char *proto_name(uint8_t l4_proto, char buf[8])
+{
+	switch (l4_proto) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_ICMPV6:
+		return "icmpv6";
+	default:
+		snprintf(buf, 8, "%u", l4_proto);
+		return buf;
+	}
+}
+
+static const uint8_t *app_of(const struct parent *p, const struct by_addr *addr, const char **node)
+{
+	const struct node *n = node_by_addr(p, addr);
+
+	for (uint32_t i = 0; i < p->conf.n_addrs; i++) {
+		if (addr_equal(&p->conf.addrs[i], addr)) {
+			*node = p->conf.node;
+			return p->self.app_id;
+		}
+	}
+	*node = n ? n->id.record.node : NULL;
+	return n ? n->id.record.app_id : NULL;
+}
+
+static json_t *event_side(const struct parent *p, const struct by_addr *addr, uint16_t port_be)
+{
+	const char *node;
+	const uint8_t *app = app_of(p, addr, &node);
+	char text[ADDR_TEXT];
+	json_t *o = json_pack("{s:s}", "addr", addr_print(addr, text));
+
+	if (port_be)
+		json_object_set_new(o, "port", json_integer(ntohs(port_be)));
+	if (node)
+		json_object_set_new(o, "node", json_string(node));
+	if (app)
+		json_object_set_new(o, "app", app_name(p, app));
+	return o;
+}
+
+static uint32_t selector_of(const struct by_event *ev)
+{
+	switch (ev->l4_proto) {
+	case IPPROTO_TCP:
+		return BY_PORT_TCP + ntohs(ev->dst_port_be);
+	case IPPROTO_UDP:
+		return BY_PORT_UDP + ntohs(ev->dst_port_be);
+	case IPPROTO_ICMP:
+		return BY_PORT_ICMP + ev->icmp_type;
+	case IPPROTO_ICMPV6:
+		return BY_PORT_ICMPV6 + ev->icmp_type;
+	default:
+		return BY_PORT_OTHER + ev->l4_proto;
+	}
+}
+
+/* For a packet that no rule covers: the rule of these two apps that comes nearest. */
+static void add_nearest(json_t *o, const struct parent *p, const struct by_event *ev)
+{
+	char from[2 * BY_APP_ID_LEN + 1], to[2 * BY_APP_ID_LEN + 1];
+	const char *node;
+	const uint8_t *src = app_of(p, &ev->src, &node), *dst = app_of(p, &ev->dst, &node);
+	struct pol_answer a;
+	struct err e = ERR_INIT;
+
+	if (!src || !dst || !p->model)
+		return;
+	hex_print(from, src, BY_APP_ID_LEN);
+	hex_print(to, dst, BY_APP_ID_LEN);
+	if (pol_explain(p->model, from, to, selector_of(ev), &a, &e) == 0 && a.nearest_rule)
+		json_object_set_new(o, "nearest",
+				    json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file,
+					      "line", (int)a.nearest_line, "allows", a.nearest_ports));
+}
+
+json_t *report_event_json(const struct parent *p, const struct seen_event *seen)
+{
+	const struct by_event *ev = &seen->m.event;
+	char proto[8];
+	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
+			      ev->type == BY_EVENT_FLOW ? "flow" : "drop", "dir",
+			      ev->dir < BY_DIR_COUNT ? dir_name[ev->dir] : "", "proto", proto_name(ev->l4_proto, proto),
+			      "src", event_side(p, &ev->src, ev->src_port_be), "dst",
+			      event_side(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);
+
+	if (ev->l4_proto == IPPROTO_ICMP || ev->l4_proto == IPPROTO_ICMPV6)
+		json_object_set_new(o, "icmp_type", json_integer(ev->icmp_type));
+	if (ev->type == BY_EVENT_DROP) {
+		json_object_set_new(o, "reason", json_string(dp_drop_name(ev->reason)));
+		json_object_set_new(o, "text", json_string(dp_drop_text(ev->reason)));
+	}
+	if (seen->m.rule[0]) {
+		json_object_set_new(o, "rule", json_string(seen->m.rule));
+		json_object_set_new(o, "where", json_string(seen->m.where));
+	} else if (ev->reason == BY_DROP_POLICY_DENY) {
+		add_nearest(o, p, ev);
+	}
+	if (ev->suppressed)
+		json_object_set_new(o, "suppressed", json_integer(ev->suppressed));
+	return o;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "report_json.h"
+
+static void put(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct out *out, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	out_bytes(out, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+static void head(struct out *out, const char *name, const char *type, const char *help)
+{
+	put(out, "# HELP bailey_%s %s\n# TYPE bailey_%s %s\n", name, help, name, type);
+}
+
+static void single(struct out *out, const char *name, const char *type, const char *help, uint64_t v)
+{
+	head(out, name, type, help);
+	put(out, "bailey_%s %llu\n", name, (unsigned long long)v);
+}
+
+static void packets(struct out *out, const struct dp_status *dp)
+{
+	static const char *const dir_name[BY_DIR_COUNT] = { "in", "out" };
+
+	head(out, "packets_total", "counter", "Overlay packets by direction and drop reason (NONE: passed).");
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		for (unsigned r = 0; r < BY_DROP_COUNT; r++)
+			put(out, "bailey_packets_total{dir=\"%s\",reason=\"%s\"} %llu\n", dir_name[dir],
+			    dp_drop_name(r), (unsigned long long)dp->stat[dir][r].packets);
+}
+
+/* Rule names are [a-z0-9-], so they need no escape. */
+static void rules(struct out *out, const struct net_report *r)
+{
+	head(out, "rule_packets_total", "counter", "Packets that a rule decided: first packets of flows, and denials.");
+	for (size_t i = 0; i < r->n_rules; i++)
+		put(out, "bailey_rule_packets_total{rule=\"%s\"} %llu\n", r->rules[i].rule.name,
+		    (unsigned long long)r->rules[i].hits.packets);
+}
+
+static void evidence(struct out *out, const struct parent *p)
+{
+	head(out, "evidence_refused_total", "counter", "Refused certificates, quotes and records by reason.");
+	for (int r = ID_NONE + 1; r < ID_REASON_COUNT; r++)
+		put(out, "bailey_evidence_refused_total{reason=\"%s\"} %llu\n", id_reason_name(r),
+		    (unsigned long long)p->refused[r]);
+	single(out, "exchange_failed_total", "counter", "Record exchanges that failed before any evidence was judged.",
+	       p->refused[ID_NONE]);
+}
+
+static void peers(struct out *out, const struct parent *p, int64_t now)
+{
+	head(out, "record_expires_seconds", "gauge", "Time left of each verified record.");
+	for (size_t i = 0; i < p->n_nodes; i++)
+		put(out, "bailey_record_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i].id.record.node,
+		    (long long)(p->nodes[i].id.record.not_after - now));
+}
+
+static void processes(struct out *out, const struct parent *p)
+{
+	head(out, "process_restarts_total", "counter", "How often a process was started again.");
+	put(out, "bailey_process_restarts_total{process=\"net\"} %u\n", p->net.restarts);
+	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
+}
+
+char *report_metrics_text(const struct parent *p)
+{
+	struct out out = { 0 };
+	size_t len;
+
+	single(&out, "up", "gauge", "1: net answered.", p->report.is_known);
+	if (p->report.is_known) {
+		packets(&out, &p->report.status.dp);
+		rules(&out, &p->report);
+		single(&out, "flows", "gauge", "Tracked flows.", p->report.status.dp.n_flows);
+		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
+		       p->report.status.dp.n_identities);
+		single(&out, "policy_generation", "gauge", "Generation that decides.", p->report.status.dp.gen.gen);
+		single(&out, "events_lost_total", "counter", "Events that did not reach a reader.",
+		       p->report.status.dp.events_lost + p->report.status.events_held);
+	}
+	single(&out, "policy_loads_total", "counter", "Policies loaded.", p->policy_loads);
+	single(&out, "policy_refusals_total", "counter", "Policies refused; the old one stayed.", p->policy_refusals);
+	single(&out, "simulated", "gauge", "1: this node's own evidence is simulated.", p->self.is_simulated);
+	evidence(&out, p);
+	peers(&out, p, time(NULL));
+	processes(&out, p);
+	out_u8(&out, 0);
+	return (char *)out_take(&out, &len);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The edge process: TLS, X.509, quotes, event logs and records of strangers are parsed here and nowhere else in the
+ * daemon. It holds the certificate key (until keys get a process of their own), no capability, no files.
+ */
+#include "role.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "box.h"
+#include "ipc.h"
+#include "mesh/exchange.h"
+#include "msg.h"
+
+#define PEM_MAX       (1 << 20)
+#define EXPIRE_EACH_S 1
+
+struct edge {
+	struct event_base *base;
+	struct ipc *parent;
+	struct msg_edge_conf conf;
+	bool has_conf;
+	char *cert_pem, *key_pem, *roots_pem;
+	size_t roots_len;
+	struct id_registry *registry;
+	struct mx *mx;
+	struct event *expire;
+};
+
+static void trust_now(struct id_trust *trust, void *arg)
+{
+	struct edge *edge = arg;
+
+	*trust = (struct id_trust){ .now = time(NULL),
+				    .allow_simulated = edge->conf.allow_simulated,
+				    .simulated_roots = edge->roots_pem,
+				    .simulated_roots_len = edge->roots_len };
+}
+
+static void tell_refused(const char *origin, const struct err *err, bool is_remote, void *arg)
+{
+	struct edge *edge = arg;
+	struct msg_refused m = { .err = *err };
+
+	(void)is_remote;
+	snprintf(m.origin, sizeof(m.origin), "%s", origin);
+	ipc_send(edge->parent, MSG_EDGE_REFUSED, &m, sizeof(m), -1);
+}
+
+/* A record that verified by itself: what the others say about its epoch, addresses and key decides. */
+static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, const char *origin, struct err *e,
+		 void *arg)
+{
+	struct edge *edge = arg;
+	struct msg_node m = { .node = *node };
+	enum id_admit what;
+	int ret = id_registry_admit(edge->registry, node, &what, e);
+
+	if (ret < 0)
+		return ret;
+	m.admit = what;
+	snprintf(m.origin, sizeof(m.origin), "%s", origin);
+	if (what != ID_ADMIT_SAME)
+		ret = ipc_send_blob(edge->parent, MSG_EDGE_NODE, &m, sizeof(m), bytes, len);
+	return ret < 0 ? err_at(e, ret, origin, "can not hand the record on: %s", strerror(-ret)) : 0;
+}
+
+static void on_expire(evutil_socket_t fd, short what, void *arg)
+{
+	struct timeval each = { .tv_sec = EXPIRE_EACH_S };
+	struct edge *edge = arg;
+	struct msg_instance m;
+	struct id_node gone;
+
+	(void)fd, (void)what;
+	while (id_registry_expire(edge->registry, time(NULL), &gone)) {
+		memcpy(m.instance_id, gone.record.instance_id, sizeof(m.instance_id));
+		ipc_send(edge->parent, MSG_EDGE_GONE, &m, sizeof(m), -1);
+	}
+	event_add(edge->expire, &each);
+}
+
+static int start_registry(struct edge *edge, struct err *e)
+{
+	struct id_registry_conf conf = { .n_networks = edge->conf.n_networks, .max_nodes = BY_MAX_IDENTITIES - 2 };
+
+	memcpy(conf.networks, edge->conf.networks, sizeof(conf.networks));
+	return id_registry_new(&conf, &edge->registry, e);
+}
+
+static int start_exchange(struct edge *edge, struct err *e)
+{
+	struct mx_conf conf = { .base = edge->base,
+				.cert_pem = edge->cert_pem,
+				.key_pem = edge->key_pem,
+				.trust = trust_now,
+				.node = admit,
+				.refused = tell_refused,
+				.arg = edge };
+	int ret = mx_new(&conf, &edge->mx, e);
+
+	for (uint32_t i = 0; i < edge->conf.n_peers && ret == 0; i++)
+		ret = mx_dial(edge->mx, &edge->conf.peers[i], edge->conf.refresh_s, e);
+	return ret;
+}
+
+/* Our own evidence is judged like a peer's: a node whose own certificate others would refuse says so at start. */
+static int verify_self(struct edge *edge, struct id_claims *claims, struct err *e)
+{
+	struct id_trust trust;
+	int ret;
+
+	trust_now(&trust, edge);
+	ret = id_cert_verify_pem(edge->cert_pem, &trust, claims, e);
+	return ret < 0 ? err_wrap(e, "own certificate") : 0;
+}
+
+static void on_start(struct edge *edge)
+{
+	struct msg_started m = { 0 };
+
+	if (!edge->has_conf || !edge->cert_pem || !edge->key_pem || edge->mx)
+		m.code = err_at(&m.err, -EPROTO, "edge process", "was started without its configuration");
+	if (!m.code)
+		m.code = verify_self(edge, &m.claims, &m.err);
+	if (!m.code)
+		m.code = start_registry(edge, &m.err);
+	if (!m.code)
+		m.code = start_exchange(edge, &m.err);
+	if (!m.code)
+		on_expire(-1, 0, edge);
+	ipc_send(edge->parent, MSG_EDGE_STARTED, &m, sizeof(m), -1);
+}
+
+static void on_self(struct edge *edge, const struct id_record *record)
+{
+	auto_free uint8_t *bytes = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	if (!edge->mx)
+		return;
+	if (id_record_sign(record, edge->cert_pem, edge->key_pem, &bytes, &len, &e) < 0) {
+		tell_refused("own record", &e, false, edge);
+		return;
+	}
+	mx_set_record(edge->mx, bytes, len);
+	ipc_send_blob(edge->parent, MSG_EDGE_SIGNED, NULL, 0, bytes, len);
+}
+
+static void on_stored_record(struct edge *edge, struct ipc_msg *msg)
+{
+	const struct msg_origin *m = ipc_as(msg, sizeof(*m));
+	auto_free uint8_t *bytes = NULL;
+	char origin[MSG_ORIGIN_LEN];
+	struct id_trust trust;
+	struct id_node node;
+	struct err e = ERR_INIT;
+	size_t len;
+	int ret;
+
+	if (!m || !edge->registry || ipc_blob_read(msg->fd, ID_RECORD_MAX, &bytes, &len) < 0)
+		return;
+	snprintf(origin, sizeof(origin), "%.*s", (int)sizeof(origin) - 1, m->origin);
+	trust_now(&trust, edge);
+	ret = id_record_verify(bytes, len, &trust, &node, &e);
+	if (ret == 0)
+		ret = admit(&node, bytes, len, origin, &e, edge);
+	if (ret < 0)
+		tell_refused(origin, &e, false, edge);
+}
+
+static void take_blob(const struct ipc_msg *msg, char **text, size_t *len)
+{
+	uint8_t *data;
+	size_t n;
+
+	if (ipc_blob_read(msg->fd, PEM_MAX, &data, &n) < 0)
+		return;
+	free(*text);
+	*text = (char *)data;
+	if (len)
+		*len = n;
+}
+
+static void on_conf(struct edge *edge, const struct msg_edge_conf *conf)
+{
+	if (!conf || conf->n_networks > CONF_MAX_NETWORKS || conf->n_peers > CONF_MAX_PEERS)
+		return;
+	edge->conf = *conf;
+	edge->has_conf = true;
+}
+
+static void on_listen(struct edge *edge, struct ipc_msg *msg)
+{
+	struct err e = ERR_INIT;
+
+	if (edge->mx && msg->fd >= 0 && mx_listen(edge->mx, take_fd(&msg->fd), &e) < 0)
+		tell_refused("listener", &e, false, edge);
+}
+
+static void on_message(struct ipc_msg *msg, void *arg)
+{
+	struct edge *edge = arg;
+	const void *p;
+
+	switch (msg->type) {
+	case MSG_EDGE_CONF:
+		on_conf(edge, ipc_as(msg, sizeof(struct msg_edge_conf)));
+		break;
+	case MSG_EDGE_CERT:
+		take_blob(msg, &edge->cert_pem, NULL);
+		break;
+	case MSG_EDGE_KEY:
+		take_blob(msg, &edge->key_pem, NULL);
+		break;
+	case MSG_EDGE_ROOTS:
+		take_blob(msg, &edge->roots_pem, &edge->roots_len);
+		break;
+	case MSG_EDGE_START:
+		on_start(edge);
+		break;
+	case MSG_EDGE_LISTEN:
+		on_listen(edge, msg);
+		break;
+	case MSG_EDGE_SELF:
+		if ((p = ipc_as(msg, sizeof(struct id_record))))
+			on_self(edge, p);
+		break;
+	case MSG_EDGE_RECORD:
+		on_stored_record(edge, msg);
+		break;
+	case MSG_EDGE_FORGET:
+		if ((p = ipc_as(msg, sizeof(struct msg_instance))) && edge->registry)
+			id_registry_remove(edge->registry, ((const struct msg_instance *)p)->instance_id);
+		break;
+	case MSG_EDGE_MARK:
+		ipc_send(edge->parent, MSG_EDGE_MARKED, msg->data, msg->len, -1);
+		break;
+	default:
+		log_err("message of unknown type %u", msg->type);
+	}
+}
+
+static void on_down(void *arg)
+{
+	struct edge *edge = arg;
+
+	event_base_loopbreak(edge->base);
+}
+
+static int open_channel(struct edge *edge)
+{
+	edge->base = event_base_new();
+	if (!edge->base)
+		return -ENOMEM;
+	edge->expire = evtimer_new(edge->base, on_expire, edge);
+	if (!edge->expire)
+		return -ENOMEM;
+	return ipc_new(edge->base, IPC_CHILD_FD, on_message, on_down, edge, &edge->parent);
+}
+
+static void edge_fini(struct edge *edge)
+{
+	mx_free(edge->mx);
+	id_registry_free(edge->registry);
+	ipc_free(edge->parent);
+	if (edge->expire)
+		event_free(edge->expire);
+	if (edge->base)
+		event_base_free(edge->base);
+	if (edge->key_pem)
+		OPENSSL_cleanse(edge->key_pem, strlen(edge->key_pem));
+	free(edge->cert_pem);
+	free(edge->key_pem);
+	free(edge->roots_pem);
+}
+
+int role_edge(uid_t uid, gid_t gid)
+{
+	struct edge edge = { 0 };
+	struct err e = ERR_INIT;
+	char text[600];
+	int ret;
+
+	/* what a library opens lazily must be open before the box closes */
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	ret = open_channel(&edge);
+	if (!ret)
+		ret = box_edge(uid, gid, &e);
+	if (ret)
+		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : strerror(-ret));
+	else
+		event_base_dispatch(edge.base);
+	edge_fini(&edge);
+	return ret ? 1 : 0;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bailey status, reload, metrics: the daemon's answers for people. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmds.h"
+#include "ctl/client.h"
+#include "daemon.h"
+
+#define COMMON_OPTIONS "options: --instance NAME  --socket PATH  --help\n"
+
+static void print_json(const json_t *o)
+{
+	json_dumpf(o, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
+static const char *mark(const json_t *o)
+{
+	return json_is_true(json_object_get(o, "simulated")) ? "SIMULATED" : "";
+}
+
+/* The app's name in the policy, or the start of its id. */
+static const char *app_label(const json_t *o, char buf[16])
+{
+	const char *name = js(o, "app");
+
+	if (*name)
+		return name;
+	snprintf(buf, 16, "%.12s", js(o, "app_id"));
+	return buf;
+}
+
+static void print_addrs(const json_t *list)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (list, i, item)
+		printf("%s%s", i ? " " : "", json_string_value(item));
+}
+
+static void print_self(const json_t *s)
+{
+	const json_t *overlay = json_object_get(s, "overlay"), *policy = json_object_get(s, "policy");
+	const json_t *dp = json_object_get(s, "datapath");
+	char app[16];
+
+	printf("node      %s (instance %s), app %s %s%s%s\n", js(s, "node"), js(s, "instance"), app_label(s, app),
+	       red(), mark(s), plain());
+	printf("overlay   %s, %s, ", js(overlay, "interface"),
+	       *js(overlay, "backend") ? js(overlay, "backend") : "net does not answer");
+	print_addrs(json_object_get(overlay, "addresses"));
+	printf("\npolicy    %s, %lld rules, generation %lld, %.12s\n", js(policy, "file"), ji(policy, "rules"),
+	       ji(policy, "generation"), js(policy, "digest"));
+	if (*js(policy, "last_refusal"))
+		printf("          %slast reload refused%s, the old policy decides: %s\n", red(), plain(),
+		       js(policy, "last_refusal"));
+	if (json_is_object(dp))
+		printf("datapath  %s, %lld identities, %lld flows, passed %lld in %lld out, %lld events lost\n",
+		       js(dp, "attach"), ji(dp, "identities"), ji(dp, "flows"), ji(dp, "passed_in"),
+		       ji(dp, "passed_out"), ji(dp, "events_lost"));
+	else
+		printf("datapath  %snet process does not answer%s; the kernel goes on with what is pinned\n", red(),
+		       plain());
+}
+
+static void print_peer(const json_t *p)
+{
+	const json_t *age = json_object_get(p, "handshake_age_s");
+	char seen[32] = "no handshake", app[16];
+
+	if (age)
+		snprintf(seen, sizeof(seen), "handshake %lld s ago", (long long)json_integer_value(age));
+	printf("  %-12s app %-12s ", js(p, "node"), app_label(p, app));
+	print_addrs(json_object_get(p, "addresses"));
+	printf("  %s  %s, record %lld s left %s%s%s\n", js(p, "endpoint"), seen, ji(p, "expires_in_s"), red(), mark(p),
+	       plain());
+}
+
+static void print_peers(const json_t *list)
+{
+	const json_t *p;
+	size_t i;
+
+	printf("peers     %zu verified\n", json_array_size(list));
+	json_array_foreach (list, i, p)
+		print_peer(p);
+}
+
+static void print_counters(const json_t *s)
+{
+	const json_t *drops = json_object_get(json_object_get(s, "datapath"), "drops"),
+		     *rules = json_object_get(s, "rules");
+	const json_t *o;
+	size_t i;
+
+	if (json_array_size(rules))
+		printf("rules     packets that a rule decided (first of a flow, or denied)\n");
+	json_array_foreach (rules, i, o)
+		printf("  %10lld  %-24s %s\n", ji(o, "packets"), js(o, "name"), js(o, "where"));
+	if (json_array_size(drops))
+		printf("drops\n");
+	json_array_foreach (drops, i, o)
+		printf("  %10lld  %-14s %-3s  %s\n", ji(o, "packets"), js(o, "reason"), js(o, "dir"), js(o, "text"));
+}
+
+static void print_refusals(const json_t *list)
+{
+	const json_t *r;
+	size_t i;
+
+	if (json_array_size(list))
+		printf("refused   certificates, records and connections\n");
+	json_array_foreach (list, i, r)
+		printf("  %4lldx %-18s %s: %s  (%lld s ago)\n", ji(r, "times"),
+		       *js(r, "reason") ? js(r, "reason") : "-", js(r, "where"), js(r, "text"), ji(r, "age_s"));
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct daemon_args a;
+	json_t *s;
+	int ret = daemon_args(argc, argv, "usage: bailey status [--json]\n" COMMON_OPTIONS, &a);
+
+	if (ret >= 0)
+		return ret;
+	s = daemon_call(&a, "GET", "/v1/status");
+	if (!s)
+		return EXIT_NO;
+	if (a.json) {
+		print_json(s);
+	} else {
+		print_self(s);
+		print_peers(json_object_get(s, "peers"));
+		print_counters(s);
+		print_refusals(json_object_get(s, "refusals"));
+	}
+	json_decref(s);
+	return EXIT_YES;
+}
+
+int cmd_reload(int argc, char **argv)
+{
+	struct daemon_args a;
+	json_t *s;
+	int ret = daemon_args(argc, argv, "usage: bailey reload\n" COMMON_OPTIONS, &a);
+
+	if (ret >= 0)
+		return ret;
+	s = daemon_call(&a, "POST", "/v1/reload");
+	json_decref(s);
+	return s ? EXIT_YES : EXIT_NO;
+}
+
+int cmd_metrics(int argc, char **argv)
+{
+	struct daemon_args a;
+	struct err e = ERR_INIT;
+	auto_free char *text = NULL;
+	int ret = daemon_args(argc, argv, "usage: bailey metrics\n" COMMON_OPTIONS, &a);
+
+	if (ret >= 0)
+		return ret;
+	if (ctl_text(a.socket, "/metrics", &text, &e) < 0) {
+		fprintf(stderr, "bailey: %s: %s\n", e.where, e.msg);
+		return EXIT_NO;
+	}
+	fputs(text, stdout);
+	return EXIT_YES;
+}

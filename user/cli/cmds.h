@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands: one line each in main.c's table. argv[0] is the subcommand. Exit status: see main.c. */
+#pragma once
+
+enum { EXIT_YES = 0, EXIT_NO = 1, EXIT_USAGE = 2 };
+
+int cmd_status(int argc, char **argv);
+int cmd_monitor(int argc, char **argv);
+int cmd_drops(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+
+int cmd_policy(int argc, char **argv);
+
+int cmd_cert(int argc, char **argv);
+int cmd_record(int argc, char **argv);
+int cmd_dev_identity(int argc, char **argv);
+
+int cmd_genkey(int argc, char **argv);
+int cmd_pubkey(int argc, char **argv);

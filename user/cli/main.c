@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bailey: one table drives dispatch and help. Exit status: 0 allowed or ok, 1 denied or refused, 2 usage. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmds.h"
+
+enum needs { OFFLINE, DAEMON };
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	enum needs needs;
+	const char *help;
+} commands[] = {
+	{ "status", cmd_status, DAEMON, "what this node is, whom it knows, what was dropped (the default)" },
+	{ "monitor", cmd_monitor, DAEMON, "live events, one a line" },
+	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
+	{ "reload", cmd_reload, DAEMON, "read the policy and the records directory again" },
+	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
+	{ "policy", cmd_policy, OFFLINE, "check, explain, test or compile policy files" },
+	{ "cert", cmd_cert, OFFLINE, "show what an RA-TLS certificate carries and proves" },
+	{ "record", cmd_record, OFFLINE, "show, verify or sign attested node records" },
+	{ "dev-identity", cmd_dev_identity, OFFLINE, "SIMULATED evidence for development" },
+	{ "genkey", cmd_genkey, OFFLINE, "a new WireGuard private key" },
+	{ "pubkey", cmd_pubkey, OFFLINE, "the public key of a private key on standard input" },
+};
+
+static void usage(FILE *to)
+{
+	fputs("usage: bailey [COMMAND] [ARGUMENT...]\n\n", to);
+	for (int needs = DAEMON; needs >= OFFLINE; needs--) {
+		fputs(needs == DAEMON ? "Of a running baileyd (as root; --instance NAME where several run):\n"
+				      : "\nOffline, unprivileged:\n",
+		      to);
+		for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+			if ((int)commands[i].needs == needs)
+				fprintf(to, "  %-13s %s\n", commands[i].name, commands[i].help);
+	}
+	fputs("\n`bailey COMMAND --help` says more. Exit status: 0 allowed or ok, 1 denied or refused, 2 usage.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	char *status_argv[] = { (char *)"status", NULL };
+
+	if (argc < 2)
+		return cmd_status(1, status_argv);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		usage(stdout);
+		return EXIT_YES;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i].name, argv[1]) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "bailey: no command '%s'\n\n", argv[1]);
+	usage(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client.h"
+
+#include <curl/curl.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+
+#define RUN_DIR    "/run/bailey"
+#define ANSWER_MAX (256u << 20)
+
+int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e)
+{
+	auto_out struct out all = { 0 };
+	char only[256] = "";
+	struct dirent *entry;
+	unsigned n = 0;
+	DIR *dir;
+
+	if (instance) {
+		snprintf(path, size, RUN_DIR "/%s/ctl.sock", instance);
+		return 0;
+	}
+	dir = opendir(RUN_DIR);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(only, sizeof(only), "%s", entry->d_name);
+		out_bytes(&all, " ", 1);
+		out_bytes(&all, entry->d_name, strlen(entry->d_name));
+		n++;
+	}
+	if (dir)
+		closedir(dir);
+	if (!n)
+		return err_at(e, -ENOENT, RUN_DIR, "no instance of baileyd runs here");
+	if (n > 1)
+		return err_at(e, -ENOENT, RUN_DIR, "several instances run:%.*s; say which with --instance", (int)all.len,
+			      (const char *)all.data);
+	snprintf(path, size, RUN_DIR "/%s/ctl.sock", only);
+	return 0;
+}
+
+struct call {
+	CURL *curl;
+	struct out body;
+	bool (*line)(const json_t *obj, void *arg);
+	void *arg;
+	bool is_stopped;
+};
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+
+	if (c->body.len + size * n > ANSWER_MAX)
+		return 0;
+	out_bytes(&c->body, data, size * n);
+	return out_ok(&c->body) ? size * n : 0;
+}
+
+/* Hands out whole lines and keeps the rest. */
+static size_t on_lines(char *data, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	uint8_t *end;
+
+	if (on_body(data, size, n, arg) != size * n)
+		return 0;
+	while (!c->is_stopped && (end = memchr(c->body.data, '\n', c->body.len))) {
+		size_t len = (size_t)(end - c->body.data);
+		json_t *obj = json_loadb((char *)c->body.data, len, 0, NULL);
+
+		if (obj && !c->line(obj, c->arg))
+			c->is_stopped = true;
+		json_decref(obj);
+		memmove(c->body.data, end + 1, c->body.len - len - 1);
+		c->body.len -= len + 1;
+	}
+	return c->is_stopped ? 0 : size * n;
+}
+
+static int perform(struct call *c, const char *socket, const char *method, const char *url_path, struct err *e)
+{
+	char url[512], why[CURL_ERROR_SIZE] = "";
+	CURLcode code;
+	long status = 0;
+
+	snprintf(url, sizeof(url), "http://localhost%s", url_path);
+	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+	curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, c->line ? on_lines : on_body);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, why);
+	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, c->line ? 0L : 30L);
+	code = curl_easy_perform(c->curl);
+	if (code != CURLE_OK && !c->is_stopped)
+		return err_at(e, -ECONNREFUSED, socket, "baileyd does not answer: %s",
+			      why[0] ? why : curl_easy_strerror(code));
+	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+	return (int)status;
+}
+
+static int answer_error(const struct out *body, int status, struct err *e)
+{
+	json_t *obj = json_loadb((const char *)body->data, body->len, 0, NULL);
+	const char *where = json_string_value(json_object_get(obj, "where"));
+	const char *error = json_string_value(json_object_get(obj, "error"));
+	int ret = err_at(e, -EREMOTEIO, where ? where : "baileyd", "%s (HTTP %d)", error ? error : "no reason given",
+			 status);
+
+	json_decref(obj);
+	return ret;
+}
+
+static int call_text(const char *socket, const char *method, const char *url_path, struct out *body, struct err *e)
+{
+	struct call c = { .curl = curl_easy_init() };
+	int ret;
+
+	if (!c.curl)
+		return err_at(e, -ENOMEM, socket, "out of memory");
+	ret = perform(&c, socket, method, url_path, e);
+	curl_easy_cleanup(c.curl);
+	if (ret >= 200 && ret < 300)
+		ret = 0;
+	else if (ret >= 0)
+		ret = answer_error(&c.body, ret, e);
+	*body = c.body;
+	return ret;
+}
+
+int ctl_call(const char *socket, const char *method, const char *url_path, json_t **body, struct err *e)
+{
+	auto_out struct out text = { 0 };
+	json_error_t why;
+	json_t *obj;
+	int ret = call_text(socket, method, url_path, &text, e);
+
+	if (ret < 0)
+		return ret;
+	obj = json_loadb((const char *)text.data, text.len, 0, &why);
+	if (!obj)
+		return err_at(e, -EPROTO, socket, "answer is no JSON: %s", why.text);
+	*body = obj;
+	return 0;
+}
+
+int ctl_text(const char *socket, const char *url_path, char **text, struct err *e)
+{
+	auto_out struct out body = { 0 };
+	size_t len;
+	int ret = call_text(socket, "GET", url_path, &body, e);
+
+	if (ret < 0)
+		return ret;
+	out_u8(&body, 0);
+	*text = (char *)out_take(&body, &len);
+	return *text ? 0 : err_at(e, -ENOMEM, socket, "out of memory");
+}
+
+int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json_t *obj, void *arg), void *arg,
+	       struct err *e)
+{
+	struct call c = { .curl = curl_easy_init(), .line = line, .arg = arg };
+	int ret;
+
+	if (!c.curl)
+		return err_at(e, -ENOMEM, socket, "out of memory");
+	ret = perform(&c, socket, "GET", url_path, e);
+	curl_easy_cleanup(c.curl);
+	out_fini(&c.body);
+	return ret < 0 ? ret : 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The other end of the control socket, for the CLI. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+/* /run/bailey/<instance>/ctl.sock; instance NULL: the only one there is, else an error that names them. */
+int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e);
+/* Any answer that is no 2xx is an error with the daemon's words. `*body` is the caller's. */
+int ctl_call(const char *socket, const char *method, const char *url_path, json_t **body, struct err *e);
+/* Calls `line` for each object until it returns false or the daemon ends the stream. */
+int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json_t *obj, void *arg), void *arg,
+	       struct err *e);
+/* The raw text of an answer (metrics). */
+int ctl_text(const char *socket, const char *url_path, char **text, struct err *e);

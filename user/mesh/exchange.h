@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Record exchange over RA-TLS: mutual TLS 1.3 between configured endpoints; the certificates carry the evidence and
+ * each side verifies the other's before it says anything. Room prefix mx_. docs/record.md, "Exchange", has the bytes:
+ *
+ *   frame = type (1) | length (4, big endian) | payload
+ *   type 1: a node record, at most ID_RECORD_MAX bytes.  type 2: a refusal, an evidence reason's name (ASCII, <= 64)
+ *
+ * The dialler sends its record first. The listener answers with its own only when the dialler's record verified;
+ * otherwise with a refusal. Then both close.
+ */
+#pragma once
+
+#include <event2/event.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "identity/identity.h"
+
+#define MX_ORIGIN_LEN    256
+#define MX_SESSIONS_MAX  256 /* at once; beyond it the listener pauses */
+#define MX_SESSION_MAX_S 10  /* from accept or dial to the end */
+
+struct mx;
+
+struct mx_conf {
+	struct event_base *base;
+	const char *cert_pem, *key_pem; /* kept by the TLS library, not by reference */
+	/* filled by the caller for each use, because the clock is in it */
+	void (*trust)(struct id_trust *trust, void *arg);
+	/* A record that verified and is the peer's own. 0: it may be answered. */
+	int (*node)(const struct id_node *node, const uint8_t *bytes, size_t len, const char *origin, struct err *e,
+		    void *arg);
+	/* A peer or its record was refused, here or (is_remote) by the other side. */
+	void (*refused)(const char *origin, const struct err *e, bool is_remote, void *arg);
+	void *arg;
+};
+
+int mx_new(const struct mx_conf *conf, struct mx **mx, struct err *e);
+void mx_free(struct mx *mx); /* accepts NULL */
+
+/* The record to hand out; copied. Diallers call again at once. */
+int mx_set_record(struct mx *mx, const uint8_t *bytes, size_t len);
+int mx_listen(struct mx *mx, int fd, struct err *e); /* takes over a listening socket */
+/*
+ * Keeps exchanging with this endpoint: again after `refresh_s` when it went well, after 1, 2, 4 .. 60 s
+ * (with jitter) when it did not.
+ */
+int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A TLS context whose peers are judged by their evidence instead of a CA: TLS 1.3 only, both sides present a
+ * certificate, no session is resumed (each handshake proves the key and the evidence anew).
+ */
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "base/err.h"
+#include "identity/identity.h"
+
+/* What one handshake learnt of its peer; lives as long as the SSL, see ratls_peer(). */
+struct ratls_peer {
+	bool is_verified;
+	struct id_claims claims;
+	struct err err; /* why not */
+};
+
+struct ratls {
+	SSL_CTX *ctx;
+	void (*trust)(struct id_trust *trust, void *arg);
+	void *arg;
+};
+
+#define RATLS_ALPN_RECORD "bailey-record/1"
+
+/* The certificate chain (leaf first) and its key as PEM. */
+int ratls_init(struct ratls *r, const char *cert_pem, const char *key_pem, struct err *e);
+void ratls_fini(struct ratls *r);
+SSL *ratls_session(struct ratls *r, bool is_server, struct err *e);
+struct ratls_peer *ratls_peer(SSL *ssl);
+/* The OpenSSL queue's first entry as text; empties the queue. */
+const char *ratls_error(char *buf, size_t size);
