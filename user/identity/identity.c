@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "identity.h"
+
+#include "base/cleanup.h"
+
+static const struct {
+	const char *name, *text;
+} reasons[] = {
+#define EVIDENCE(name, text) { #name, text },
+#include "tbl/evidence.h"
+#undef EVIDENCE
+};
+
+_Static_assert(ARRAY_LEN(reasons) == ID_REASON_COUNT, "one line per reason");
+
+const char *id_reason_name(int reason)
+{
+	return reason >= 0 && reason < ID_REASON_COUNT ? reasons[reason].name : "UNKNOWN";
+}
+
+const char *id_reason_text(int reason)
+{
+	return reason >= 0 && reason < ID_REASON_COUNT ? reasons[reason].text : "unknown reason";
+}
