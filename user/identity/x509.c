@@ -184,6 +184,20 @@ void id_cert_fini(struct id_cert *cert)
 	*cert = (struct id_cert){ 0 };
 }
 
+/* The key, and its SubjectPublicKeyInfo byte by byte as the certificate has it. */
+static bool key_read(X509 *x509, struct id_cert *cert)
+{
+	unsigned char *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
+	bool ok;
+
+	cert->key = X509_get_pubkey(x509);
+	ok = cert->key && id_p256_spki(cert->key, cert->spki) && len == ID_SPKI_LEN &&
+	     memcmp(der, cert->spki, ID_SPKI_LEN) == 0;
+	OPENSSL_free(der);
+	return ok;
+}
+
 static int cert_fill(const uint8_t *der, size_t len, struct id_cert *cert, struct err *e)
 {
 	cert->x509 = id_x509_from_der(der, len);
@@ -193,8 +207,7 @@ static int cert_fill(const uint8_t *der, size_t len, struct id_cert *cert, struc
 	if (!time_unix(X509_get0_notBefore(cert->x509), &cert->not_before) ||
 	    !time_unix(X509_get0_notAfter(cert->x509), &cert->not_after))
 		return err_reason(e, ID_CERT_MALFORMED, WHERE, "validity can not be read");
-	cert->key = X509_get_pubkey(cert->x509);
-	if (!cert->key || !id_p256_spki(cert->key, cert->spki))
+	if (!key_read(cert->x509, cert))
 		return err_reason(e, ID_CERT_KEY, WHERE, "key must be ECDSA P-256, named curve, uncompressed");
 	cert->is_self_issued = X509_NAME_cmp(X509_get_subject_name(cert->x509), X509_get_issuer_name(cert->x509)) == 0;
 	cert->is_self_signed = X509_verify(cert->x509, cert->key) == 1;

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The signed part of a record: JSON <-> struct id_record. There is one text per record: what was read is written
+ * again, and only the same bytes are taken. So unknown and repeated members, spaces, escapes and other spellings of an
+ * address or a number all fail in one place.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "record.h"
+
+#define WHERE       "record payload"
+#define HEX(field)  (2 * sizeof(field) + 1)
+#define WG_KEY_TEXT BASE64_LEN(ID_WG_KEY_LEN)
+
+DEFINE_CLEANUP(json, json_t, json_decref)
+
+static bool is_node_name(const char *name)
+{
+	size_t len = strnlen(name, BY_NODE_NAME_LEN);
+
+	return len > 0 && len < BY_NODE_NAME_LEN && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+/* One machine's own: not unspecified, loopback, link-local (IPv6, no scope here), multicast or reserved. */
+static bool is_unicast(const struct by_addr *a)
+{
+	static const struct by_addr none, loopback = { .b = { [15] = 1 } };
+
+	if (addr_is_v4(a))
+		return a->b[12] != 0 && a->b[12] != 127 && a->b[12] < 224;
+	return !addr_equal(a, &none) && !addr_equal(a, &loopback) && a->b[0] != 0xff &&
+	       !(a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80);
+}
+
+static bool addrs_are_good(const struct id_record *r)
+{
+	if (r->n_addrs < 1 || r->n_addrs > ID_MAX_ADDRS)
+		return false;
+	for (uint32_t i = 0; i < r->n_addrs; i++) {
+		if (!is_unicast(&r->addrs[i]))
+			return false;
+		for (uint32_t j = 0; j < i; j++)
+			if (addr_equal(&r->addrs[i], &r->addrs[j]))
+				return false;
+	}
+	return true;
+}
+
+static bool endpoints_are_good(const struct id_record *r)
+{
+	if (r->n_endpoints > ID_MAX_ENDPOINTS)
+		return false;
+	for (uint32_t i = 0; i < r->n_endpoints; i++)
+		if (!is_unicast(&r->endpoints[i].addr) || !r->endpoints[i].port)
+			return false;
+	return true;
+}
+
+static int record_check(const struct id_record *r, struct err *e)
+{
+	static const uint8_t none[ID_WG_KEY_LEN];
+
+	if (!is_node_name(r->node))
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "node: 1 to %d of [a-z0-9-] are needed",
+				  BY_NODE_NAME_LEN - 1);
+	if (memcmp(r->wg_key, none, sizeof(none)) == 0)
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "wg_key is zero");
+	if (!addrs_are_good(r))
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE,
+				  "addrs: 1 to %d different unicast addresses are needed", ID_MAX_ADDRS);
+	if (!endpoints_are_good(r))
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "endpoints: at most %d unicast ones, with a port",
+				  ID_MAX_ENDPOINTS);
+	if (!r->epoch || r->epoch > ID_RECORD_EPOCH_MAX)
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "epoch must lie in 1..2^53-1");
+	if (r->not_before < 0 || r->not_after <= r->not_before || r->not_after > (int64_t)ID_RECORD_EPOCH_MAX)
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "not_after must be later than not_before");
+	return 0;
+}
+
+static json_t *addrs_json(const struct id_record *r)
+{
+	char text[ADDR_TEXT];
+	auto_call(cleanup_json) json_t *array = json_array();
+
+	for (uint32_t i = 0; i < r->n_addrs; i++)
+		json_array_append_new(array, json_string(addr_print(&r->addrs[i], text)));
+	return json_array_size(array) == r->n_addrs ? take_ptr(array) : NULL;
+}
+
+static json_t *endpoints_json(const struct id_record *r)
+{
+	char text[ENDPOINT_TEXT];
+	auto_call(cleanup_json) json_t *array = json_array();
+
+	for (uint32_t i = 0; i < r->n_endpoints; i++)
+		json_array_append_new(array, json_string(endpoint_print(&r->endpoints[i], text)));
+	return json_array_size(array) == r->n_endpoints ? take_ptr(array) : NULL;
+}
+
+static json_t *record_json(const struct id_record *r, const uint8_t cert_sha256[32])
+{
+	char app_id[HEX(r->app_id)], instance_id[HEX(r->instance_id)], cert[65], wg_key[WG_KEY_TEXT];
+
+	hex_print(app_id, r->app_id, sizeof(r->app_id));
+	hex_print(instance_id, r->instance_id, sizeof(r->instance_id));
+	hex_print(cert, cert_sha256, 32);
+	base64_print(wg_key, r->wg_key, sizeof(r->wg_key));
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I}", "v", ID_RECORD_VERSION, "node",
+			 r->node, "app_id", app_id, "instance_id", instance_id, "cert_sha256", cert, "wg_key", wg_key,
+			 "addrs", addrs_json(r), "endpoints", endpoints_json(r), "epoch", (json_int_t)r->epoch,
+			 "not_before", (json_int_t)r->not_before, "not_after", (json_int_t)r->not_after);
+}
+
+int id_payload_write(const struct id_record *record, const uint8_t cert_sha256[32], uint8_t *payload, size_t *len,
+		     struct err *e)
+{
+	auto_call(cleanup_json) json_t *object = NULL;
+	auto_free char *text = NULL;
+	int ret = record_check(record, e);
+
+	if (ret < 0)
+		return ret;
+	object = record_json(record, cert_sha256);
+	text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+	if (!text)
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	if (strlen(text) > ID_RECORD_PAYLOAD_MAX)
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "is longer than %d bytes", ID_RECORD_PAYLOAD_MAX);
+	*len = strlen(text);
+	memcpy(payload, text, *len);
+	return 0;
+}
+
+static bool read_addrs(const json_t *array, struct id_record *r)
+{
+	size_t i;
+	json_t *item;
+
+	if (!json_is_array(array) || json_array_size(array) > ID_MAX_ADDRS)
+		return false;
+	json_array_foreach (array, i, item)
+		if (!json_is_string(item) || !addr_parse(&r->addrs[i], json_string_value(item)))
+			return false;
+	r->n_addrs = (uint32_t)json_array_size(array);
+	return true;
+}
+
+static bool read_endpoints(const json_t *array, struct id_record *r)
+{
+	size_t i;
+	json_t *item;
+
+	if (!json_is_array(array) || json_array_size(array) > ID_MAX_ENDPOINTS)
+		return false;
+	json_array_foreach (array, i, item)
+		if (!json_is_string(item) || !endpoint_parse(&r->endpoints[i], json_string_value(item)))
+			return false;
+	r->n_endpoints = (uint32_t)json_array_size(array);
+	return true;
+}
+
+static bool read_record(json_t *object, struct id_record *r, uint8_t cert_sha256[32])
+{
+	const char *node, *app_id, *instance_id, *cert, *wg_key;
+	json_int_t epoch, not_before, not_after;
+	json_t *addrs, *endpoints;
+	size_t wg_len;
+	int v;
+
+	if (json_unpack(object, "{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I !}", "v", &v, "node", &node,
+			"app_id", &app_id, "instance_id", &instance_id, "cert_sha256", &cert, "wg_key", &wg_key,
+			"addrs", &addrs, "endpoints", &endpoints, "epoch", &epoch, "not_before", &not_before,
+			"not_after", &not_after) != 0)
+		return false;
+	if (v != ID_RECORD_VERSION || strlen(node) >= sizeof(r->node) || epoch < 0)
+		return false;
+	strcpy(r->node, node);
+	r->epoch = (uint64_t)epoch;
+	r->not_before = not_before;
+	r->not_after = not_after;
+	return hex_parse(r->app_id, sizeof(r->app_id), app_id) &&
+	       hex_parse(r->instance_id, sizeof(r->instance_id), instance_id) && hex_parse(cert_sha256, 32, cert) &&
+	       base64_parse(r->wg_key, sizeof(r->wg_key), &wg_len, wg_key, strlen(wg_key)) &&
+	       wg_len == sizeof(r->wg_key) && read_addrs(addrs, r) && read_endpoints(endpoints, r);
+}
+
+int id_payload_read(const uint8_t *payload, size_t len, struct id_record *record, uint8_t cert_sha256[32],
+		    struct err *e)
+{
+	auto_call(cleanup_json) json_t *object = NULL;
+	struct id_record made = { 0 };
+	uint8_t again[ID_RECORD_PAYLOAD_MAX], cert[32];
+	size_t again_len;
+	int ret;
+
+	object = json_loadb((const char *)payload, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!object || !read_record(object, &made, cert))
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "is not JSON with exactly the members of version %d",
+				  ID_RECORD_VERSION);
+	ret = id_payload_write(&made, cert, again, &again_len, e);
+	if (ret < 0)
+		return ret;
+	if (again_len != len || memcmp(again, payload, len) != 0)
+		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "is not in canonical form");
+	*record = made;
+	memcpy(cert_sha256, cert, sizeof(cert));
+	return 0;
+}
