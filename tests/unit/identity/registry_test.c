@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <time.h>
+
+#include "world.h"
+
+static struct id_registry *reg;
+
+static int with_nodes(size_t max_nodes)
+{
+	struct id_registry_conf conf = { .n_networks = 2, .max_nodes = max_nodes };
+	struct err e = ERR_INIT;
+
+	assert_true(prefix_parse(&conf.networks[0], "100.64.0.0/10") && prefix_parse(&conf.networks[1], "fd00::/8"));
+	return id_registry_new(&conf, &reg, &e);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	return with_nodes(4);
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	id_registry_free(reg);
+	reg = NULL;
+	return 0;
+}
+
+/* Instance `n` with key `n` and address 100.64.x.y of `n`; the digest follows from instance and epoch. */
+static struct id_node node_of(uint32_t n, uint64_t epoch)
+{
+	struct id_node node = { .claims = { .has_instance_id = true, .not_after = NOW + 90 * DAY } };
+	struct id_record *r = &node.record;
+
+	snprintf(r->node, sizeof(r->node), "node-%u", n);
+	memcpy(r->instance_id, &n, sizeof(n));
+	memset(r->wg_key, 0x77, sizeof(r->wg_key));
+	memcpy(r->wg_key, &n, sizeof(n));
+	r->addrs[0] = (struct by_addr){
+		.b = { [10] = 0xff, 0xff, 100, 64 | (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n }
+	};
+	r->n_addrs = 1;
+	r->epoch = epoch;
+	r->not_before = NOW;
+	r->not_after = NOW + DAY;
+	memcpy(node.digest, &n, sizeof(n));
+	memcpy(node.digest + 8, &epoch, sizeof(epoch));
+	return node;
+}
+
+static void admitted(const struct id_node *node, enum id_admit expected)
+{
+	struct err e = ERR_INIT;
+	enum id_admit what = 77;
+
+	assert_int_equal(id_registry_admit(reg, node, &what, &e), 0);
+	assert_int_equal(what, expected);
+	assert_int_equal(e.code, 0);
+}
+
+static void refused(const struct id_node *node, const char *reason)
+{
+	size_t count = id_registry_count(reg);
+	enum id_admit what = 77;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(id_registry_admit(reg, node, &what, &e), -EBADMSG);
+	assert_string_equal(id_reason_name(e.reason), reason);
+	assert_int_equal(what, 77);
+	assert_int_equal(id_registry_count(reg), count);
+}
+
+static void admits_updates_and_repeats(void **state)
+{
+	struct id_node a = node_of(1, 5), b = node_of(2, 1), newer = node_of(1, 6);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	admitted(&a, ID_ADMIT_SAME);
+	admitted(&b, ID_ADMIT_NEW);
+	admitted(&newer, ID_ADMIT_UPDATED);
+	assert_int_equal(id_registry_count(reg), 2);
+	assert_int_equal(id_registry_at(reg, 0)->record.epoch, 6);
+	assert_null(id_registry_at(reg, 2));
+}
+
+static void record_epoch(void **state)
+{
+	struct id_node a = node_of(1, 5), older = node_of(1, 4), other = node_of(1, 5);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	refused(&older, "RECORD_EPOCH");
+	other.digest[31] ^= 1;
+	refused(&other, "RECORD_EPOCH");
+	assert_int_equal(id_registry_at(reg, 0)->record.epoch, 5);
+}
+
+static void record_epoch_survives_removal_and_expiry(void **state)
+{
+	struct id_node a = node_of(1, 5), older = node_of(1, 4), gone;
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	assert_int_equal(id_registry_remove(reg, a.record.instance_id), 0);
+	assert_int_equal(id_registry_remove(reg, a.record.instance_id), -ENOENT);
+	assert_int_equal(id_registry_count(reg), 0);
+	refused(&older, "RECORD_EPOCH");
+	admitted(&a, ID_ADMIT_NEW); /* the same record is no rollback */
+	assert_true(id_registry_expire(reg, NOW + DAY + 1, &gone));
+	assert_false(id_registry_expire(reg, NOW + DAY + 1, &gone));
+	refused(&older, "RECORD_EPOCH");
+	/* forgotten when no record of then can be valid any more */
+	assert_false(id_registry_expire(reg, NOW + DAY + ID_RECORD_LIFE_MAX_S, &gone));
+	refused(&older, "RECORD_EPOCH");
+	assert_false(id_registry_expire(reg, NOW + DAY + ID_RECORD_LIFE_MAX_S + 1, &gone));
+	admitted(&older, ID_ADMIT_NEW);
+}
+
+static void record_address(void **state)
+{
+	struct id_node a = node_of(1, 1), thief = node_of(2, 1), outside = node_of(3, 1), second = node_of(4, 1);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	thief.record.addrs[0] = a.record.addrs[0];
+	refused(&thief, "RECORD_ADDRESS");
+	assert_true(addr_parse(&outside.record.addrs[0], "10.0.0.1"));
+	refused(&outside, "RECORD_ADDRESS");
+	assert_true(addr_parse(&outside.record.addrs[0], "2001:db8::1"));
+	refused(&outside, "RECORD_ADDRESS");
+	second.record.addrs[1] = a.record.addrs[0]; /* behind one of its own */
+	second.record.n_addrs = 2;
+	refused(&second, "RECORD_ADDRESS");
+	second.record.n_addrs = 1;
+	admitted(&second, ID_ADMIT_NEW); /* nothing of the refused one stayed behind */
+}
+
+static void record_key(void **state)
+{
+	struct id_node a = node_of(1, 1), thief = node_of(2, 1);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	memcpy(thief.record.wg_key, a.record.wg_key, sizeof(a.record.wg_key));
+	refused(&thief, "RECORD_KEY");
+}
+
+static void record_identity(void **state)
+{
+	struct id_node a = node_of(1, 1);
+
+	(void)state;
+	a.claims.has_instance_id = false;
+	refused(&a, "RECORD_IDENTITY");
+}
+
+static void an_update_frees_what_it_gives_up(void **state)
+{
+	struct id_node a = node_of(1, 1), b = node_of(2, 1);
+
+	(void)state;
+	a.record.n_addrs = 2;
+	assert_true(addr_parse(&a.record.addrs[1], "fd00::1"));
+	admitted(&a, ID_ADMIT_NEW);
+	b.record.addrs[0] = a.record.addrs[1];
+	refused(&b, "RECORD_ADDRESS");
+	a = node_of(1, 2);
+	a.record.wg_key[31] ^= 1;
+	admitted(&a, ID_ADMIT_UPDATED);
+	admitted(&b, ID_ADMIT_NEW);
+	b = node_of(2, 2);
+	memcpy(b.record.wg_key, node_of(1, 1).record.wg_key, sizeof(b.record.wg_key)); /* the key that a gave up */
+	admitted(&b, ID_ADMIT_UPDATED);
+	refused(&(struct id_node){ .claims.has_instance_id = true, .record = node_of(1, 1).record }, "RECORD_EPOCH");
+}
+
+static void a_refused_update_keeps_the_old_record(void **state)
+{
+	struct id_node a = node_of(1, 1), b = node_of(2, 1), bad = node_of(1, 9);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	admitted(&b, ID_ADMIT_NEW);
+	bad.record.addrs[0] = b.record.addrs[0];
+	refused(&bad, "RECORD_ADDRESS");
+	a = node_of(1, 2);
+	admitted(&a, ID_ADMIT_UPDATED); /* epoch 9 was not remembered */
+}
+
+static void bounds_hold(void **state)
+{
+	struct id_registry_conf none = { .max_nodes = 0 };
+	struct id_registry *unmade = NULL;
+	struct id_node a, gone;
+	enum id_admit what;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(id_registry_new(&none, &unmade, &e), -EINVAL);
+	assert_null(unmade);
+	for (uint32_t i = 1; i <= 4; i++) {
+		a = node_of(i, 1);
+		admitted(&a, ID_ADMIT_NEW);
+	}
+	a = node_of(5, 1);
+	e = ERR_INIT;
+	assert_int_equal(id_registry_admit(reg, &a, &what, &e), -ENOSPC);
+	a = node_of(4, 2);
+	admitted(&a, ID_ADMIT_UPDATED);
+	/* four instances come, go and are remembered: a fifth has to wait until they are forgotten */
+	while (id_registry_expire(reg, NOW + 2 * DAY, &gone))
+		;
+	assert_int_equal(id_registry_count(reg), 0);
+	a = node_of(5, 1);
+	e = ERR_INIT;
+	assert_int_equal(id_registry_admit(reg, &a, &what, &e), -ENOSPC);
+	a = node_of(1, 2);
+	admitted(&a, ID_ADMIT_NEW);
+	assert_false(id_registry_expire(reg, NOW + DAY, &gone));
+	assert_int_equal(id_registry_remove(reg, a.record.instance_id), 0);
+	assert_false(id_registry_expire(reg, NOW + 40 * DAY, &gone));
+	a = node_of(5, 1);
+	admitted(&a, ID_ADMIT_NEW);
+}
+
+static void expiry_hands_out_each_node_once(void **state)
+{
+	struct id_node a, gone;
+	unsigned seen = 0;
+
+	(void)state;
+	for (uint32_t i = 1; i <= 4; i++) {
+		a = node_of(i, 1);
+		if (i == 2)
+			a.record.not_after = NOW + 3 * DAY;
+		if (i == 3)
+			a.claims.not_after = NOW + 3; /* the certificate ends first */
+		admitted(&a, ID_ADMIT_NEW);
+	}
+	assert_true(id_registry_expire(reg, NOW + 4, &gone));
+	assert_string_equal(gone.record.node, "node-3");
+	assert_false(id_registry_expire(reg, NOW + 4, &gone));
+	while (id_registry_expire(reg, NOW + 2 * DAY, &gone))
+		seen |= 1u << gone.record.instance_id[0];
+	assert_int_equal(seen, 1 << 1 | 1 << 4);
+	assert_int_equal(id_registry_count(reg), 1);
+	assert_string_equal(id_registry_at(reg, 0)->record.node, "node-2");
+}
+
+/* Against a plain model: random admits, removals and expiries; what holds must hold after each. */
+static void random_steps_agree_with_a_model(void **state)
+{
+	uint64_t epochs[8] = { 0 };
+	bool is_live[8] = { 0 };
+	uint64_t seed = 42;
+
+	(void)state;
+	stop(NULL);
+	assert_int_equal(with_nodes(8), 0);
+	for (int step = 0; step < 20000; step++) {
+		uint32_t n, owner;
+		struct id_node a;
+		enum id_admit what;
+		struct err e = ERR_INIT;
+		size_t live = 0;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		n = (uint32_t)(seed >> 33) % 8;
+		owner = (uint32_t)(seed >> 40) % 8;
+		a = node_of(n, epochs[n] + (seed >> 50) % 3);
+		if (seed >> 62 == 0) {
+			assert_int_equal(id_registry_remove(reg, a.record.instance_id), is_live[n] ? 0 : -ENOENT);
+			is_live[n] = false;
+		} else if (seed >> 62 == 1) { /* somebody's address: good only if it is one's own or free */
+			a.record.addrs[0] = node_of(owner, 0).record.addrs[0];
+			a.record.epoch = epochs[n] + 1;
+			if (owner != n && is_live[owner])
+				assert_int_equal(id_registry_admit(reg, &a, &what, &e), -EBADMSG);
+		} else {
+			bool good = a.record.epoch > 0;
+
+			if (good && id_registry_admit(reg, &a, &what, &e) == 0) {
+				is_live[n] = true;
+				epochs[n] = a.record.epoch;
+			}
+		}
+		for (int i = 0; i < 8; i++)
+			live += is_live[i];
+		assert_int_equal(id_registry_count(reg), live);
+	}
+}
+
+static void sixty_four_thousand_nodes(void **state)
+{
+	const uint32_t n = 65536;
+	struct timespec t[2];
+	struct id_node gone;
+
+	(void)state;
+	stop(NULL);
+	assert_int_equal(with_nodes(n), 0);
+	clock_gettime(CLOCK_MONOTONIC, &t[0]);
+	for (uint32_t i = 0; i < n; i++) {
+		struct id_node a = node_of(i, 1);
+
+		admitted(&a, ID_ADMIT_NEW);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		assert_true(id_registry_expire(reg, NOW + 2 * DAY, &gone));
+	assert_false(id_registry_expire(reg, NOW + 2 * DAY, &gone));
+	assert_false(id_registry_expire(reg, NOW + 99 * DAY, &gone));
+	clock_gettime(CLOCK_MONOTONIC, &t[1]);
+	print_message("# %u nodes came and went, %.2f us each\n", n,
+		      ((double)(t[1].tv_sec - t[0].tv_sec) * 1e6 + (double)(t[1].tv_nsec - t[0].tv_nsec) / 1e3) / n);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(admits_updates_and_repeats, start, stop),
+		cmocka_unit_test_setup_teardown(record_epoch, start, stop),
+		cmocka_unit_test_setup_teardown(record_epoch_survives_removal_and_expiry, start, stop),
+		cmocka_unit_test_setup_teardown(record_address, start, stop),
+		cmocka_unit_test_setup_teardown(record_key, start, stop),
+		cmocka_unit_test_setup_teardown(record_identity, start, stop),
+		cmocka_unit_test_setup_teardown(an_update_frees_what_it_gives_up, start, stop),
+		cmocka_unit_test_setup_teardown(a_refused_update_keeps_the_old_record, start, stop),
+		cmocka_unit_test_setup_teardown(bounds_hold, start, stop),
+		cmocka_unit_test_setup_teardown(expiry_hands_out_each_node_once, start, stop),
+		cmocka_unit_test_setup_teardown(random_steps_agree_with_a_model, start, stop),
+		cmocka_unit_test_setup_teardown(sixty_four_thousand_nodes, start, stop),
+	};
+
+	return cmocka_run_group_tests_name("identity/registry", tests, NULL, NULL);
+}
