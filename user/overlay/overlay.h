@@ -29,9 +29,14 @@ struct ov_peer {
 	/* read back, never set */
 	int64_t last_handshake_s; /* unix seconds, 0: never */
 	uint64_t rx_bytes, tx_bytes;
+	bool has_more_allowed;  /* the device has more than fit here: equals no wanted peer */
+	bool has_preshared_key; /* somebody else's: a wanted peer that has one is made anew */
 };
 
-/* What a device has, or shall have. */
+/*
+ * What a device has, or shall have. A wanted value that is absent (has_endpoint, has_keepalive false; listen_port,
+ * mtu 0) leaves what the device has; keepalive_s 0 with has_keepalive turns it off.
+ */
 struct ov_device {
 	char name[IF_NAMESIZE];
 	uint8_t private_key[OV_KEY_LEN];
@@ -61,19 +66,27 @@ const char *ov_backend_name(enum ov_backend b); /* "kernel", "wireguard-go" */
 
 /* How much a reconcile changed; all zero: nothing was touched. */
 struct ov_changes {
-	unsigned peers_added, peers_changed, peers_removed, addrs_changed;
+	unsigned peers_added, peers_changed, peers_removed, addrs_changed, routes_changed;
 	bool device_changed, link_changed;
 };
 
-/* Makes the device what `want` says: reads what is, sends only the difference, sets addresses, MTU and UP. */
+/*
+ * Makes the device what `want` says: reads what is, sends only the difference, sets addresses, MTU, UP and the routes
+ * to peers outside the addresses' networks. An endpoint learned by roaming stays until the wanted one changes.
+ */
 int ov_apply(struct ov *ov, const struct ov_device *want, struct ov_changes *changes, struct err *e);
 int ov_read(struct ov *ov, struct ov_device *dev, struct err *e);
 
-/* Pure: what to send so that `have` becomes `want`. */
+/*
+ * Pure: what to send so that `have` becomes `want`. Entries of `set` carry only what differs (has_endpoint,
+ * has_keepalive); their allowed list is meant where replace_allowed says so. Removals go first: a peer that must be
+ * made anew is in both lists. -EINVAL when a list has one key twice.
+ */
 struct ov_diff {
 	bool set_private_key, set_listen_port;
-	struct ov_peer *set; /* add or change (replace_allowed) */
-	bool *is_new;        /* beside set */
+	struct ov_peer *set;   /* add or change */
+	bool *is_new;          /* beside set */
+	bool *replace_allowed; /* beside set */
 	size_t n_set;
 	uint8_t (*remove)[OV_KEY_LEN];
 	size_t n_remove;

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a device holds: lifetime, checks, and the roaming rule. */
+#include "model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+void ov_key_clamp(uint8_t key[OV_KEY_LEN])
+{
+	key[0] &= 248;
+	key[31] = (uint8_t)((key[31] & 127) | 64);
+}
+
+void ov_device_fini(struct ov_device *dev)
+{
+	if (!dev)
+		return;
+	free(dev->peers);
+	explicit_bzero(dev, sizeof(*dev));
+}
+
+/* The list doubles when its length is a power of two, so the length alone says how much room there is. */
+struct ov_peer *ov_device_grow(struct ov_device *dev)
+{
+	size_t n = dev->n_peers;
+	struct ov_peer *peers;
+
+	if (n >= OV_PEERS_MAX)
+		return NULL;
+	if ((n & (n - 1)) == 0 || !n) {
+		peers = realloc(dev->peers, (n ? 2 * n : 1) * sizeof(*peers));
+		if (!peers)
+			return NULL;
+		dev->peers = peers;
+	}
+	memset(&dev->peers[n], 0, sizeof(dev->peers[n]));
+	dev->n_peers++;
+	return &dev->peers[n];
+}
+
+void ov_peer_allow(struct ov_peer *peer, const struct ip_prefix *p)
+{
+	if (peer->n_allowed < OV_MAX_ALLOWED)
+		peer->allowed[peer->n_allowed++] = *p;
+	else
+		peer->has_more_allowed = true;
+}
+
+/* "peer 4rEN...=": a public key is no secret, and the way an operator finds the peer. */
+static const char *peer_name(char buf[static 64], const struct ov_peer *peer)
+{
+	char key[BASE64_LEN(OV_KEY_LEN)];
+
+	base64_print(key, peer->public_key, OV_KEY_LEN);
+	snprintf(buf, 64, "peer %s", key);
+	return buf;
+}
+
+static int check_peer(const struct ov_peer *peer, const uint8_t own[OV_KEY_LEN], struct err *e)
+{
+	char where[64], text[PREFIX_TEXT];
+
+	peer_name(where, peer);
+	if (!memcmp(peer->public_key, own, OV_KEY_LEN))
+		return err_at(e, -EINVAL, where, "has this node's own key; a node is no peer of itself");
+	if (peer->n_allowed > OV_MAX_ALLOWED)
+		return err_at(e, -EINVAL, where, "has %u addresses, at most %d fit", peer->n_allowed, OV_MAX_ALLOWED);
+	for (uint32_t i = 0; i < peer->n_allowed; i++) {
+		const struct ip_prefix *p = &peer->allowed[i];
+
+		if (p->bits != (addr_is_v4(&p->addr) ? 32 : 128))
+			return err_at(e, -EINVAL, where, "%s is a network, a peer has single addresses (/32, /128)",
+				      prefix_print(p, text));
+	}
+	return 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct ip_prefix));
+}
+
+/* WireGuard gives an address to the peer that asked last: two owners would take it from each other forever. */
+static int check_owners(const struct ov_device *want, struct err *e)
+{
+	auto_free struct ip_prefix *all = NULL;
+	char text[PREFIX_TEXT];
+	size_t n = 0;
+
+	all = calloc(want->n_peers ? want->n_peers * OV_MAX_ALLOWED : 1, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	for (size_t i = 0; i < want->n_peers; i++)
+		for (uint32_t k = 0; k < want->peers[i].n_allowed; k++)
+			all[n++] = want->peers[i].allowed[k];
+	qsort(all, n, sizeof(*all), by_address);
+	for (size_t i = 1; i < n; i++)
+		if (!by_address(&all[i - 1], &all[i]))
+			return err_at(e, -EINVAL, want->name, "%s is given twice; an address has one owner",
+				      prefix_print(&all[i], text));
+	return 0;
+}
+
+static int check_link(const struct ov_device *want, struct err *e)
+{
+	if (want->n_addrs > ARRAY_LEN(want->addrs))
+		return err_at(e, -EINVAL, want->name, "%u addresses, at most %zu fit", want->n_addrs,
+			      ARRAY_LEN(want->addrs));
+	for (uint32_t i = 0; i < want->n_addrs; i++)
+		if (want->mtu && want->mtu < 1280 && !addr_is_v4(&want->addrs[i].addr))
+			return err_at(e, -EINVAL, want->name, "MTU %u is below 1280, which IPv6 needs (RFC 8200 5)",
+				      want->mtu);
+	return 0;
+}
+
+int ov_check(const struct ov_device *want, struct err *e)
+{
+	static const uint8_t none[OV_KEY_LEN];
+	uint8_t own[OV_KEY_LEN];
+	int rc;
+
+	if (!memcmp(want->private_key, none, OV_KEY_LEN))
+		return err_at(e, -EINVAL, want->name, "private key is empty");
+	rc = ov_key_public(want->private_key, own);
+	if (rc < 0)
+		return err_at(e, rc, want->name, "no public key for this private key");
+	rc = check_link(want, e);
+	for (size_t i = 0; i < want->n_peers && !rc; i++)
+		rc = check_peer(&want->peers[i], own, e);
+	return rc ? rc : check_owners(want, e);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, OV_KEY_LEN);
+}
+
+_Static_assert(offsetof(struct ov_asked, public_key) == 0, "by_key compares from the start");
+_Static_assert(offsetof(struct ov_peer, public_key) == 0, "by_key compares from the start");
+
+int ov_asked_of(const struct ov_device *want, struct ov_asked **asked)
+{
+	struct ov_asked *list = calloc(want->n_peers ? want->n_peers : 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < want->n_peers; i++) {
+		memcpy(list[i].public_key, want->peers[i].public_key, OV_KEY_LEN);
+		list[i].has_endpoint = want->peers[i].has_endpoint;
+		list[i].endpoint = want->peers[i].endpoint;
+	}
+	qsort(list, want->n_peers, sizeof(*list), by_key);
+	*asked = list;
+	return 0;
+}
+
+static bool endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b)
+{
+	return addr_equal(&a->addr, &b->addr) && a->port == b->port;
+}
+
+void ov_keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const struct ov_asked *asked, size_t n_asked,
+		    int64_t now_s)
+{
+	const struct ov_asked *last;
+	bool keep;
+
+	if (!have || !have->has_endpoint || !peer->has_endpoint)
+		return;
+	last = n_asked ? bsearch(peer->public_key, asked, n_asked, sizeof(*asked), by_key) : NULL;
+	if (last)
+		keep = last->has_endpoint && endpoint_equal(&last->endpoint, &peer->endpoint);
+	else
+		keep = have->last_handshake_s && now_s - have->last_handshake_s < OV_SESSION_S;
+	if (keep)
+		peer->endpoint = have->endpoint;
+}
+
+int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked *asked,
+		  size_t n_asked, int64_t now_s, struct ov_peer **peers)
+{
+	auto_free struct ov_peer *sorted = calloc(have->n_peers ? have->n_peers : 1, sizeof(*sorted));
+	auto_free struct ov_peer *copy = calloc(want->n_peers ? want->n_peers : 1, sizeof(*copy));
+
+	if (!sorted || !copy)
+		return -ENOMEM;
+	if (have->n_peers)
+		memcpy(sorted, have->peers, have->n_peers * sizeof(*sorted));
+	if (want->n_peers)
+		memcpy(copy, want->peers, want->n_peers * sizeof(*copy));
+	qsort(sorted, have->n_peers, sizeof(*sorted), by_key);
+	for (size_t i = 0; i < want->n_peers; i++)
+		ov_keep_roamed(&copy[i], bsearch(copy[i].public_key, sorted, have->n_peers, sizeof(*sorted), by_key),
+			       asked, n_asked, now_s);
+	*peers = take_ptr(copy);
+	return 0;
+}
