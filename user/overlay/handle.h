@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands behind the handle of one device. */
+#pragma once
+
+#include "model.h"
+#include "rtnl.h"
+
+struct ov {
+	char name[IF_NAMESIZE];
+	unsigned ifindex;
+	enum ov_backend backend;
+	struct ov_nl nl;
+	struct ov_asked *asked; /* owned; endpoints of the last apply */
+	size_t n_asked;
+};
