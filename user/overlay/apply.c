@@ -87,7 +87,7 @@ static int apply_device(struct ov *ov, const struct ov_device *want, struct ov_c
 	rc = get_device(ov, &have, e);
 	if (rc < 0)
 		return rc;
-	rc = ov_want_peers(&have, want, ov->asked, ov->n_asked, time(NULL), &peers);
+	rc = ov_want_peers(&have, want, &ov->asked, time(NULL), &peers);
 	if (rc < 0)
 		return rc;
 	shall.peers = peers;
@@ -96,7 +96,8 @@ static int apply_device(struct ov *ov, const struct ov_device *want, struct ov_c
 	if (rc < 0)
 		return err_at(e, rc, ov->name, "a peer is there twice");
 	count(&diff, did);
-	return send_diff(ov, want, &diff, e);
+	rc = send_diff(ov, want, &diff, e);
+	return rc ? rc : ov_asked_next(want, peers, &ov->asked);
 }
 
 static int apply_link(struct ov *ov, const struct ov_device *want, const struct ov_link *link, struct ov_changes *did,
@@ -187,19 +188,6 @@ static int apply_up(struct ov *ov, const struct ov_link *link, struct ov_changes
 	return ov_link_set_up(&ov->nl, ov->name, ov->ifindex, e);
 }
 
-static int remember(struct ov *ov, const struct ov_device *want)
-{
-	struct ov_asked *asked;
-	int rc = ov_asked_of(want, &asked);
-
-	if (rc < 0)
-		return rc;
-	free(ov->asked);
-	ov->asked = asked;
-	ov->n_asked = want->n_peers;
-	return 0;
-}
-
 /* Peers go first: when the link comes up, whoever was removed is gone and every address has its owner. */
 int ov_apply(struct ov *ov, const struct ov_device *want, struct ov_changes *changes, struct err *e)
 {
@@ -212,8 +200,6 @@ int ov_apply(struct ov *ov, const struct ov_device *want, struct ov_changes *cha
 		rc = find_link(ov, &link, e);
 	if (!rc)
 		rc = apply_device(ov, want, &did, e);
-	if (!rc)
-		rc = remember(ov, want);
 	if (!rc)
 		rc = apply_link(ov, want, &link, &did, e);
 	if (!rc)

@@ -10,6 +10,5 @@ struct ov {
 	unsigned ifindex;
 	enum ov_backend backend;
 	struct ov_nl nl;
-	struct ov_asked *asked; /* owned; endpoints of the last apply */
-	size_t n_asked;
+	struct ov_asked_list asked; /* endpoints of the last apply */
 };

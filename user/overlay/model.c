@@ -142,36 +142,22 @@ static int by_key(const void *a, const void *b)
 _Static_assert(offsetof(struct ov_asked, public_key) == 0, "by_key compares from the start");
 _Static_assert(offsetof(struct ov_peer, public_key) == 0, "by_key compares from the start");
 
-int ov_asked_of(const struct ov_device *want, struct ov_asked **asked)
-{
-	struct ov_asked *list = calloc(want->n_peers ? want->n_peers : 1, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0; i < want->n_peers; i++) {
-		memcpy(list[i].public_key, want->peers[i].public_key, OV_KEY_LEN);
-		list[i].has_endpoint = want->peers[i].has_endpoint;
-		list[i].endpoint = want->peers[i].endpoint;
-	}
-	qsort(list, want->n_peers, sizeof(*list), by_key);
-	*asked = list;
-	return 0;
-}
-
 static bool endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b)
 {
 	return addr_equal(&a->addr, &b->addr) && a->port == b->port;
 }
 
-void ov_keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const struct ov_asked *asked, size_t n_asked,
-		    int64_t now_s)
+static const struct ov_asked *find_asked(const struct ov_asked_list *asked, const uint8_t key[OV_KEY_LEN])
 {
-	const struct ov_asked *last;
+	return asked->n ? bsearch(key, asked->v, asked->n, sizeof(*asked->v), by_key) : NULL;
+}
+
+static void keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const struct ov_asked *last, int64_t now_s)
+{
 	bool keep;
 
 	if (!have || !have->has_endpoint || !peer->has_endpoint)
 		return;
-	last = n_asked ? bsearch(peer->public_key, asked, n_asked, sizeof(*asked), by_key) : NULL;
 	if (last)
 		keep = last->has_endpoint && endpoint_equal(&last->endpoint, &peer->endpoint);
 	else
@@ -180,8 +166,8 @@ void ov_keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const stru
 		peer->endpoint = have->endpoint;
 }
 
-int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked *asked,
-		  size_t n_asked, int64_t now_s, struct ov_peer **peers)
+int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked_list *asked,
+		  int64_t now_s, struct ov_peer **peers)
 {
 	auto_free struct ov_peer *sorted = calloc(have->n_peers ? have->n_peers : 1, sizeof(*sorted));
 	auto_free struct ov_peer *copy = calloc(want->n_peers ? want->n_peers : 1, sizeof(*copy));
@@ -194,8 +180,32 @@ int ov_want_peers(const struct ov_device *have, const struct ov_device *want, co
 		memcpy(copy, want->peers, want->n_peers * sizeof(*copy));
 	qsort(sorted, have->n_peers, sizeof(*sorted), by_key);
 	for (size_t i = 0; i < want->n_peers; i++)
-		ov_keep_roamed(&copy[i], bsearch(copy[i].public_key, sorted, have->n_peers, sizeof(*sorted), by_key),
-			       asked, n_asked, now_s);
+		keep_roamed(&copy[i], bsearch(copy[i].public_key, sorted, have->n_peers, sizeof(*sorted), by_key),
+			    find_asked(asked, copy[i].public_key), now_s);
 	*peers = take_ptr(copy);
+	return 0;
+}
+
+int ov_asked_next(const struct ov_device *want, const struct ov_peer *sent, struct ov_asked_list *asked)
+{
+	struct ov_asked_list next = { .v = calloc(want->n_peers ? want->n_peers : 1, sizeof(*next.v)) };
+
+	if (!next.v)
+		return -ENOMEM;
+	for (size_t i = 0; i < want->n_peers; i++) {
+		const struct ov_peer *peer = &want->peers[i];
+		struct ov_asked *at = &next.v[next.n];
+
+		if (peer->has_endpoint && !endpoint_equal(&sent[i].endpoint, &peer->endpoint) &&
+		    !find_asked(asked, peer->public_key))
+			continue;
+		memcpy(at->public_key, peer->public_key, OV_KEY_LEN);
+		at->has_endpoint = peer->has_endpoint;
+		at->endpoint = peer->endpoint;
+		next.n++;
+	}
+	qsort(next.v, next.n, sizeof(*next.v), by_key);
+	free(asked->v);
+	*asked = next;
 	return 0;
 }

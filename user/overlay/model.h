@@ -15,25 +15,30 @@ void ov_peer_allow(struct ov_peer *peer, const struct ip_prefix *p);
 /* Refuses what no device can hold, or what it would hold differently: a reconcile would then never end. */
 int ov_check(const struct ov_device *want, struct err *e);
 
-/* What was asked for at the last apply, beside the key it was asked for. Sorted by key. */
+/* What was asked for, beside the key it was asked for. Sorted by key. */
 struct ov_asked {
 	uint8_t public_key[OV_KEY_LEN];
 	bool has_endpoint;
 	struct ip_endpoint endpoint;
 };
 
-int ov_asked_of(const struct ov_device *want, struct ov_asked **asked);
+struct ov_asked_list {
+	struct ov_asked *v; /* owned */
+	size_t n;
+};
 
 #define OV_SESSION_S 180 /* WireGuard's REJECT_AFTER_TIME: an older handshake carries no data */
 
 /*
- * The roaming rule. Writes the endpoint that the device has over the one in `peer` when the device's is the better:
- * the wanted one is what we asked for last time, so the device's was learned since; or nothing was asked yet (this
- * process is new) and a session is alive at the device's.
+ * The roaming rule, over a copy of the wanted peers: the endpoint that the device has replaces the wanted one when
+ * the wanted one is what we asked for last time, so the device's was learned since; or when nothing was asked yet
+ * (this process is new) and a session is alive at the device's.
  */
-void ov_keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const struct ov_asked *asked, size_t n_asked,
-		    int64_t now_s);
+int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked_list *asked,
+		  int64_t now_s, struct ov_peer **peers);
 
-/* A copy of the wanted peers with the roaming rule applied to each. */
-int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked *asked,
-		  size_t n_asked, int64_t now_s, struct ov_peer **peers);
+/*
+ * What the next apply shall take for asked, when `sent` (of ov_want_peers) reached the device. A wish that only waits
+ * for the end of a live session is not in it, so it is judged again.
+ */
+int ov_asked_next(const struct ov_device *want, const struct ov_peer *sent, struct ov_asked_list *asked);

@@ -29,7 +29,7 @@ void ov_close(struct ov *ov)
 	if (!ov)
 		return;
 	ov_nl_fini(&ov->nl);
-	free(ov->asked);
+	free(ov->asked.v);
 	free(ov);
 }
 

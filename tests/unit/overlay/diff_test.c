@@ -206,6 +206,7 @@ static void a_key_twice_is_refused(void **state)
 static bool sends_endpoint(const char *asked_at, const char *has, int64_t handshake_s, const char *wants)
 {
 	struct ov_asked asked = { .has_endpoint = true };
+	const struct ov_asked_list list = { .v = &asked, .n = asked_at ? 1 : 0 };
 	struct ov_peer *peers = NULL;
 	struct ov_device shall;
 	bool sends;
@@ -221,7 +222,7 @@ static bool sends_endpoint(const char *asked_at, const char *has, int64_t handsh
 		have.peers[0].endpoint = endpoint_of(has);
 	have.peers[0].last_handshake_s = handshake_s;
 	want.peers[0].endpoint = endpoint_of(wants);
-	assert_int_equal(ov_want_peers(&have, &want, &asked, asked_at ? 1 : 0, NOW, &peers), 0);
+	assert_int_equal(ov_want_peers(&have, &want, &list, NOW, &peers), 0);
 	shall = want;
 	shall.peers = peers;
 	assert_int_equal(ov_diff(&have, &shall, &diff), 0);
@@ -248,6 +249,30 @@ static void a_new_process_keeps_the_endpoint_of_a_live_session(void **state)
 	assert_false(sends_endpoint(NULL, "10.0.0.1:1", 0, "10.0.0.1:1"));
 }
 
+/* The wish of a new process waits while the session lives, is not forgotten, and comes through when it ends. */
+static void a_wish_that_waits_is_not_taken_for_asked(void **state)
+{
+	struct ov_asked_list asked = { 0 };
+	struct ov_peer *peers = NULL;
+
+	(void)state;
+	device_of(&have, 1, 2);
+	device_of(&want, 1, 2);
+	find_peer(&have, 1)->endpoint = endpoint_of("10.9.9.9:9");
+	find_peer(&have, 1)->last_handshake_s = NOW - 5;
+	assert_int_equal(ov_want_peers(&have, &want, &asked, NOW, &peers), 0);
+	assert_int_equal(ov_asked_next(&want, peers, &asked), 0);
+	assert_int_equal(asked.n, 1); /* peer 2 has what is wanted */
+	assert_int_equal(asked.v[0].public_key[0], 2);
+	free(peers);
+	assert_int_equal(ov_want_peers(&have, &want, &asked, NOW + OV_SESSION_S, &peers), 0);
+	assert_int_equal(peers[1].endpoint.port, 51820);
+	assert_int_equal(ov_asked_next(&want, peers, &asked), 0);
+	assert_int_equal(asked.n, 2);
+	free(peers);
+	free(asked.v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +289,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_key_twice_is_refused, teardown),
 		cmocka_unit_test_teardown(a_learned_endpoint_stays_until_the_wanted_one_changes, teardown),
 		cmocka_unit_test_teardown(a_new_process_keeps_the_endpoint_of_a_live_session, teardown),
+		cmocka_unit_test_teardown(a_wish_that_waits_is_not_taken_for_asked, teardown),
 	};
 
 	return cmocka_run_group_tests_name("overlay/diff", tests, NULL, NULL);
