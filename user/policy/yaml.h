@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YAML as a located tree, the only user of libyaml. Bounded (1 MiB of text by default, 1,000,000 nodes, depth 32);
- * anchors, aliases, tags, duplicate keys, non-scalar keys and a second document are refused: policy has no use for
- * them. The configuration file of baileyd is read through it too.
+ * YAML as a located tree, the only user of libyaml. Bounded (YAML_*_MAX below, depth 32, 64 KiB a text); anchors,
+ * aliases, tags, duplicate keys, non-scalar keys, NUL characters and a second document are refused: policy has no
+ * use for them. The configuration file of baileyd is read through it too.
  */
 #pragma once
 
@@ -11,6 +11,13 @@
 #include <stdint.h>
 
 #include "diag.h"
+
+#define YAML_TEXT_MAX  (1u << 20) /* bytes that yaml_parse() takes */
+#define YAML_NODES_MAX 1000000u
+#define YAML_DEPTH_MAX 32u
+#define YAML_VALUE_MAX 65536u /* bytes of one scalar */
+#define YAML_KEY_MAX   128u   /* bytes of one key */
+#define YAML_PATH_MAX  256u   /* bytes of a node's path: a few long keys times many nodes would not fit in memory */
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
@@ -31,7 +38,15 @@ struct yaml_doc; /* owns every node */
 /* 0 and *doc, or -EINVAL with the reasons in `d`. `file` is the name that diagnostics carry. An empty text is refused.
  */
 int yaml_parse(const char *file, const char *text, size_t len, struct yaml_doc **doc, struct diags *d);
-void yaml_free(struct yaml_doc *doc); /* accepts NULL */
+/* The same with another limit on the text. */
+int yaml_parse_max(const char *file, const char *text, size_t len, size_t max_len, struct yaml_doc **doc,
+		   struct diags *d);
+void yaml_doc_free(struct yaml_doc *doc); /* accepts NULL */
+/* Inline, because libyaml exports a yaml_free() of its own and would call ours in its place. */
+static inline void yaml_free(struct yaml_doc *doc)
+{
+	yaml_doc_free(doc);
+}
 const struct yaml_node *yaml_root(const struct yaml_doc *doc);
 const char *yaml_file(const struct yaml_doc *doc);
 
