@@ -8,10 +8,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "bailey/types.h"
 #include "diag.h"
 #include "image.h"
+
+#define POL_TEXT_MAX (16u << 20) /* bytes of policy text that are read; BY_MAX_RULES/2 rules fit */
+#define POL_NAME_MAX 47u         /* characters in the name of a rule or an app: what struct by_rule holds */
 
 struct pol_model; /* a checked policy; immutable */
 
@@ -19,6 +23,7 @@ struct pol_model; /* a checked policy; immutable */
 int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d);
 void pol_free(struct pol_model *model); /* accepts NULL */
 size_t pol_rule_count(const struct pol_model *model);
+size_t pol_app_count(const struct pol_model *model);
 
 /* What policy may ask about a node; filled from verified evidence only. */
 struct pol_subject {
@@ -35,8 +40,9 @@ int pol_compile(const struct pol_model *model, const struct pol_subject *self, c
 		size_t n_peers, struct pol_image **img, struct err *e);
 
 /*
- * The class that `peer` has in an image compiled from this model for this self, so that a newcomer needs no new
- * generation; -ENOENT: the image has no class for it, compile again.
+ * The class that `peer` has in an image compiled from this model, so that a newcomer needs no new generation: the
+ * image has a class for every app of the policy and one for all others. -ENOENT: the image is of another policy,
+ * compile again.
  */
 int pol_classify(const struct pol_model *model, const struct pol_image *img, const struct pol_subject *peer,
 		 uint32_t *peer_class);
@@ -62,8 +68,13 @@ struct pol_answer {
 int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
 		struct pol_answer *answer, struct err *e);
 
+/* "DENY   default deny: no rule from web to db covers tcp/22", and what is nearest on a second line. */
+void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector, FILE *out);
+
 /* The tests: section. Each failing test is a line in `d`; returns how many failed. */
 size_t pol_run_tests(const struct pol_model *model, struct diags *d, size_t *n_tests);
 
 /* Name of an app-id in this policy, or NULL. */
 const char *pol_app_name(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN]);
+/* App-id of an app name or of a 40-digit app-id; -ENOENT as above. */
+int pol_app_id(const struct pol_model *model, const char *name, uint8_t app_id[BY_APP_ID_LEN], struct err *e);

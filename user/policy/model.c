@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "near.h"
+
+static void rule_fini(struct pol_rule *rule)
+{
+	free(rule->name);
+	free(rule->from.app);
+	free(rule->to.app);
+	free(rule->port);
+}
+
+void pol_free(struct pol_model *model)
+{
+	if (!model)
+		return;
+	for (size_t i = 0; i < model->n_apps; i++)
+		free(model->app[i].name);
+	for (size_t i = 0; i < model->n_rules; i++)
+		rule_fini(&model->rule[i]);
+	for (size_t i = 0; i < model->n_tests; i++) {
+		free(model->test[i].from_name);
+		free(model->test[i].to_name);
+	}
+	free(model->app);
+	free(model->by_name);
+	free(model->by_id);
+	free(model->rule);
+	free(model->test);
+	free(model->file);
+	free(model);
+}
+
+size_t pol_rule_count(const struct pol_model *model)
+{
+	return model->n_rules;
+}
+
+size_t pol_app_count(const struct pol_model *model)
+{
+	return model->n_apps;
+}
+
+static int order_name(const void *a, const void *b, void *arg)
+{
+	const struct pol_model *model = arg;
+
+	return strcmp(model->app[*(const uint32_t *)a].name, model->app[*(const uint32_t *)b].name);
+}
+
+/* Equal ids are an error of the policy; file order makes the message about it the same each time. */
+static int order_id(const void *a, const void *b, void *arg)
+{
+	const struct pol_model *model = arg;
+	uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+	int order = memcmp(model->app[i].app_id, model->app[j].app_id, BY_APP_ID_LEN);
+
+	return order ? order : (i > j) - (i < j);
+}
+
+void pol_model_index(struct pol_model *model)
+{
+	for (uint32_t i = 0; i < model->n_apps; i++)
+		model->by_name[i] = model->by_id[i] = i;
+	if (!model->n_apps)
+		return;
+	qsort_r(model->by_name, model->n_apps, sizeof(*model->by_name), order_name, model);
+	qsort_r(model->by_id, model->n_apps, sizeof(*model->by_id), order_id, model);
+}
+
+bool pol_app_by_name(const struct pol_model *model, const char *name, uint32_t *app)
+{
+	size_t low = 0, high = model->n_apps;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = strcmp(name, model->app[model->by_name[mid]].name);
+
+		if (order == 0) {
+			*app = model->by_name[mid];
+			return true;
+		}
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return false;
+}
+
+uint32_t pol_app_by_id(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN])
+{
+	size_t low = 0, high = model->n_apps;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = memcmp(app_id, model->app[model->by_id[mid]].app_id, BY_APP_ID_LEN);
+
+		if (order == 0)
+			return model->by_id[mid];
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return POL_APP_OTHER;
+}
+
+const char *pol_app_name(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN])
+{
+	uint32_t app = pol_app_by_id(model, app_id);
+
+	return app == POL_APP_OTHER ? NULL : model->app[app].name;
+}
+
+bool pol_side_has(const struct pol_side *side, uint32_t app)
+{
+	size_t low = 0, high = side->n;
+
+	if (side->is_any)
+		return true;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (side->app[mid] == app)
+			return true;
+		if (side->app[mid] < app)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
+bool pol_rule_covers(const struct pol_rule *rule, uint32_t selector)
+{
+	size_t low = 0, high = rule->n_ports;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (rule->port[mid].last < selector)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < rule->n_ports && rule->port[low].first <= selector;
+}
+
+void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size)
+{
+	/* a long file name is cut, the line never is */
+	snprintf(buf, size, "%.64s:%u", model->base, rule->line);
+	for (char *p = buf; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+int pol_endpoint_find(const struct pol_model *model, const char *name, uint32_t *app, struct err *e)
+{
+	struct near near = NEAR_INIT(name);
+	uint8_t app_id[BY_APP_ID_LEN];
+
+	if (pol_app_by_name(model, name, app))
+		return 0;
+	if (hex_parse(app_id, sizeof(app_id), name)) {
+		*app = pol_app_by_id(model, app_id);
+		return 0;
+	}
+	for (size_t i = 0; i < model->n_apps; i++)
+		near_offer(&near, model->app[i].name);
+	if (near.best)
+		return err_at(e, -ENOENT, NULL, "unknown app '%s'; did you mean '%s'?", name, near.best);
+	return err_at(e, -ENOENT, NULL, "unknown app '%s'; needed a name from apps: or an app-id of 40 hex digits",
+		      name);
+}
+
+int pol_app_id(const struct pol_model *model, const char *name, uint8_t app_id[BY_APP_ID_LEN], struct err *e)
+{
+	uint32_t app;
+	int ret = pol_endpoint_find(model, name, &app, e);
+
+	if (ret)
+		return ret;
+	if (app == POL_APP_OTHER)
+		hex_parse(app_id, BY_APP_ID_LEN, name);
+	else
+		memcpy(app_id, model->app[app].app_id, BY_APP_ID_LEN);
+	return 0;
+}
+
+int pol_sha256(const void *data, size_t len, uint8_t digest[32])
+{
+	return SHA256(data, len, digest) ? 0 : -EIO;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a checked policy is, for the files of this room alone. */
+#pragma once
+
+#include "policy.h"
+#include "yaml.h"
+
+#define POL_ANY       "any-attested"
+#define POL_APP_OTHER UINT32_MAX /* an attested app that the policy does not name */
+
+struct pol_app {
+	char *name;
+	uint8_t app_id[BY_APP_ID_LEN];
+	unsigned line;
+};
+
+/* One side of a rule: every attested node, or these apps. */
+struct pol_side {
+	bool is_any;
+	uint32_t *app; /* indices into the model's apps, sorted */
+	size_t n;
+};
+
+struct pol_range {
+	uint32_t first, last; /* BY_PORT_* space, inclusive */
+};
+
+struct pol_rule {
+	char *name;
+	enum by_action action;
+	struct pol_side from, to;
+	struct pol_range *port; /* sorted, neither overlapping nor touching */
+	size_t n_ports;
+	unsigned line;
+};
+
+struct pol_test {
+	uint32_t from, to; /* app or POL_APP_OTHER */
+	char *from_name, *to_name;
+	uint32_t selector;
+	enum by_action expect;
+	unsigned line, col;
+};
+
+struct pol_model {
+	char *file;
+	const char *base; /* last part of `file` */
+	uint8_t digest[32];
+	struct pol_app *app;
+	size_t n_apps;
+	uint32_t *by_name, *by_id; /* the apps, sorted */
+	struct pol_rule *rule;
+	size_t n_rules;
+	struct pol_test *test;
+	size_t n_tests;
+};
+
+/* Keys of each map of the language; policy/schema.json has the same. */
+extern const char *const pol_keys_top[], *const pol_keys_app[], *const pol_keys_rule[], *const pol_keys_test[];
+
+/* model.c */
+void pol_model_index(struct pol_model *model); /* fills by_name and by_id, which have room for every app */
+bool pol_app_by_name(const struct pol_model *model, const char *name, uint32_t *app);
+uint32_t pol_app_by_id(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN]);
+bool pol_side_has(const struct pol_side *side, uint32_t app);
+bool pol_rule_covers(const struct pol_rule *rule, uint32_t selector);
+/* "three-tier.yaml:9", fits struct by_rule */
+void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size);
+/* An app name or a 40-digit app-id. */
+int pol_endpoint_find(const struct pol_model *model, const char *name, uint32_t *app, struct err *e);
+int pol_sha256(const void *data, size_t len, uint8_t digest[32]);
+
+/* ports.c */
+bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
+void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */
+/* "tcp/80, tcp/443"; what does not fit ends in "..." */
+void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t size);
+
+/* explain.c: the rule that decides, or NULL for default deny. Deny before allow, then file order. */
+const struct pol_rule *pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector);
