@@ -146,23 +146,33 @@ static void read_apps(struct check *c, const struct yaml_node *apps)
 
 /* --- rules ------------------------------------------------------------------------------------------------- */
 
+static void unknown_app(struct check *c, const struct yaml_node *node, const char *name)
+{
+	struct near near = NEAR_INIT(name);
+	uint8_t app_id[BY_APP_ID_LEN];
+
+	for (size_t i = 0; i < c->model->n_apps && c->d->n < DIAGS_MAX; i++)
+		near_offer(&near, c->model->app[i].name);
+	near_offer(&near, POL_ANY);
+	if (is_in(name, reserved))
+		wrong(c, node, "'%s' is reserved and means nothing yet", name);
+	else if (near.best)
+		wrong(c, node, "unknown app '%s'; did you mean '%s'?", name, near.best);
+	else if (hex_parse(app_id, sizeof(app_id), name))
+		wrong(c, node, "found an app-id, needed a name; give it one in apps:");
+	else
+		wrong(c, node, "unknown app '%s'; it is not among apps:", name);
+}
+
 static bool find_app(struct check *c, const struct yaml_node *node, uint32_t *app)
 {
 	const char *name = yaml_str(c->doc, node, c->d);
-	struct near near;
 
 	if (!name)
 		return false;
 	if (pol_app_by_name(c->model, name, app))
 		return true;
-	near = NEAR_INIT(name);
-	for (size_t i = 0; i < c->model->n_apps && c->d->n < DIAGS_MAX; i++)
-		near_offer(&near, c->model->app[i].name);
-	near_offer(&near, POL_ANY);
-	if (near.best)
-		wrong(c, node, "unknown app '%s'; did you mean '%s'?", name, near.best);
-	else
-		wrong(c, node, "unknown app '%s'; it is not among apps:", name);
+	unknown_app(c, node, name);
 	return false;
 }
 

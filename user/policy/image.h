@@ -2,13 +2,14 @@
 /*
  * A compiled policy for one node: flat, position independent, host byte order (it never leaves the machine; it
  * goes from the process that compiles to the one that loads in a sealed memfd). Layout: struct pol_image, then the
- * four arrays in the order of the header's counts, each 8-byte aligned. pol_image_check() proves every offset and
+ * arrays of ports, verdicts, rules, members and apps, each 8-byte aligned. pol_image_check() proves every offset and
  * index before anybody uses it.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "bailey/maps.h"
 #include "base/err.h"
@@ -21,8 +22,10 @@ struct pol_image {
 	uint64_t size; /* of the whole image in bytes */
 	uint32_t n_ports, n_verdicts, n_rules, n_members;
 	uint32_t n_peer_classes; /* classes are 1..n_peer_classes */
-	uint32_t n_port_classes;
-	uint8_t digest[32]; /* SHA-256 of the policy's source text: names the policy in status and logs */
+	uint32_t n_port_classes; /* classes are 1..n_port_classes in each direction; 0: no rule names the selector */
+	uint8_t digest[32];      /* SHA-256 of the policy's source text: names the policy in status and logs */
+	uint32_t n_apps;
+	uint32_t other_class; /* of an attested peer whose app is not among the apps; 0: there is no such class */
 };
 
 /* Selectors first..last (BY_PORT_* space, inclusive) belong to these classes. Sorted, disjoint. */
@@ -31,6 +34,7 @@ struct pol_port_range {
 	struct by_port port;
 };
 
+/* Sorted by direction, peer class, port class. Where there is none, nothing is allowed. */
 struct pol_verdict {
 	uint8_t dir; /* enum by_dir */
 	uint8_t pad;
@@ -39,9 +43,15 @@ struct pol_verdict {
 	struct by_verdict verdict;
 };
 
-/* A node that was known when the policy was compiled. */
+/* A node that was known when the policy was compiled. Sorted by instance. */
 struct pol_member {
 	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint32_t peer_class;
+};
+
+/* An app that some rule of this node names: what a newcomer is classified by. Sorted by app-id. */
+struct pol_app_class {
+	uint8_t app_id[BY_APP_ID_LEN];
 	uint32_t peer_class;
 };
 
@@ -50,6 +60,9 @@ const struct pol_port_range *pol_image_ports(const struct pol_image *img);
 const struct pol_verdict *pol_image_verdicts(const struct pol_image *img);
 const struct by_rule *pol_image_rules(const struct pol_image *img);
 const struct pol_member *pol_image_members(const struct pol_image *img);
+const struct pol_app_class *pol_image_apps(const struct pol_image *img);
+/* Bytes of an image with the header's counts. */
+uint64_t pol_image_size(const struct pol_image *head);
 
 /* Everything about `len` bytes that use relies on; the error says what is wrong. */
 int pol_image_check(const void *bytes, size_t len, struct err *e);
@@ -57,3 +70,6 @@ int pol_image_check(const void *bytes, size_t len, struct err *e);
 /* What the datapath will answer: the model of the maps' lookup. rule 0 and BY_DENY where no entry matches. */
 struct by_verdict pol_image_lookup(const struct pol_image *img, enum by_dir dir, uint32_t peer_class,
 				   uint32_t selector);
+
+/* A checked image as text, one fact a line: for people and for golden tests. */
+void pol_image_dump(const struct pol_image *img, FILE *out);

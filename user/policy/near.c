@@ -40,7 +40,7 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
 void near_offer(struct near *near, const char *candidate)
 {
 	size_t a = strlen(near->word), b = strlen(candidate);
-	unsigned limit = a <= 3 ? 1 : a <= 6 ? 2 : 3, d;
+	unsigned limit = a <= 4 ? 1 : a <= 8 ? 2 : 3, d;
 
 	if (!a || a > WORD_MAX || b > WORD_MAX || (a > b ? a - b : b - a) > limit)
 		return;

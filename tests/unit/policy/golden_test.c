@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Every tests/golden/policy/<story>.yaml, held against what stands beside it:
+ *   .err      all that is said about a policy that is refused, or whose tests fail
+ *   .dump     what a node of each app, and one of another app, would load
+ *   .explain  answers; a line "> FROM TO PORT" asks, the lines after it are the answer
+ * GOLDEN=write writes them anew, to be read before they are committed.
+ */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "policy/model.h"
+
+#define FOLDER "tests/golden/policy/"
+
+DEFINE_CLEANUP(model, struct pol_model, pol_free)
+
+struct story {
+	char name[128], file[160];
+	struct pol_model *model;
+	struct diags d;
+};
+
+static char *path_of(const struct story *s, const char *ending)
+{
+	char *path = NULL;
+
+	assert_true(asprintf(&path, FOLDER "%s.%s", s->name, ending) > 0);
+	return path;
+}
+
+static bool exists(const struct story *s, const char *ending)
+{
+	auto_free char *path = path_of(s, ending);
+
+	return access(path, F_OK) == 0;
+}
+
+static void expect(const struct story *s, const char *ending, const char *got)
+{
+	auto_free char *path = path_of(s, ending), *wanted = NULL;
+	const char *mode = getenv("GOLDEN");
+	struct err e = ERR_INIT;
+	size_t len;
+
+	if (mode && strcmp(mode, "write") == 0)
+		assert_int_equal(file_write(path, got, strlen(got), 0644, &e), 0);
+	if (file_read(path, 1 << 20, &wanted, &len, &e) < 0)
+		fail_msg("%s is missing; got:\n%s", path, got);
+	if (strcmp(wanted, got) != 0)
+		fail_msg("%s differs; got:\n%s", path, got);
+}
+
+static void load(struct story *s)
+{
+	auto_free char *path = path_of(s, "yaml"), *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len, n_tests;
+
+	assert_int_equal(file_read(path, 1 << 20, &text, &len, &e), 0);
+	if (pol_parse(s->file, text, len, &s->model, &s->d) == 0)
+		pol_run_tests(s->model, &s->d, &n_tests);
+}
+
+static void check_errors(const struct story *s)
+{
+	auto_free char *got = NULL;
+	size_t size;
+	FILE *to = open_memstream(&got, &size);
+
+	diags_print(&s->d, to);
+	fclose(to);
+	if (s->d.n || exists(s, "err"))
+		expect(s, "err", got);
+}
+
+static void dump_one(const struct pol_model *model, const struct pol_app *app, FILE *to)
+{
+	struct pol_subject self = { 0 }, peer = { .instance_id = { 1 } };
+	auto_free struct pol_image *img = NULL;
+	struct err e = ERR_INIT;
+
+	if (app)
+		memcpy(self.app_id, app->app_id, sizeof(self.app_id));
+	assert_int_equal(pol_compile(model, &self, &peer, 1, &img, &e), 0);
+	assert_int_equal(pol_image_check(img, img->size, &e), 0);
+	fprintf(to, "--- a node of %s\n", app ? app->name : "another app");
+	pol_image_dump(img, to);
+}
+
+static void check_dump(const struct story *s)
+{
+	auto_free char *got = NULL;
+	size_t size;
+	FILE *to = open_memstream(&got, &size);
+
+	for (size_t i = 0; i < s->model->n_apps; i++)
+		dump_one(s->model, &s->model->app[i], to);
+	dump_one(s->model, NULL, to);
+	fclose(to);
+	expect(s, "dump", got);
+}
+
+static void answer(const struct pol_model *model, const char *line, FILE *to)
+{
+	char from[64], where[64], port[64], text[512];
+	struct pol_answer a;
+	struct err e = ERR_INIT;
+	uint32_t selector;
+
+	fprintf(to, "%s\n", line);
+	assert_int_equal(sscanf(line, "> %63s %63s %63s", from, where, port), 3);
+	assert_true(pol_selector_parse(port, &selector, &e));
+	if (pol_explain(model, from, where, selector, &a, &e) < 0)
+		fprintf(to, "%s\n", err_text(&e, text, sizeof(text)));
+	else
+		pol_answer_print(&a, from, where, selector, to);
+}
+
+static void check_explain(const struct story *s)
+{
+	auto_free char *path = path_of(s, "explain"), *asked = NULL, *got = NULL;
+	struct err e = ERR_INIT;
+	size_t len, size;
+	FILE *to = open_memstream(&got, &size);
+
+	assert_int_equal(file_read(path, 1 << 20, &asked, &len, &e), 0);
+	for (char *line = strtok(asked, "\n"); line; line = strtok(NULL, "\n"))
+		if (line[0] == '>')
+			answer(s->model, line, to);
+	fclose(to);
+	expect(s, "explain", got);
+}
+
+static void check_story(const char *name)
+{
+	struct story s = { 0 };
+
+	assert_true(snprintf(s.name, sizeof(s.name), "%s", name) < (int)sizeof(s.name));
+	*strrchr(s.name, '.') = '\0';
+	snprintf(s.file, sizeof(s.file), "%s.yaml", s.name);
+	load(&s);
+	check_errors(&s);
+	assert_true(s.model || exists(&s, "err"));
+	if (exists(&s, "dump"))
+		check_dump(&s);
+	if (exists(&s, "explain"))
+		check_explain(&s);
+	pol_free(s.model);
+	diags_fini(&s.d);
+}
+
+static void stories_hold(void **state)
+{
+	struct dirent *entry;
+	DIR *d = opendir(FOLDER);
+	size_t n = 0;
+
+	(void)state;
+	assert_non_null(d);
+	while ((entry = readdir(d))) {
+		const char *dot = strrchr(entry->d_name, '.');
+
+		if (!dot || strcmp(dot, ".yaml") != 0)
+			continue;
+		check_story(entry->d_name);
+		n++;
+	}
+	closedir(d);
+	assert_true(n > 10);
+}
+
+static void examples_pass_their_own_tests(void **state)
+{
+	struct dirent *entry;
+	DIR *d = opendir("policy/examples");
+	size_t n = 0;
+
+	(void)state;
+	assert_non_null(d);
+	while ((entry = readdir(d))) {
+		auto_call(cleanup_model) struct pol_model *model = NULL;
+		auto_free char *text = NULL;
+		struct diags diags = { 0 };
+		struct err e = ERR_INIT;
+		char path[512];
+		size_t len, n_tests = 0;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "policy/examples/%s", entry->d_name);
+		assert_int_equal(file_read(path, 1 << 20, &text, &len, &e), 0);
+		assert_int_equal(pol_parse(path, text, len, &model, &diags), 0);
+		assert_int_equal(pol_run_tests(model, &diags, &n_tests), 0);
+		assert_true(n_tests > 0);
+		n++;
+	}
+	closedir(d);
+	assert_true(n > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stories_hold),
+		cmocka_unit_test(examples_pass_their_own_tests),
+	};
+
+	return cmocka_run_group_tests_name("policy/golden", tests, NULL, NULL);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Folding: what no rule tells apart becomes one class. The packet path then looks at two small numbers, whatever
+ * the number of rules, peers and ports.
+ */
+#pragma once
+
+#include "model.h"
+
+/* The rules that concern one node: number i + 1 of the image, in file order. */
+struct pol_view {
+	struct {
+		const struct pol_rule *rule;
+		bool is_in, is_out; /* this node is the rule's `to`, its `from` */
+	} * item;
+	size_t n;
+};
+
+int pol_view_of(const struct pol_model *model, uint32_t self, struct pol_view *view);
+void pol_view_fini(struct pol_view *view);
+bool pol_view_has(const struct pol_view *view, size_t i, enum by_dir dir);
+/* The peer's side of rule i seen in that direction. */
+const struct pol_side *pol_view_side(const struct pol_view *view, size_t i, enum by_dir dir);
+
+/* Selectors of one direction. Class c is 1..n; sample[c] is its least selector, and rises with c. */
+struct pol_ports {
+	uint16_t *class_at; /* of every selector */
+	uint32_t *sample;   /* n + 1, the first unused */
+	uint32_t n;
+};
+
+int pol_ports_fold(const struct pol_view *view, enum by_dir dir, const uint8_t seed[32], struct pol_ports *ports,
+		   struct err *e);
+void pol_ports_fini(struct pol_ports *ports);
+/* The classes that a range covers: *first .. *end - 1. */
+void pol_ports_find(const struct pol_ports *ports, const struct pol_range *range, uint32_t *first, uint32_t *end);
+
+/* Apps by the sides that name them. Class 1 is every app that none names, so newcomers have one too. */
+#define POL_CLASS_OTHER 1u
+
+struct pol_peers {
+	uint32_t *class_of; /* of every app of the model */
+	uint32_t *start;    /* app a's sides are side[start[a]] .. side[start[a + 1] - 1] */
+	uint32_t *side;     /* 2 * rule of the view + direction, rising */
+	uint32_t *sample;   /* an app of class c; [0] and [1] are unused */
+	uint32_t n;         /* classes 1..n */
+};
+
+int pol_peers_fold(const struct pol_model *model, const struct pol_view *view, struct pol_peers *peers);
+void pol_peers_fini(struct pol_peers *peers);
