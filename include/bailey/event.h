@@ -2,6 +2,7 @@
 /* The ring buffer's record. A reader skips records whose version or length it does not know. */
 #pragma once
 
+#include "abi.h"
 #include "types.h"
 
 #define BY_EVENT_VERSION 1
@@ -18,6 +19,7 @@ enum by_drop {
 #undef DROP
 	BY_DROP_COUNT
 };
+_Static_assert(BY_DROP_COUNT <= BY_MAX_REASONS, "by_stat has no room for the reason");
 
 struct by_event {
 	__u8 version;

@@ -11,7 +11,8 @@
  *   by_rule       hash           by_rule_key             by_rule             user
  *   by_rule_stat  percpu hash    by_rule_key             by_counter          user creates, BPF counts
  *   by_ct         LRU hash       by_ct_key               by_ct               BPF
- *   by_stat       percpu array   dir*DROP_COUNT + reason by_counter          BPF
+ *   by_stat       percpu array   dir*MAX_REASONS+reason by_counter           BPF
+ *   by_limit      percpu array   reason              by_limit            BPF
  *   by_events     ring buffer    -                       by_event (event.h)  BPF
  */
 #pragma once
@@ -20,8 +21,9 @@
 #include "types.h"
 
 /*
- * The live policy. Eight bytes in one aligned word: user space's update is seen whole or not at all.
- * `gen` also moves when an identity changes class or leaves, so that tracked flows are judged again.
+ * The live policy. Eight bytes in one aligned word, stored at once through a mapping of the map: seen whole or not at
+ * all. (A map update by system call is a memcpy, which promises no such thing.) `gen` also moves when an identity
+ * changes class or leaves, so that tracked flows are judged again.
  */
 struct by_gen {
 	__u32 slot; /* which of BY_SLOTS decides */
@@ -84,8 +86,8 @@ struct by_counter {
 struct by_ct_key {
 	struct by_addr local;
 	struct by_addr peer;
-	__u16 local_port_be; /* ICMP echo: the identifier, both ports */
-	__u16 peer_port_be;
+	__u16 local_port_be; /* ICMP echo: the identifier on the asker's side, 0 on the other */
+	__u16 peer_port_be;  /* other protocols: both 0 */
 	__u8 l4_proto;
 	__u8 pad[3];
 };
@@ -105,6 +107,14 @@ struct by_ct {
 	__u8 pad[6];
 };
 
+/* Keeps events of one reason, on one CPU, within by_tc_conf's limit. */
+struct by_limit {
+	__u64 window_ns; /* CLOCK_BOOTTIME; start of the running second */
+	__u64 lost;      /* events never sent: held back, or no room in the ring */
+	__u32 sent;      /* in the running second */
+	__u32 suppressed;
+};
+
 #define BY_SIZE_IS(type, n) _Static_assert(sizeof(type) == (n), #type " is part of the ABI")
 BY_SIZE_IS(struct by_gen, 8);
 BY_SIZE_IS(struct by_addr_val, 12);
@@ -117,3 +127,4 @@ BY_SIZE_IS(struct by_rule, 128);
 BY_SIZE_IS(struct by_counter, 16);
 BY_SIZE_IS(struct by_ct_key, 40);
 BY_SIZE_IS(struct by_ct, 24);
+BY_SIZE_IS(struct by_limit, 24);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What is known of one packet. Lives on the stack of the entry, zeroed; every stage fills its part.
+ *
+ * Convention of every helper: >= 0, or -BY_DROP_x for a packet that must not pass.
+ */
+#pragma once
+
+#include "bailey/conf.h"
+#include "bailey/event.h"
+#include "bailey/maps.h"
+
+const volatile struct by_tc_conf conf = { 0, 100 };
+
+enum pkt_track {
+	TRACK_NO = 0,     /* judged by itself: ICMP other than echo */
+	TRACK_FOLLOW = 1, /* may belong to a flow, never opens one */
+	TRACK_OPEN = 2,   /* may belong to a flow, or open one */
+};
+
+struct pkt {
+	/* parse.h */
+	struct by_ct_key key __attribute__((aligned(8)));
+	__u32 off;     /* of the next header to read, from the first byte of the packet */
+	__u32 end;     /* of the IP packet, likewise */
+	__u8 track;    /* enum pkt_track */
+	__u8 dir;      /* enum by_dir, set by the entry */
+	__u8 is_close; /* TCP FIN or RST */
+	__u8 is_syn;   /* TCP SYN without ACK */
+	__u8 icmp_type;
+	__u8 is_new_flow; /* policy.h: this packet opened it */
+
+	/* policy.h and identity.h */
+	struct by_gen live;
+	__u32 peer;       /* identity */
+	__u32 peer_class; /* in the live slot */
+	__u32 rule;       /* that decided, 0: the default */
+};

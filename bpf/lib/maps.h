@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every map, once. What they mean and who writes them: include/bailey/maps.h. All are pinned under their own name.
+ *
+ * Hashes that user space fills do not preallocate: their limits are generous and most nodes use little of them.
+ * by_gen and by_port are mapped by the loader: a generation flips with one store, ports are staged without a system
+ * call per selector.
+ */
+#pragma once
+
+#include "bailey/event.h"
+#include "bailey/maps.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct by_gen);
+} by_gen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BY_MAX_ADDRS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct by_addr);
+	__type(value, struct by_addr_val);
+} by_addr SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BY_MAX_IDENTITIES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct by_ident);
+} by_ident SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BY_SLOTS *BY_PORT_SPACE);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct by_port);
+} by_port SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BY_MAX_VERDICTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct by_verdict_key);
+	__type(value, struct by_verdict);
+} by_verdict SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BY_MAX_RULES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct by_rule_key);
+	__type(value, struct by_rule);
+} by_rule SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, BY_MAX_RULES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct by_rule_key);
+	__type(value, struct by_counter);
+} by_rule_stat SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, BY_MAX_FLOWS);
+	__type(key, struct by_ct_key);
+	__type(value, struct by_ct);
+} by_ct SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, BY_DIR_COUNT *BY_MAX_REASONS);
+	__type(key, __u32);
+	__type(value, struct by_counter);
+} by_stat SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, BY_MAX_REASONS);
+	__type(key, __u32);
+	__type(value, struct by_limit);
+} by_limit SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, BY_RING_BYTES);
+} by_events SEC(".maps");

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Packet bytes -> the flow key and what TCP or ICMP say about the packet's part in the flow. Nothing is waved
+ * through: a header that can not be read or is not understood is a drop. The packet is only ever read.
+ */
+#pragma once
+
+#include "ctx.h"
+
+#define ETH_P_IP   0x0800
+#define ETH_P_IPV6 0x86dd
+
+#define NEXT_HOP_BY_HOP 0
+#define NEXT_ICMP       1
+#define NEXT_TCP        6
+#define NEXT_UDP        17
+#define NEXT_ROUTING    43
+#define NEXT_FRAGMENT   44
+#define NEXT_ICMPV6     58
+#define NEXT_DEST_OPTS  60
+#define NEXT_MOBILITY   135
+#define NEXT_HIP        139
+#define NEXT_SHIM6      140
+
+#define EXT_HEADERS_MAX 6
+
+#define IP4_MORE_OR_OFFSET 0x3fff /* of frag_be: any bit says fragment */
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define ICMP_ECHO_REPLY     0
+#define ICMP_ECHO_REQUEST   8
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY   129
+
+struct ip4_hdr { /* RFC 791 */
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 len_be;
+	__be16 id_be;
+	__be16 frag_be;
+	__u8 ttl;
+	__u8 proto;
+	__u16 sum;
+	__be32 src;
+	__be32 dst;
+};
+
+struct ip6_hdr { /* RFC 8200 */
+	__be32 version_class_flow_be;
+	__be16 payload_be;
+	__u8 next;
+	__u8 hops;
+	__be32 src[4];
+	__be32 dst[4];
+};
+
+struct ip6_ext { /* the part that hop-by-hop, routing and destination options share, RFC 8200 section 4 */
+	__u8 next;
+	__u8 len8; /* of eight bytes, the first eight not counted */
+	__u8 routing_type;
+	__u8 segments_left;
+};
+
+struct tcp_hdr { /* RFC 9293 */
+	__be16 src_be;
+	__be16 dst_be;
+	__be32 seq_be;
+	__be32 ack_be;
+	__u8 offset; /* upper half: header words */
+	__u8 flags;
+	__be16 window_be;
+	__u16 sum;
+	__be16 urgent_be;
+};
+
+struct udp_hdr { /* RFC 768 */
+	__be16 src_be;
+	__be16 dst_be;
+	__be16 len_be;
+	__u16 sum;
+};
+
+struct icmp_hdr { /* RFC 792 and 4443; the identifier is there in echo messages */
+	__u8 type;
+	__u8 code;
+	__u16 sum;
+	__be16 id_be;
+	__be16 seq_be;
+};
+
+/*
+ * Copies `len` bytes at p->off to `to`: from the linear part when they are there, else from the pages of a TSO or GRO
+ * packet. Bytes behind the IP packet's own end (Ethernet padding) do not count.
+ */
+static __always_inline int read_hdr(struct __sk_buff *skb, const struct pkt *p, void *to, __u32 len)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 off = p->off;
+
+	if (off + len > p->end)
+		return -BY_DROP_SHORT;
+	if (off <= 0x7fff && data + off + len <= end) {
+		__builtin_memcpy(to, data + off, len);
+		return 0;
+	}
+	return bpf_skb_load_bytes(skb, off, to, len) ? -BY_DROP_SHORT : 0;
+}
+
+static __always_inline void addr_set4(struct by_addr *a, __be32 v4)
+{
+	__u32 *w = (__u32 *)a->b;
+
+	w[0] = 0;
+	w[1] = 0;
+	w[2] = bpf_htonl(0xffff);
+	w[3] = v4;
+}
+
+static __always_inline void addr_set6(struct by_addr *a, const __be32 *v6)
+{
+	__u32 *w = (__u32 *)a->b;
+
+	w[0] = v6[0];
+	w[1] = v6[1];
+	w[2] = v6[2];
+	w[3] = v6[3];
+}
+
+static __always_inline struct by_addr *src_of(struct pkt *p)
+{
+	return p->dir == BY_DIR_IN ? &p->key.peer : &p->key.local;
+}
+
+static __always_inline struct by_addr *dst_of(struct pkt *p)
+{
+	return p->dir == BY_DIR_IN ? &p->key.local : &p->key.peer;
+}
+
+static __always_inline void ports_set(struct pkt *p, __be16 src_be, __be16 dst_be)
+{
+	p->key.local_port_be = p->dir == BY_DIR_IN ? dst_be : src_be;
+	p->key.peer_port_be = p->dir == BY_DIR_IN ? src_be : dst_be;
+}
+
+/*
+ * The IP packet is `bytes` long from its header at p->off on. 0 is what a packet over 64 KiB says (BIG TCP): only a
+ * segmentation packet of this machine's own stack can be one.
+ */
+static __always_inline int ip_end_set(struct __sk_buff *skb, struct pkt *p, __u32 bytes, int is_unsaid)
+{
+	if (is_unsaid && skb->gso_size)
+		return 0;
+	if (p->off + bytes > skb->len)
+		return -BY_DROP_SHORT;
+	p->end = p->off + bytes;
+	return 0;
+}
+
+static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *p)
+{
+	struct ip4_hdr ip;
+	__u32 hdr_bytes, bytes;
+
+	if (read_hdr(skb, p, &ip, sizeof(ip)) < 0)
+		return -BY_DROP_SHORT;
+	hdr_bytes = (ip.version_ihl & 0xf) * 4;
+	bytes = bpf_ntohs(ip.len_be);
+	if (hdr_bytes < sizeof(ip) || (bytes < hdr_bytes && !(bytes == 0 && skb->gso_size)))
+		return -BY_DROP_IP_HEADER;
+	if (ip_end_set(skb, p, bytes, bytes == 0) < 0)
+		return -BY_DROP_SHORT;
+	addr_set4(src_of(p), ip.src);
+	addr_set4(dst_of(p), ip.dst);
+	p->key.l4_proto = ip.proto;
+	/* The first one has ports, the others do not: passing the first alone would help nobody. */
+	if (ip.frag_be & bpf_htons(IP4_MORE_OR_OFFSET))
+		return -BY_DROP_FRAGMENT;
+	p->off += hdr_bytes;
+	return ip.proto;
+}
+
+/* 1: `next` is an extension header that can be skipped; 0: it is the transport's. */
+static __always_inline int ext_kind(__u8 next, int is_first)
+{
+	switch (next) {
+	case NEXT_HOP_BY_HOP:
+		return is_first ? 1 : -BY_DROP_EXT_HEADERS;
+	case NEXT_ROUTING:
+	case NEXT_DEST_OPTS:
+		return 1;
+	case NEXT_FRAGMENT:
+		return -BY_DROP_FRAGMENT;
+	case NEXT_MOBILITY:
+	case NEXT_HIP:
+	case NEXT_SHIM6:
+		return -BY_DROP_EXT_HEADERS;
+	default:
+		return 0;
+	}
+}
+
+/* Skips extension headers; returns the transport protocol. */
+static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 next)
+{
+	struct ip6_ext ext;
+	int kind;
+
+#pragma unroll
+	for (int i = 0; i < EXT_HEADERS_MAX; i++) {
+		kind = ext_kind(next, i == 0);
+		if (kind <= 0)
+			return kind < 0 ? kind : next;
+		if (read_hdr(skb, p, &ext, sizeof(ext)) < 0)
+			return -BY_DROP_SHORT;
+		/* The destination in the IP header is then not where the packet ends up. */
+		if (next == NEXT_ROUTING && ext.segments_left)
+			return -BY_DROP_EXT_HEADERS;
+		p->off += (ext.len8 + 1u) * 8;
+		next = ext.next;
+	}
+	kind = ext_kind(next, 0);
+	if (kind > 0)
+		return -BY_DROP_EXT_HEADERS;
+	return kind < 0 ? kind : next;
+}
+
+static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *p)
+{
+	struct ip6_hdr ip;
+	__u32 payload;
+	int proto;
+
+	if (read_hdr(skb, p, &ip, sizeof(ip)) < 0)
+		return -BY_DROP_SHORT;
+	payload = bpf_ntohs(ip.payload_be);
+	if (ip_end_set(skb, p, sizeof(ip) + payload, payload == 0) < 0)
+		return -BY_DROP_SHORT;
+	addr_set6(src_of(p), ip.src);
+	addr_set6(dst_of(p), ip.dst);
+	p->key.l4_proto = ip.next;
+	p->off += sizeof(ip);
+	proto = parse_ext(skb, p, ip.next);
+	if (proto >= 0)
+		p->key.l4_proto = proto;
+	return proto;
+}
+
+static __always_inline int parse_tcp(struct __sk_buff *skb, struct pkt *p)
+{
+	struct tcp_hdr tcp;
+	__u32 hdr_bytes;
+
+	if (read_hdr(skb, p, &tcp, sizeof(tcp)) < 0)
+		return -BY_DROP_SHORT;
+	hdr_bytes = (tcp.offset >> 4) * 4;
+	ports_set(p, tcp.src_be, tcp.dst_be);
+	if (hdr_bytes < sizeof(tcp))
+		return -BY_DROP_L4_HEADER;
+	if (p->off + hdr_bytes > p->end)
+		return -BY_DROP_SHORT;
+	/* No stack sends a segment of none of these, nor one that opens and ends at once. */
+	if (!(tcp.flags & (TCP_SYN | TCP_ACK | TCP_RST)))
+		return -BY_DROP_L4_HEADER;
+	if ((tcp.flags & TCP_SYN) && (tcp.flags & (TCP_FIN | TCP_RST)))
+		return -BY_DROP_L4_HEADER;
+	p->is_syn = (tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	p->is_close = (tcp.flags & (TCP_FIN | TCP_RST)) != 0;
+	p->track = p->is_syn ? TRACK_OPEN : TRACK_FOLLOW;
+	return 0;
+}
+
+static __always_inline int parse_udp(struct __sk_buff *skb, struct pkt *p)
+{
+	struct udp_hdr udp;
+
+	if (read_hdr(skb, p, &udp, sizeof(udp)) < 0)
+		return -BY_DROP_SHORT;
+	ports_set(p, udp.src_be, udp.dst_be);
+	if (bpf_ntohs(udp.len_be) < sizeof(udp))
+		return -BY_DROP_L4_HEADER;
+	p->track = TRACK_OPEN;
+	return 0;
+}
+
+/* The identifier goes where a source port would: to the asker's side, so that two pings that cross stay two flows. */
+static __always_inline int parse_icmp(struct __sk_buff *skb, struct pkt *p, __u8 request, __u8 reply)
+{
+	struct icmp_hdr icmp;
+
+	if (read_hdr(skb, p, &icmp, sizeof(icmp)) < 0)
+		return -BY_DROP_SHORT;
+	p->icmp_type = icmp.type;
+	if (icmp.type != request && icmp.type != reply)
+		return 0;
+	if (icmp.code)
+		return -BY_DROP_L4_HEADER;
+	if (icmp.type == request) {
+		ports_set(p, icmp.id_be, 0);
+		p->track = TRACK_OPEN;
+	} else {
+		ports_set(p, 0, icmp.id_be);
+		p->track = TRACK_FOLLOW;
+	}
+	return 0;
+}
+
+static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *p, int proto, __u8 version)
+{
+	if (proto == NEXT_TCP)
+		return parse_tcp(skb, p);
+	if (proto == NEXT_UDP)
+		return parse_udp(skb, p);
+	if (proto == NEXT_ICMP && version == 4)
+		return parse_icmp(skb, p, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
+	if (proto == NEXT_ICMPV6 && version == 6)
+		return parse_icmp(skb, p, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY);
+	/* ICMP of the other family is no protocol at all */
+	if (proto == NEXT_ICMP || proto == NEXT_ICMPV6)
+		return -BY_DROP_L4_HEADER;
+	p->track = TRACK_OPEN;
+	return p->off > p->end ? -BY_DROP_SHORT : 0;
+}
+
+static __always_inline int parse(struct __sk_buff *skb, struct pkt *p)
+{
+	__u8 first, version;
+	int proto;
+
+	p->off = conf.l3_offset;
+	p->end = skb->len;
+	if (read_hdr(skb, p, &first, sizeof(first)) < 0)
+		return -BY_DROP_SHORT;
+	version = first >> 4;
+	if (version != 4 && version != 6)
+		return -BY_DROP_NOT_IP;
+	/* On Ethernet the frame says what the receiver will take it for; L3 devices go by the nibble as we do. */
+	if (conf.l3_offset && skb->protocol != (version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
+		return -BY_DROP_NOT_IP;
+	proto = version == 4 ? parse_ip4(skb, p) : parse_ip6(skb, p);
+	return proto < 0 ? proto : parse_l4(skb, p, proto, version);
+}

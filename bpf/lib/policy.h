@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The ladder. The first rung that answers decides; its number stands at the return.
+ *
+ *  1  no policy was ever committed                      drop NO_POLICY
+ *  2  the packet can not be read, or is a fragment      drop, reason from parse.h
+ *  3  the peer's address has no identity                drop NO_IDENTITY
+ *  4  the local address is not this node's              drop NOT_LOCAL
+ *  5  a tracked flow that the live policy judged        pass
+ *  6  a tracked flow that an older generation judged    judge again as it was opened: pass, or forget it and
+ *                                                       drop POLICY_DENY
+ *  7  TCP that is no pure SYN                           drop NO_FLOW
+ *  8  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
+ *  9  no rule                                           drop POLICY_DENY
+ */
+#pragma once
+
+#include "ct.h"
+#include "identity.h"
+#include "maps.h"
+#include "parse.h"
+
+static __always_inline int gen_read(struct pkt *p)
+{
+	__u32 zero = 0;
+	struct by_gen *gen = bpf_map_lookup_elem(&by_gen, &zero);
+	__u64 word;
+
+	if (!gen)
+		return -BY_DROP_INTERNAL;
+	word = *(volatile __u64 *)gen; /* one load: slot and gen belong together */
+	__builtin_memcpy(&p->live, &word, sizeof(p->live));
+	if (p->live.gen == 0)
+		return -BY_DROP_NO_POLICY; /* 1 */
+	return p->live.slot < BY_SLOTS ? 0 : -BY_DROP_INTERNAL;
+}
+
+/* What the first packet of a flow in direction `dir` asks for, as an index of by_port. */
+static __always_inline __u32 selector_of(const struct pkt *p, __u8 dir, __u8 icmp_type)
+{
+	__u32 port = bpf_ntohs(dir == BY_DIR_IN ? p->key.local_port_be : p->key.peer_port_be);
+
+	switch (p->key.l4_proto) {
+	case NEXT_TCP:
+		return BY_PORT_TCP + port;
+	case NEXT_UDP:
+		return BY_PORT_UDP + port;
+	case NEXT_ICMP:
+		return BY_PORT_ICMP + icmp_type;
+	case NEXT_ICMPV6:
+		return BY_PORT_ICMPV6 + icmp_type;
+	default:
+		return BY_PORT_OTHER + p->key.l4_proto;
+	}
+}
+
+static __always_inline void rule_count(const struct by_rule_key *key, __u32 bytes)
+{
+	struct by_counter *n = bpf_map_lookup_elem(&by_rule_stat, key);
+
+	if (n) {
+		n->packets++;
+		n->bytes += bytes;
+	}
+}
+
+/* The live policy's answer to a flow that `dir` opens; fills p->rule. */
+static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
+{
+	struct by_verdict_key key = { .slot = p->live.slot, .dir = dir, .peer_class = p->peer_class };
+	__u32 at = p->live.slot * BY_PORT_SPACE + selector;
+	struct by_port *port = bpf_map_lookup_elem(&by_port, &at);
+	struct by_verdict *v;
+
+	if (!port)
+		return -BY_DROP_INTERNAL;
+	key.port_class = dir == BY_DIR_IN ? port->port_class[BY_DIR_IN] : port->port_class[BY_DIR_OUT];
+	if (!key.port_class || !key.peer_class)
+		return -BY_DROP_POLICY_DENY; /* 9 */
+	v = bpf_map_lookup_elem(&by_verdict, &key);
+	if (!v)
+		return -BY_DROP_POLICY_DENY; /* 9 */
+	p->rule = v->rule;
+	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 8 */
+}
+
+/* A tracked flow under a policy that has not seen it. Only echo requests open ICMP flows. */
+static __always_inline int judge_again(struct pkt *p, struct by_ct *ct, __u64 now_ns)
+{
+	__u8 dir = ct->dir, request = p->key.l4_proto == NEXT_ICMP ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST;
+	int ret;
+
+	ct_touch(p, ct, now_ns);
+	ret = judge(p, dir, selector_of(p, dir, request));
+	if (ret < 0)
+		bpf_map_delete_elem(&by_ct, &p->key);
+	else
+		ct_restamp(p, ct, now_ns);
+	return ret; /* 6 */
+}
+
+static __always_inline int judge_new(struct pkt *p, __u32 bytes, __u64 now_ns)
+{
+	struct by_rule_key key = { .slot = p->live.slot };
+	int ret;
+
+	if (p->key.l4_proto == NEXT_TCP && !p->is_syn)
+		return -BY_DROP_NO_FLOW; /* 7 */
+	ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
+	key.rule = p->rule;
+	if (p->rule)
+		rule_count(&key, bytes);
+	if (ret < 0 || p->track != TRACK_OPEN)
+		return ret;
+	ct_open(p, now_ns);
+	p->is_new_flow = 1;
+	return 0;
+}
+
+static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
+{
+	struct by_ct *ct = 0;
+	__u64 now_ns = 0;
+	int ret;
+
+	ret = gen_read(p);
+	if (ret < 0)
+		return ret; /* 1 */
+	ret = parse(skb, p);
+	if (ret < 0)
+		return ret; /* 2 */
+	ret = identify(p);
+	if (ret < 0)
+		return ret; /* 3, 4 */
+	if (p->track != TRACK_NO) {
+		now_ns = bpf_ktime_get_boot_ns();
+		ct = ct_find(p, now_ns);
+	}
+	if (!ct)
+		return judge_new(p, skb->len - conf.l3_offset, now_ns);
+	if (ct->gen != p->live.gen)
+		return judge_again(p, ct, now_ns);
+	p->rule = ct->rule;
+	ct_touch(p, ct, now_ns);
+	return 0; /* 5 */
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The only way out: every packet is counted, drops and new flows are told to user space. */
+#pragma once
+
+#include "maps.h"
+#include "ctx.h"
+#include "parse.h"
+
+/* Not TC_ACT_OK: that would end the hook, and a program behind this one would never see what we let pass. */
+#define TC_ACT_NEXT (-1)
+#define TC_ACT_SHOT 2
+
+/* At most conf.events_per_sec of one reason a second and CPU; *held: how many were held back before this one. */
+static __always_inline int may_tell(struct by_limit *limit, __u32 *held)
+{
+	__u64 now_ns = bpf_ktime_get_boot_ns();
+
+	if (now_ns - limit->window_ns >= 1000000000ull) {
+		limit->window_ns = now_ns;
+		limit->sent = 0;
+	}
+	if (limit->sent >= conf.events_per_sec) {
+		limit->suppressed++;
+		limit->lost++;
+		return 0;
+	}
+	limit->sent++;
+	*held = limit->suppressed;
+	return 1;
+}
+
+static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32 reason, __u32 bytes)
+{
+	int is_in = p->dir == BY_DIR_IN;
+	int is_icmp = p->key.l4_proto == NEXT_ICMP || p->key.l4_proto == NEXT_ICMPV6;
+
+	ev->version = BY_EVENT_VERSION;
+	ev->type = reason ? BY_EVENT_DROP : BY_EVENT_FLOW;
+	ev->reason = reason;
+	ev->dir = p->dir;
+	ev->gen = p->live.gen;
+	ev->ts_ns = bpf_ktime_get_boot_ns();
+	ev->src = *src_of(p);
+	ev->dst = *dst_of(p);
+	ev->src_port_be = is_icmp ? 0 : is_in ? p->key.peer_port_be : p->key.local_port_be;
+	ev->dst_port_be = is_icmp ? 0 : is_in ? p->key.local_port_be : p->key.peer_port_be;
+	ev->l4_proto = p->key.l4_proto;
+	ev->icmp_type = p->icmp_type;
+	ev->pad = 0;
+	ev->peer = p->peer;
+	ev->rule = p->rule;
+	ev->ip_bytes = bytes;
+}
+
+static __always_inline void tell(struct pkt *p, __u32 reason, __u32 bytes)
+{
+	struct by_limit *limit = bpf_map_lookup_elem(&by_limit, &reason);
+	struct by_event *ev;
+	__u32 held = 0;
+
+	if (!limit || !may_tell(limit, &held))
+		return;
+	ev = bpf_ringbuf_reserve(&by_events, sizeof(*ev), 0);
+	if (!ev) {
+		limit->suppressed++;
+		limit->lost++;
+		return;
+	}
+	event_fill(ev, p, reason, bytes);
+	ev->suppressed = held;
+	limit->suppressed = 0;
+	bpf_ringbuf_submit(ev, 0);
+}
+
+/* `ret` of decide() -> what the hook returns. */
+static __always_inline int report(struct __sk_buff *skb, struct pkt *p, int ret)
+{
+	__u32 reason = ret < 0 ? -ret : BY_DROP_NONE;
+	__u32 bytes = skb->len > conf.l3_offset ? skb->len - conf.l3_offset : 0;
+	__u32 at = p->dir * BY_MAX_REASONS + reason;
+	struct by_counter *n = bpf_map_lookup_elem(&by_stat, &at);
+
+	if (n) {
+		n->packets++;
+		n->bytes += bytes;
+	}
+	if (reason || p->is_new_flow)
+		tell(p, reason, bytes);
+	return reason ? TC_ACT_SHOT : TC_ACT_NEXT;
+}
