@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Programs onto the overlay device. tcx links where the kernel has them (6.6): pinned, so that they outlive this
+ * process, and updated in place, so that no packet passes unjudged during an upgrade. Else clsact filters at a fixed
+ * place, replaced by netlink, which is atomic as well.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "internal.h"
+
+/* Newer than the user-space headers of Debian 12. */
+#define ATTACH_TCX_INGRESS 46
+#define ATTACH_TCX_EGRESS  47
+#define LINK_BEFORE        (1u << 3) /* with no program named: in front of all */
+
+/* Ours in the clsact chain; a low priority number runs early. */
+#define CLSACT_HANDLE   0xba11
+#define CLSACT_PRIORITY 1
+
+static const enum bpf_attach_type tcx_type[] = {
+	[BY_DIR_IN] = (enum bpf_attach_type)ATTACH_TCX_INGRESS,
+	[BY_DIR_OUT] = (enum bpf_attach_type)ATTACH_TCX_EGRESS,
+};
+static const enum bpf_tc_attach_point tc_point[] = {
+	[BY_DIR_IN] = BPF_TC_INGRESS,
+	[BY_DIR_OUT] = BPF_TC_EGRESS,
+};
+
+/* Device of a pinned link; 0 when the device is gone. struct bpf_link_info has no tcx member in older headers, but
+ * the interface index comes first in it as in xdp's. */
+static unsigned link_ifindex(int fd)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) < 0 ? 0 : info.xdp.ifindex;
+}
+
+/* 0: the pinned link of this device now runs our program; -ENOENT: there is none that could. */
+static int tcx_update(struct dp *dp, enum by_dir dir, unsigned ifindex)
+{
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+
+	pin_path(path, dp->dir, dp_link_name[dir]);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (link_ifindex(fd) != ifindex)
+		return -ENOENT;
+	return bpf_link_update(fd, dp->prog[dir], NULL) < 0 ? -errno : 0;
+}
+
+/* The new link stands before the old one's pin goes: rename drops a link to another or a vanished device. */
+static int tcx_create(struct dp *dp, enum by_dir dir, unsigned ifindex)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = LINK_BEFORE);
+	auto_fd int fd = bpf_link_create(dp->prog[dir], (int)ifindex, tcx_type[dir], &opts);
+
+	if (fd < 0)
+		return -errno;
+	return pin_replace(fd, dp->dir, dp_link_name[dir]);
+}
+
+static int tcx_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
+{
+	int ret = tcx_update(dp, dir, ifindex);
+
+	return ret == -ENOENT ? tcx_create(dp, dir, ifindex) : ret;
+}
+
+static int clsact_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = dp->prog[dir], .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY,
+		    .flags = BPF_TC_F_REPLACE);
+	int ret = bpf_tc_hook_create(&hook);
+
+	if (ret && ret != -EEXIST)
+		return ret;
+	hook.attach_point = tc_point[dir];
+	return bpf_tc_attach(&hook, &opts);
+}
+
+static int attach_both(struct dp *dp, unsigned ifindex, int (*attach)(struct dp *, enum by_dir, unsigned))
+{
+	int ret = attach(dp, BY_DIR_IN, ifindex);
+
+	return ret ? ret : attach(dp, BY_DIR_OUT, ifindex);
+}
+
+int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	const char *mode = "tcx";
+	int ret;
+
+	if (!ifindex)
+		return err_at(e, -ENODEV, "device", "has no interface index");
+	dp_libbpf_quiet();
+	ret = attach_both(dp, ifindex, tcx_attach);
+	if (ret == -EINVAL) { /* what a kernel without tcx says */
+		mode = "clsact";
+		ret = attach_both(dp, ifindex, clsact_attach);
+	}
+	if (ret < 0)
+		return err_at(e, ret, "device", "%s attach to interface %u: %s%s%s", mode, ifindex, strerror(-ret),
+			      dp_libbpf_said()[0] ? "; " : "", dp_libbpf_said());
+	dp->attach_mode = mode;
+	return 0;
+}
+
+const char *dp_attach_mode(const struct dp *dp)
+{
+	return dp->attach_mode;
+}
+
+/* The pin's name alone does not hold a link that somebody else has open: detach says it at once. */
+static int tcx_remove(const char *dir, const char *name, struct err *e)
+{
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+
+	pin_path(path, dir, name);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_at(e, -errno, path, "%s", strerror(errno));
+	if (link_ifindex(fd) && bpf_link_detach(fd) < 0)
+		return err_at(e, -errno, path, "can not be detached: %s", strerror(errno));
+	return unlink(path) < 0 ? err_at(e, -errno, path, "%s", strerror(errno)) : 0;
+}
+
+static void clsact_remove(unsigned ifindex)
+{
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
+		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+
+		bpf_tc_detach(&hook, &opts); /* none there is as good */
+	}
+}
+
+int attach_remove(const char *dir, unsigned ifindex, struct err *e)
+{
+	for (int i = 0; i < BY_DIR_COUNT; i++) {
+		int ret = tcx_remove(dir, dp_link_name[i], e);
+
+		if (ret < 0)
+			return ret;
+	}
+	if (ifindex)
+		clsact_remove(ifindex);
+	return 0;
+}

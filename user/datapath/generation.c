@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A policy becomes live.
+ *  1 wait until no program still reads the slot that decided before the live one
+ *  2 purge that slot: counters and rules, verdicts, ports
+ *  3 write ports, verdicts, rules, counters
+ *  4 write the classes of the identities in that slot
+ *  5 read the verdicts back
+ *  6 flip: one 8-byte store of {slot, gen + 1}
+ * Until 6 the live slot is not written, so a failure or a crash anywhere before changes no decision, and the next
+ * stage starts at 1 over whatever lies there. After 6 there is nothing left to do.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "internal.h"
+
+static uint64_t gen_word(struct by_gen g)
+{
+	uint64_t word;
+
+	memcpy(&word, &g, sizeof(word));
+	return word;
+}
+
+struct by_gen gen_live(const struct dp *dp)
+{
+	uint64_t word = __atomic_load_n((uint64_t *)(void *)dp->gen, __ATOMIC_ACQUIRE);
+	struct by_gen g;
+
+	memcpy(&g, &word, sizeof(g));
+	return g;
+}
+
+static void gen_store(struct dp *dp, uint32_t slot, uint32_t gen)
+{
+	struct by_gen g = { .slot = slot, .gen = gen ? gen : 1 }; /* 0 means that there is no policy */
+
+	__atomic_store_n((uint64_t *)(void *)dp->gen, gen_word(g), __ATOMIC_RELEASE);
+}
+
+void gen_bump(struct dp *dp)
+{
+	struct by_gen g = gen_live(dp);
+
+	if (g.gen)
+		gen_store(dp, g.slot, g.gen + 1);
+}
+
+/* The programs run inside RCU read sections; a global barrier returns when all that ran have ended. */
+static void readers_wait(void)
+{
+	const struct timespec long_enough = { .tv_nsec = 50000000 };
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
+		return;
+	log_debug("membarrier: %s; waiting instead", strerror(errno));
+	nanosleep(&long_enough, NULL);
+}
+
+struct purge {
+	struct dp *dp;
+	uint32_t slot;
+};
+
+static int purge_verdict(const void *key, const void *value, void *arg)
+{
+	const struct by_verdict_key *k = key;
+	const struct purge *p = arg;
+
+	(void)value;
+	if (k->slot != p->slot)
+		return 0;
+	return bpf_map_delete_elem(p->dp->map[MAP_VERDICT], k) < 0 ? -errno : 0;
+}
+
+/* The counter first: by_rule is how counters are found. */
+static int purge_rule(const void *key, const void *value, void *arg)
+{
+	const struct by_rule_key *k = key;
+	const struct purge *p = arg;
+
+	(void)value;
+	if (k->slot != p->slot)
+		return 0;
+	if (bpf_map_delete_elem(p->dp->map[MAP_RULE_STAT], k) < 0 && errno != ENOENT)
+		return -errno;
+	return bpf_map_delete_elem(p->dp->map[MAP_RULE], k) < 0 ? -errno : 0;
+}
+
+static int purge(struct dp *dp, uint32_t slot)
+{
+	struct purge p = { dp, slot };
+	int ret;
+
+	memset(dp->port + slot * BY_PORT_SPACE, 0, BY_PORT_SPACE * sizeof(*dp->port));
+	ret = map_walk(dp->map[MAP_RULE], sizeof(struct by_rule_key), sizeof(struct by_rule), purge_rule, &p);
+	if (ret < 0)
+		return ret;
+	dp->n_rules[slot] = 0;
+	return map_walk(dp->map[MAP_VERDICT], sizeof(struct by_verdict_key), sizeof(struct by_verdict), purge_verdict,
+			&p);
+}
+
+static void ports_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
+{
+	const struct pol_port_range *r = pol_image_ports(img);
+	struct port_cell *cell = dp->port + slot * BY_PORT_SPACE;
+
+	for (uint32_t i = 0; i < img->n_ports; i++)
+		for (uint32_t sel = r[i].first; sel <= r[i].last; sel++)
+			cell[sel].port = r[i].port;
+}
+
+static struct by_verdict_key verdict_key(uint32_t slot, const struct pol_verdict *v)
+{
+	return (struct by_verdict_key){
+		.slot = (uint8_t)slot,
+		.dir = v->dir,
+		.port_class = v->port_class,
+		.peer_class = v->peer_class,
+	};
+}
+
+static int verdicts_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
+{
+	const struct pol_verdict *v = pol_image_verdicts(img);
+	auto_free struct by_verdict_key *keys = calloc(img->n_verdicts + 1, sizeof(*keys));
+	auto_free struct by_verdict *values = calloc(img->n_verdicts + 1, sizeof(*values));
+
+	if (!keys || !values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < img->n_verdicts; i++) {
+		keys[i] = verdict_key(slot, &v[i]);
+		values[i] = v[i].verdict;
+	}
+	return map_write_all(dp->map[MAP_VERDICT], keys, sizeof(*keys), values, sizeof(*values), img->n_verdicts);
+}
+
+static int rules_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
+{
+	auto_free struct by_rule_key *keys = calloc(img->n_rules + 1, sizeof(*keys));
+	auto_free struct by_counter *zero = calloc((size_t)dp->n_cpus, sizeof(*zero));
+	int ret;
+
+	if (!keys || !zero)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < img->n_rules; i++)
+		keys[i] = (struct by_rule_key){ .slot = slot, .rule = i + 1 };
+	ret = map_write_all(dp->map[MAP_RULE], keys, sizeof(*keys), pol_image_rules(img), sizeof(struct by_rule),
+			    img->n_rules);
+	for (uint32_t i = 0; i < img->n_rules && !ret; i++)
+		if (bpf_map_update_elem(dp->map[MAP_RULE_STAT], &keys[i], zero, BPF_ANY) < 0)
+			ret = -errno;
+	if (!ret)
+		dp->n_rules[slot] = img->n_rules;
+	return ret;
+}
+
+static int classes_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
+{
+	const struct pol_member *m = pol_image_members(img);
+	struct table *t = &dp->table;
+
+	for (size_t i = 0; i < t->n; i++)
+		t->all[i]->peer_class[slot] = 0;
+	for (uint32_t i = 0; i < img->n_members; i++) {
+		struct entry *en = table_find(t, m[i].instance_id);
+
+		if (en)
+			en->peer_class[slot] = m[i].peer_class;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		for (uint32_t a = 0; a < t->all[i]->id.n_addrs; a++) {
+			int ret = identity_addr_write(dp, t->all[i], &t->all[i]->id.addrs[a]);
+
+			if (ret < 0)
+				return ret;
+		}
+	return 0;
+}
+
+static int read_back(struct dp *dp, uint32_t slot, const struct pol_image *img)
+{
+	const struct pol_verdict *v = pol_image_verdicts(img);
+
+	for (uint32_t i = 0; i < img->n_verdicts; i++) {
+		struct by_verdict_key key = verdict_key(slot, &v[i]);
+		struct by_verdict got;
+
+		if (bpf_map_lookup_elem(dp->map[MAP_VERDICT], &key, &got) < 0)
+			return -errno;
+		if (got.rule != v[i].verdict.rule || got.action != v[i].verdict.action)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+/* Both slots must fit at once, else a commit could fail half-way for want of room. */
+static int limits_check(const struct pol_image *img, struct err *e)
+{
+	if (img->magic != POL_IMAGE_MAGIC || img->abi != BY_ABI_VERSION)
+		return err_at(e, -EINVAL, "policy image", "ABI %u, this build needs %d", img->abi, BY_ABI_VERSION);
+	if (img->n_verdicts > BY_MAX_VERDICTS / BY_SLOTS)
+		return err_at(e, -E2BIG, "policy image", "%u verdicts, at most %u fit", img->n_verdicts,
+			      BY_MAX_VERDICTS / BY_SLOTS);
+	if (img->n_rules > BY_MAX_RULES / BY_SLOTS)
+		return err_at(e, -E2BIG, "policy image", "%u rules, at most %u fit", img->n_rules,
+			      BY_MAX_RULES / BY_SLOTS);
+	return 0;
+}
+
+static int stage_failed(struct err *e, const char *step, int ret)
+{
+	return err_at(e, ret, "policy", "%s: %s; the live policy is untouched", step, strerror(-ret));
+}
+
+int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e)
+{
+	uint32_t slot = gen_live(dp).slot ^ 1;
+	int ret = limits_check(img, e);
+
+	if (ret < 0)
+		return ret;
+	dp->is_staged = false;
+	readers_wait();        /* 1 */
+	ret = purge(dp, slot); /* 2 */
+	if (ret < 0)
+		return stage_failed(e, "old generation can not be purged", ret);
+	ports_write(dp, slot, img); /* 3 */
+	ret = verdicts_write(dp, slot, img);
+	if (ret < 0)
+		return stage_failed(e, "verdicts can not be written", ret);
+	ret = rules_write(dp, slot, img);
+	if (ret < 0)
+		return stage_failed(e, "rules can not be written", ret);
+	ret = classes_write(dp, slot, img); /* 4 */
+	if (ret < 0)
+		return stage_failed(e, "classes can not be written", ret);
+	ret = read_back(dp, slot, img); /* 5 */
+	if (ret < 0)
+		return stage_failed(e, "verdicts read back differ", ret);
+	dp->is_staged = true;
+	return 0;
+}
+
+int dp_policy_flip(struct dp *dp, struct err *e)
+{
+	struct by_gen g = gen_live(dp);
+
+	if (!dp->is_staged)
+		return err_at(e, -EINVAL, "policy", "nothing is staged");
+	dp->is_staged = false;
+	gen_store(dp, g.slot ^ 1, g.gen + 1); /* 6 */
+	return 0;
+}
+
+int dp_policy_commit(struct dp *dp, const struct pol_image *img, struct err *e)
+{
+	int ret = dp_policy_stage(dp, img, e);
+
+	return ret < 0 ? ret : dp_policy_flip(dp, e);
+}

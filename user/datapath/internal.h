@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share. */
+#pragma once
+
+#include "datapath.h"
+
+enum dp_map {
+	MAP_GEN,
+	MAP_ADDR,
+	MAP_IDENT,
+	MAP_PORT,
+	MAP_VERDICT,
+	MAP_RULE,
+	MAP_RULE_STAT,
+	MAP_CT,
+	MAP_STAT,
+	MAP_LIMIT,
+	MAP_EVENTS,
+	MAP_COUNT,
+};
+
+#define DIR_LEN  256
+#define PATH_LEN 528
+
+/* Values of an array map lie 8 bytes apart in its mapping. */
+struct port_cell {
+	struct by_port port;
+	uint32_t pad;
+};
+
+struct entry {
+	struct dp_identity id;
+	uint32_t number;
+	uint32_t peer_class[BY_SLOTS];
+	size_t pos; /* in table.all */
+	struct entry *next;
+};
+
+#define TABLE_BUCKETS 16384
+
+/* Identities in memory; rebuilt from by_ident and by_addr on open. */
+struct table {
+	struct entry **all;
+	size_t n, cap;
+	uint32_t last_number;
+	struct entry *by_number[BY_MAX_IDENTITIES];
+	struct entry *bucket[TABLE_BUCKETS];
+};
+
+struct dp {
+	struct tc_bpf *skel;
+	char dir[DIR_LEN]; /* of the pins */
+	int map[MAP_COUNT];
+	int prog[BY_DIR_COUNT];
+	struct by_gen *gen; /* mapped */
+	struct port_cell *port;
+	const char *attach_mode;
+	bool is_staged;
+	uint32_t n_rules[BY_SLOTS];
+	int n_cpus;
+	struct table table;
+	struct ring_buffer *ring;
+	dp_event_fn event_fn;
+	void *event_arg;
+};
+
+/* open.c */
+void dp_libbpf_quiet(void);
+const char *dp_libbpf_said(void); /* libbpf's last warning, "" if none */
+
+/* pin.c */
+extern const char *const dp_map_name[MAP_COUNT];
+extern const char *const dp_prog_name[BY_DIR_COUNT];
+extern const char *const dp_link_name[BY_DIR_COUNT];
+int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
+void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
+int pin_replace(int fd, const char *dir, const char *name); /* atomic: the name never is without an object */
+
+/* attach.c */
+int attach_remove(const char *dir, unsigned ifindex, struct err *e);
+
+/* map.c: mechanics, 0 or -errno */
+typedef int (*map_walk_fn)(const void *key, const void *value, void *arg);
+/* Every entry of a hash map; `fn` may delete the one it is shown. Stops when fn returns an error. */
+int map_walk(int fd, size_t key_size, size_t value_size, map_walk_fn fn, void *arg);
+int map_write_all(int fd, const void *keys, size_t key_size, const void *values, size_t value_size, size_t n);
+int map_sum(const struct dp *dp, enum dp_map map, const void *key, struct by_counter *sum);
+
+/* generation.c */
+struct by_gen gen_live(const struct dp *dp);
+void gen_bump(struct dp *dp); /* tracked flows are judged again */
+
+/* table.c */
+struct entry *table_find(const struct table *t, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t number); /* NULL: no memory */
+uint32_t table_free_number(struct table *t);                                             /* 0: none is free */
+void table_del(struct table *t, struct entry *en);
+void table_fini(struct table *t);
+
+/* identity.c */
+int identity_recover(struct dp *dp, struct err *e);
+int identity_addr_write(struct dp *dp, const struct entry *en, const struct by_addr *a);

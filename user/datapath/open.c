@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Programs and maps into the kernel. Programs are always this build's: they are loaded afresh and the pins renamed
+ * over; those that a device runs stay until dp_attach() swaps them. Maps are the state and are adopted as they are,
+ * provided that they are shaped as this build expects.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bailey/conf.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "internal.h"
+#include "skel/tc.skel.h"
+
+#define EVENTS_PER_SEC 100
+
+static char libbpf_said[256];
+
+static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+	size_t len;
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	len = strcspn(line, "\n");
+	line[len] = '\0';
+	if (level == LIBBPF_WARN && strncmp(line, "libbpf: -- ", 11) != 0)
+		snprintf(libbpf_said, sizeof(libbpf_said), "%.255s", line);
+	if (level != LIBBPF_DEBUG && len)
+		log_debug("%s", line);
+	return 0;
+}
+
+void dp_libbpf_quiet(void)
+{
+	libbpf_said[0] = '\0';
+	libbpf_set_print(libbpf_print);
+}
+
+const char *dp_libbpf_said(void)
+{
+	return libbpf_said;
+}
+
+static int kernel_refused(struct err *e, int code, const char *what)
+{
+	if (code == -EPERM || code == -EACCES)
+		return err_at(e, code, what, "%s: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed", strerror(-code));
+	return err_at(e, code, what, "%s%s%s", strerror(-code), libbpf_said[0] ? "; " : "", libbpf_said);
+}
+
+/* A pinned map is taken as it is, or not at all: a map of another shape would be read as something it is not. */
+static int shape_check(const struct bpf_map *map, const struct bpf_map_info *in, const char *path, struct err *e)
+{
+	const struct {
+		const char *what;
+		uint32_t pinned, needed;
+	} c[] = {
+		{ "type", in->type, bpf_map__type(map) },
+		{ "key size", in->key_size, bpf_map__key_size(map) },
+		{ "value size", in->value_size, bpf_map__value_size(map) },
+		{ "max_entries", in->max_entries, bpf_map__max_entries(map) },
+		{ "flags", in->map_flags, bpf_map__map_flags(map) },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(c); i++)
+		if (c[i].pinned != c[i].needed)
+			return err_at(
+				e, -ESTALE, path,
+				"pinned by another build: %s is %u, this build needs %u; remove the instance first",
+				c[i].what, c[i].pinned, c[i].needed);
+	return 0;
+}
+
+static int map_adopt(struct bpf_map *map, const char *dir, struct err *e)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+	int ret;
+
+	pin_path(path, dir, bpf_map__name(map));
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_at(e, -errno, path, "%s", strerror(errno));
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return err_at(e, -errno, path, "is no map: %s", strerror(errno));
+	ret = shape_check(map, &info, path, e);
+	if (ret < 0)
+		return ret;
+	ret = bpf_map__reuse_fd(map, fd);
+	return ret < 0 ? err_at(e, ret, path, "%s", strerror(-ret)) : 0;
+}
+
+static int maps_adopt(struct dp *dp, struct err *e)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, dp->skel->obj)
+	{
+		int ret = bpf_map__is_internal(map) ? 0 : map_adopt(map, dp->dir, e);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int map_pin(struct dp *dp, enum dp_map i, struct err *e)
+{
+	char path[PATH_LEN];
+
+	dp->map[i] = bpf_object__find_map_fd_by_name(dp->skel->obj, dp_map_name[i]);
+	pin_path(path, dp->dir, dp_map_name[i]);
+	if (access(path, F_OK) < 0 && bpf_obj_pin(dp->map[i], path) < 0)
+		return err_at(e, -errno, path, "can not be pinned: %s", strerror(errno));
+	return 0;
+}
+
+static int pin_all(struct dp *dp, struct err *e)
+{
+	dp->prog[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_tc_in);
+	dp->prog[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_tc_out);
+	for (int i = 0; i < MAP_COUNT; i++) {
+		int ret = map_pin(dp, (enum dp_map)i, e);
+
+		if (ret < 0)
+			return ret;
+	}
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
+		int ret = pin_replace(dp->prog[dir], dp->dir, dp_prog_name[dir]);
+
+		if (ret < 0)
+			return err_at(e, ret, dp_prog_name[dir], "can not be pinned: %s", strerror(-ret));
+	}
+	return 0;
+}
+
+static int map_memory(struct dp *dp, enum dp_map map, size_t size, void **at, struct err *e)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, dp->map[map], 0);
+
+	if (p == MAP_FAILED)
+		return err_at(e, -errno, dp_map_name[map], "can not be mapped: %s", strerror(errno));
+	*at = p;
+	return 0;
+}
+
+#define PORT_BYTES (BY_SLOTS * BY_PORT_SPACE * sizeof(struct port_cell))
+
+static int load(struct dp *dp, uint32_t l3_offset, struct err *e)
+{
+	int ret;
+
+	dp->skel = tc_bpf__open();
+	if (!dp->skel)
+		return kernel_refused(e, -errno, "BPF object");
+	dp->skel->rodata->conf.l3_offset = l3_offset;
+	dp->skel->rodata->conf.events_per_sec = EVENTS_PER_SEC;
+	ret = maps_adopt(dp, e);
+	if (ret < 0)
+		return ret;
+	ret = tc_bpf__load(dp->skel);
+	if (ret < 0)
+		return kernel_refused(e, ret, "the kernel refused the BPF programs");
+	ret = pin_all(dp, e);
+	if (!ret)
+		ret = map_memory(dp, MAP_GEN, sizeof(struct by_gen), (void **)&dp->gen, e);
+	if (!ret)
+		ret = map_memory(dp, MAP_PORT, PORT_BYTES, (void **)&dp->port, e);
+	return ret;
+}
+
+static int rule_tally(const void *key, const void *value, void *arg)
+{
+	const struct by_rule_key *k = key;
+	struct dp *dp = arg;
+
+	(void)value;
+	if (k->slot < BY_SLOTS)
+		dp->n_rules[k->slot]++;
+	return 0;
+}
+
+static int recover(struct dp *dp, struct err *e)
+{
+	int ret = map_walk(dp->map[MAP_RULE], sizeof(struct by_rule_key), sizeof(struct by_rule), rule_tally, dp);
+
+	if (ret < 0)
+		return err_at(e, ret, dp_map_name[MAP_RULE], "can not be read: %s", strerror(-ret));
+	return identity_recover(dp, e);
+}
+
+DEFINE_CLEANUP(dp, struct dp, dp_close)
+
+int dp_open(const char *bpffs, const char *instance, uint32_t l3_offset, struct dp **out, struct err *e)
+{
+	auto_call(cleanup_dp) struct dp *dp = calloc(1, sizeof(*dp));
+	int ret;
+
+	if (!dp)
+		return err_at(e, -ENOMEM, NULL, "out of memory");
+	if (l3_offset != 0 && l3_offset != 14)
+		return err_at(e, -EINVAL, "l3_offset", "is %u, needed: 0 (WireGuard, TUN) or 14 (Ethernet)", l3_offset);
+	dp->attach_mode = "none";
+	dp_libbpf_quiet();
+	dp->n_cpus = libbpf_num_possible_cpus();
+	if (dp->n_cpus < 0)
+		return err_at(e, dp->n_cpus, NULL, "number of CPUs is unknown");
+	ret = pin_dir_make(bpffs, instance, dp->dir, e);
+	if (!ret)
+		ret = load(dp, l3_offset, e);
+	if (!ret)
+		ret = recover(dp, e);
+	if (ret < 0)
+		return ret;
+	*out = take_ptr(dp);
+	return 0;
+}
+
+void dp_close(struct dp *dp)
+{
+	if (!dp)
+		return;
+	ring_buffer__free(dp->ring);
+	if (dp->gen)
+		munmap(dp->gen, sizeof(*dp->gen));
+	if (dp->port)
+		munmap(dp->port, PORT_BYTES);
+	table_fini(&dp->table);
+	tc_bpf__destroy(dp->skel);
+	free(dp);
+}

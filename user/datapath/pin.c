@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Names in bpffs: <bpffs>/bailey/<instance>/v<ABI>/{by_gen ... by_events, by_tc_in, by_tc_out, link_in, link_out}.
+ * Root's own (0700): who may open a pin may change the policy.
+ */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "internal.h"
+
+#define BPFFS_MAGIC  0xcafe4a11
+#define INSTANCE_MAX 32
+
+const char *const dp_map_name[MAP_COUNT] = {
+	[MAP_GEN] = "by_gen",       [MAP_ADDR] = "by_addr",   [MAP_IDENT] = "by_ident",
+	[MAP_PORT] = "by_port",     [MAP_RULE] = "by_rule",   [MAP_VERDICT] = "by_verdict",
+	[MAP_CT] = "by_ct",         [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
+	[MAP_EVENTS] = "by_events", [MAP_LIMIT] = "by_limit",
+};
+const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
+const char *const dp_link_name[BY_DIR_COUNT] = { [BY_DIR_IN] = "link_in", [BY_DIR_OUT] = "link_out" };
+
+void pin_path(char path[static PATH_LEN], const char *dir, const char *name)
+{
+	snprintf(path, PATH_LEN, "%.*s/%s", DIR_LEN, dir, name);
+}
+
+static bool instance_is_valid(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return n && n <= INSTANCE_MAX && !s[n];
+}
+
+static int instance_dir(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e)
+{
+	struct statfs fs;
+
+	if (!instance_is_valid(instance))
+		return err_at(e, -EINVAL, instance, "an instance name is 1 to %d of a-z, 0-9 and '-'", INSTANCE_MAX);
+	if (statfs(bpffs, &fs) < 0)
+		return err_at(e, -errno, bpffs, "%s", strerror(errno));
+	if ((unsigned long)fs.f_type != BPFFS_MAGIC)
+		return err_at(e, -EINVAL, bpffs, "is not a BPF file system: mount -t bpf bpf %s", bpffs);
+	if (snprintf(dir, DIR_LEN, "%s/bailey/%s", bpffs, instance) >= DIR_LEN - 16)
+		return err_at(e, -ENAMETOOLONG, bpffs, "path is too long");
+	return 0;
+}
+
+int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e)
+{
+	size_t at = strlen(bpffs);
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	if (ret < 0)
+		return ret;
+	snprintf(dir + strlen(dir), DIR_LEN - strlen(dir), "/v%d", BY_ABI_VERSION);
+	while (dir[at]) {
+		char part[DIR_LEN];
+
+		at += 1 + strcspn(dir + at + 1, "/");
+		snprintf(part, sizeof(part), "%.*s", (int)at, dir);
+		if (mkdir(part, 0700) < 0 && errno != EEXIST)
+			return err_at(e, -errno, part, "%s", strerror(errno));
+	}
+	return 0;
+}
+
+int pin_replace(int fd, const char *dir, const char *name)
+{
+	char path[PATH_LEN], fresh[PATH_LEN + 8];
+
+	pin_path(path, dir, name);
+	snprintf(fresh, sizeof(fresh), "%s_new", path);
+	if (unlink(fresh) < 0 && errno != ENOENT)
+		return -errno;
+	if (bpf_obj_pin(fd, fresh) < 0)
+		return -errno;
+	if (rename(fresh, path) < 0) {
+		int ret = -errno;
+
+		unlink(fresh);
+		return ret;
+	}
+	return 0;
+}
+
+/* Removes a directory of pins. Whatever else lies in it makes it stay, and that is an error. */
+static int version_dir_remove(const char *dir, struct err *e)
+{
+	DIR *d = opendir(dir);
+	struct dirent *file;
+
+	if (!d)
+		return err_at(e, -errno, dir, "%s", strerror(errno));
+	while ((file = readdir(d)))
+		if (file->d_name[0] != '.')
+			unlinkat(dirfd(d), file->d_name, 0);
+	closedir(d);
+	return rmdir(dir) < 0 ? err_at(e, -errno, dir, "%s", strerror(errno)) : 0;
+}
+
+int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)
+{
+	char dir[DIR_LEN], version[PATH_LEN];
+	struct dirent *sub;
+	DIR *d;
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	if (ret < 0)
+		return ret;
+	dp_libbpf_quiet();
+	d = opendir(dir);
+	if (!d && errno != ENOENT)
+		return err_at(e, -errno, dir, "%s", strerror(errno));
+	while (d && (sub = readdir(d)) && !ret) {
+		if (sub->d_name[0] != 'v')
+			continue;
+		pin_path(version, dir, sub->d_name);
+		ret = attach_remove(version, ifindex, e);
+		if (!ret)
+			ret = version_dir_remove(version, e);
+	}
+	if (d)
+		closedir(d);
+	if (!ret && d && rmdir(dir) < 0)
+		return err_at(e, -errno, dir, "%s", strerror(errno));
+	return ret;
+}
