@@ -229,6 +229,12 @@ static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 
 	return kind < 0 ? kind : next;
 }
 
+/* ::ffff:a.b.c.d: would be taken for the IPv4 address in every map. Not allowed on a wire, RFC 4942 section 2.2. */
+static __always_inline int is_mapped(const __be32 *v6)
+{
+	return v6[0] == 0 && v6[1] == 0 && v6[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *p)
 {
 	struct ip6_hdr ip;
@@ -240,6 +246,8 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *p)
 	payload = bpf_ntohs(ip.payload_be);
 	if (ip_end_set(skb, p, sizeof(ip) + payload, payload == 0) < 0)
 		return -BY_DROP_SHORT;
+	if (is_mapped(ip.src) || is_mapped(ip.dst))
+		return -BY_DROP_IP_HEADER;
 	addr_set6(src_of(p), ip.src);
 	addr_set6(dst_of(p), ip.dst);
 	p->key.l4_proto = ip.next;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Rungs 3 and 4: addresses, and what user space may do with them. */
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/world.h"
+
+static int fresh(void **state)
+{
+	struct world *w = world_open(0);
+
+	world_cast(w);
+	*state = w;
+	return 0;
+}
+
+static int gone(void **state)
+{
+	world_close(*state);
+	return 0;
+}
+
+#define SYN_IN(from, to)  send_in(w, TCP(from, to, 40000, 5432, F_SYN))
+#define SYN_OUT(from, to) send_out(w, TCP(from, to, 40000, 5432, F_SYN))
+
+static void allow_both_ways(struct world *w)
+{
+	struct img *img = img_new();
+
+	img_rule(img, BY_DIR_IN, BY_PORT_TCP + 5432, BY_PORT_TCP + 5432, CLASS_DB, BY_ALLOW);
+	img_rule(img, BY_DIR_OUT, BY_PORT_TCP + 5432, BY_PORT_TCP + 5432, CLASS_DB, BY_ALLOW);
+	world_commit(w, img);
+}
+
+static void an_unknown_peer_has_no_identity(void **state)
+{
+	struct world *w = *state;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(NOBODY4, WEB4), NO_IDENTITY);
+	assert_verdict(SYN_IN(NOBODY6, WEB6), NO_IDENTITY);
+	assert_verdict(SYN_OUT(WEB4, NOBODY4), NO_IDENTITY);
+	assert_verdict(SYN_OUT(WEB6, NOBODY6), NO_IDENTITY);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+}
+
+static void this_nodes_own_address_is_no_peer(void **state)
+{
+	struct world *w = *state;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(WEB4, WEB4), NO_IDENTITY);
+	assert_verdict(SYN_OUT(WEB6, WEB6), NO_IDENTITY);
+}
+
+static void the_local_side_must_be_this_node(void **state)
+{
+	struct world *w = *state;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(DB4, EVE4), NOT_LOCAL); /* another peer: no transit */
+	assert_verdict(SYN_IN(DB4, NOBODY4), NOT_LOCAL);
+	assert_verdict(SYN_IN(DB6, "ff02::1"), NOT_LOCAL);
+	assert_verdict(SYN_OUT(EVE4, DB4), NOT_LOCAL);
+	assert_verdict(SYN_OUT(NOBODY6, DB6), NOT_LOCAL);
+}
+
+static void a_v4_address_in_v6_clothes_is_not_that_address(void **state)
+{
+	struct world *w = *state;
+
+	allow_both_ways(w);
+	/* The packet is IPv6 with ::ffff:a.b.c.d addresses; no WireGuard peer has such an AllowedIP. */
+	assert_verdict(SYN_IN("::ffff:100.64.0.3", "::ffff:100.64.0.2"), IP_HEADER);
+	assert_verdict(SYN_OUT("::ffff:100.64.0.2", "fd00::3"), IP_HEADER);
+}
+
+static void a_removed_peer_is_cut_off_at_once(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity db = world_node(DB, 0);
+	struct err e = ERR_INIT;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	assert_int_equal(dp_identity_remove(w->dp, db.instance_id, &e), 0);
+	assert_verdict(send_in(w, TCP(DB4, WEB4, 40000, 5432, F_ACK)), NO_IDENTITY);
+	assert_int_equal(dp_identity_count(w->dp), 2);
+	assert_int_equal(dp_identity_remove(w->dp, db.instance_id, &e), -ENOENT);
+}
+
+static void a_flow_does_not_pass_to_the_next_owner_of_the_address(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity db = world_node(DB, 0), heir = world_node(DB, 0);
+	struct err e = ERR_INIT;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	assert_int_equal(dp_identity_remove(w->dp, db.instance_id, &e), 0);
+	heir.instance_id[0] = 77;
+	assert_int_equal(dp_identity_set(w->dp, &heir, NULL, &e), 0);
+	assert_verdict(send_in(w, TCP(DB4, WEB4, 40000, 5432, F_ACK)), POLICY_DENY);
+}
+
+static void a_changed_class_judges_flows_again(void **state)
+{
+	struct world *w = *state;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	world_join(w, DB, 0);
+	assert_verdict(send_in(w, TCP(DB4, WEB4, 40000, 5432, F_ACK)), POLICY_DENY);
+	world_join(w, DB, CLASS_DB);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+}
+
+static void an_address_no_longer_named_is_gone(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity db = world_node(DB, CLASS_DB);
+	struct err e = ERR_INIT;
+	struct dp_status st;
+	uint32_t before, after;
+
+	before = world_join(w, DB, CLASS_DB);
+	allow_both_ways(w);
+	db.n_addrs = 1;
+	assert_int_equal(dp_identity_set(w->dp, &db, &after, &e), 0);
+	assert_int_equal(before, after);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	assert_verdict(SYN_IN(DB6, WEB6), NO_IDENTITY);
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	assert_int_equal(st.n_addrs, 5);
+	assert_int_equal(st.n_identities, 3);
+}
+
+static void an_address_has_one_owner(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity thief = world_node(9, CLASS_DB);
+	struct err e = ERR_INIT;
+	struct dp_status st;
+
+	thief.addrs[1] = world_node(DB, 0).addrs[0];
+	assert_int_equal(dp_identity_set(w->dp, &thief, NULL, &e), -EEXIST);
+	assert_non_null(strstr(e.msg, DB4));
+	assert_int_equal(dp_identity_count(w->dp), 3);
+	e = ERR_INIT;
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	assert_int_equal(st.n_addrs, 6);
+}
+
+static void a_new_local_instance_takes_the_formers_place(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity web = world_node(WEB, 0), out;
+	struct err e = ERR_INIT;
+	uint32_t number;
+
+	allow_both_ways(w);
+	web.instance_id[0] = 88;
+	assert_int_equal(dp_identity_set(w->dp, &web, &number, &e), 0);
+	assert_int_equal(number, BY_IDENT_LOCAL);
+	assert_int_equal(dp_identity_count(w->dp), 3);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	for (size_t i = 0; dp_identity_get(w->dp, i, &number, &out); i++)
+		assert_int_equal(out.is_local, number == BY_IDENT_LOCAL);
+}
+
+static void bad_identities_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity id = world_node(9, 0);
+	struct err e = ERR_INIT;
+
+	id.n_addrs = 9;
+	assert_int_equal(dp_identity_set(w->dp, &id, NULL, &e), -EINVAL);
+	id = world_node(9, 0);
+	memset(id.node, 'x', sizeof(id.node));
+	e = ERR_INIT;
+	assert_int_equal(dp_identity_set(w->dp, &id, NULL, &e), -EINVAL);
+	assert_int_equal(dp_identity_count(w->dp), 3);
+}
+
+static void many_come_and_go(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct dp_identity id = { .n_addrs = 1 };
+
+		memcpy(id.instance_id, &i, sizeof(i));
+		id.instance_id[19] = 1;
+		id.addrs[0] = world_node(9, 0).addrs[1];
+		memcpy(id.addrs[0].b + 4, &i, sizeof(i));
+		assert_int_equal(dp_identity_set(w->dp, &id, NULL, &e), 0);
+	}
+	assert_int_equal(dp_identity_count(w->dp), 2003);
+	for (uint32_t i = 0; i < 2000; i++) {
+		uint8_t instance[BY_INSTANCE_ID_LEN] = { 0 };
+
+		memcpy(instance, &i, sizeof(i));
+		instance[19] = 1;
+		assert_int_equal(dp_identity_remove(w->dp, instance, &e), 0);
+	}
+	assert_int_equal(dp_identity_count(w->dp), 3);
+}
+
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t(an_unknown_peer_has_no_identity),    t(this_nodes_own_address_is_no_peer),
+		t(the_local_side_must_be_this_node),   t(a_v4_address_in_v6_clothes_is_not_that_address),
+		t(a_removed_peer_is_cut_off_at_once),  t(a_flow_does_not_pass_to_the_next_owner_of_the_address),
+		t(a_changed_class_judges_flows_again), t(an_address_no_longer_named_is_gone),
+		t(an_address_has_one_owner),           t(a_new_local_instance_takes_the_formers_place),
+		t(bad_identities_are_refused),         t(many_come_and_go),
+	};
+
+	return cmocka_run_group_tests_name("bpf/identity", tests, NULL, NULL);
+}

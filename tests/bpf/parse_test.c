@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Rung 2: what can not be read does not pass. Every case in both directions, as raw IP and as Ethernet frames. */
+#include <bpf/bpf.h>
+#include <string.h>
+
+#include "../lib/world.h"
+
+static struct world *worlds[2]; /* raw IP, Ethernet */
+
+/* Every selector 4000 and the pings, both ways: what is dropped is dropped for its form. */
+static void allow_4000(struct world *w)
+{
+	static const uint32_t sel[] = { BY_PORT_TCP + 4000, BY_PORT_UDP + 4000, BY_PORT_ICMP + 8,
+					BY_PORT_ICMPV6 + 128 };
+	struct img *img = img_new();
+
+	world_cast(w);
+	for (size_t i = 0; i < sizeof(sel) / sizeof(sel[0]); i++) {
+		img_rule(img, BY_DIR_IN, sel[i], sel[i], CLASS_DB, BY_ALLOW);
+		img_rule(img, BY_DIR_OUT, sel[i], sel[i], CLASS_DB, BY_ALLOW);
+	}
+	world_commit(w, img);
+}
+
+static int fresh(void **state)
+{
+	worlds[0] = world_open(0);
+	worlds[1] = world_open(14);
+	allow_4000(worlds[0]);
+	allow_4000(worlds[1]);
+	(void)state;
+	return 0;
+}
+
+static int gone(void **state)
+{
+	(void)state;
+	world_close(worlds[0]);
+	world_close(worlds[1]);
+	return 0;
+}
+
+/* One packet four ways: inbound and outbound, on an L3 device and in a frame. */
+static void check(const struct pkt *in, const char *want)
+{
+	struct pkt p = *in;
+	bool is_v6 = strchr(in->src, ':') != NULL;
+
+	for (int framed = 0; framed < 2; framed++) {
+		p.ether = framed ? is_v6 ? 0x86dd : 0x0800 : 0;
+		p.src = in->src;
+		p.dst = in->dst;
+		assert_string_equal(dp_drop_name(world_send(worlds[framed], BY_DIR_IN, &p)), want);
+		p.src = in->dst;
+		p.dst = in->src;
+		assert_string_equal(dp_drop_name(world_send(worlds[framed], BY_DIR_OUT, &p)), want);
+	}
+}
+
+#define expect(want, ...) check(&(struct pkt){ __VA_ARGS__ }, want)
+#define TCP4              TCP(DB4, WEB4, 4000, 4000, F_SYN)
+#define TCP6              TCP(DB6, WEB6, 4000, 4000, F_SYN)
+
+static void options_are_skipped(void **state)
+{
+	(void)state;
+	for (uint8_t n = 0; n <= 40; n += 4) {
+		expect("NONE", TCP4, .options = n);
+		expect("POLICY_DENY", TCP(DB4, WEB4, 4000, 1, F_SYN), .options = n);
+	}
+}
+
+static void bad_header_lengths_are_malformed(void **state)
+{
+	(void)state;
+	for (uint8_t ihl = 1; ihl < 5; ihl++)
+		expect("IP_HEADER", TCP4, .ihl = ihl);
+	expect("SHORT", TCP4, .ihl = 6); /* leaves too little for TCP */
+	expect("IP_HEADER", TCP4, .ihl = 15);
+	expect("SHORT", TCP4, .len_change = 1);
+	expect("SHORT", TCP4, .len_change = -1);
+	expect("IP_HEADER", TCP4, .len_change = -21);
+	expect("IP_HEADER", TCP4, .len_change = -40);
+	expect("SHORT", TCP6, .len_change = 1);
+	expect("SHORT", TCP6, .len_change = -1);
+	expect("SHORT", TCP6, .len_change = -20);
+}
+
+static void bytes_behind_the_packet_do_not_count(void **state)
+{
+	struct pkt padded = { UDP(DB4, WEB4, 4000, 4000), .payload = 30, .len_change = -30, .udp_len = 8 };
+
+	(void)state;
+	check(&padded, "NONE");
+	/* a TCP header that lies in the padding is no header */
+	expect("SHORT", TCP4, .payload = 20, .len_change = -25);
+}
+
+static void only_ip_passes(void **state)
+{
+	struct pkt p = { TCP4 };
+
+	(void)state;
+	for (uint8_t v = 1; v < 16; v++)
+		if (v != 4 && v != 6)
+			expect("NOT_IP", TCP4, .version = v);
+	p.ether = 0x0806; /* ARP */
+	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
+	p.ether = 0x86dd; /* says IPv6, is IPv4 */
+	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
+	p.ether = 0x88cc;
+	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
+}
+
+static void fragments_first_and_later_are_dropped(void **state)
+{
+	(void)state;
+	expect("FRAGMENT", TCP4, .frag = 0x2000); /* first */
+	expect("FRAGMENT", TCP4, .frag = 0x2001); /* middle */
+	expect("FRAGMENT", TCP4, .frag = 0x0001); /* last */
+	expect("NONE", TCP4, .frag = 0x4000);     /* do not fragment */
+	expect("FRAGMENT", UDP(DB4, WEB4, 4000, 4000), .frag = 0x2000);
+	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1, .frag = 0x0001);
+	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1, .frag = 0x0008);
+	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1); /* atomic: whole, and dropped all the same */
+	expect("FRAGMENT", TCP6, .ext = { 0, 60, 44 }, .n_ext = 3);
+}
+
+static void extension_headers_are_walked(void **state)
+{
+	(void)state;
+	expect("NONE", TCP6, .ext = { 0 }, .n_ext = 1);
+	expect("NONE", TCP6, .ext = { 60 }, .n_ext = 1);
+	expect("NONE", TCP6, .ext = { 43 }, .n_ext = 1);
+	expect("NONE", TCP6, .ext = { 0, 60, 43, 60 }, .n_ext = 4);
+	expect("NONE", TCP6, .ext = { 60, 60, 60, 60, 60, 60 }, .n_ext = 6);
+	expect("NONE", TCP6, .ext = { 0, 60 }, .n_ext = 2, .ext_len8 = 31);
+	expect("POLICY_DENY", TCP(DB6, WEB6, 4000, 1, F_SYN), .ext = { 0, 60, 43, 60 }, .n_ext = 4, .ext_len8 = 3);
+}
+
+static void odd_extension_headers_are_dropped(void **state)
+{
+	(void)state;
+	expect("EXT_HEADERS", TCP6, .ext = { 60, 60, 60, 60, 60, 60, 60 }, .n_ext = 7);
+	expect("EXT_HEADERS", TCP6, .ext = { 60, 0 }, .n_ext = 2); /* hop-by-hop comes first or not at all */
+	expect("EXT_HEADERS", TCP6, .ext = { 43 }, .n_ext = 1, .segments = 1);
+	expect("EXT_HEADERS", TCP6, .ext = { 135 }, .n_ext = 1);
+	expect("EXT_HEADERS", TCP6, .ext = { 139 }, .n_ext = 1);
+	expect("EXT_HEADERS", TCP6, .ext = { 140 }, .n_ext = 1);
+}
+
+static void tcp_headers_are_sane_or_dropped(void **state)
+{
+	static const uint8_t mad[] = { 0, F_FIN, F_PSH, F_FIN | F_PSH | 0x20, F_SYN | F_FIN, F_SYN | F_RST };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(mad); i++) {
+		expect("L4_HEADER", TCP(DB4, WEB4, 4000, 4000, mad[i]));
+		expect("L4_HEADER", TCP(DB6, WEB6, 4000, 4000, mad[i]));
+	}
+	for (uint8_t words = 1; words < 5; words++)
+		expect("L4_HEADER", TCP4, .tcp_words = words);
+	expect("SHORT", TCP4, .tcp_words = 6);
+	expect("NONE", TCP4, .tcp_words = 15, .payload = 40);
+}
+
+static void other_transports_are_sane_or_dropped(void **state)
+{
+	(void)state;
+	expect("L4_HEADER", UDP(DB4, WEB4, 4000, 4000), .udp_len = 7);
+	expect("L4_HEADER", ICMP(DB4, WEB4, 8, 1), .code = 1);
+	expect("L4_HEADER", ICMPV6(DB4, WEB4, 128, 1)); /* of the other family */
+	expect("L4_HEADER", ICMP(DB6, WEB6, 8, 1));
+}
+
+/* Cut after every byte, with the IP length as it was and with one that fits: no drop is a pass, no cut is missed. */
+static void a_cut_packet_never_passes(void **state)
+{
+	static const struct pkt whole[] = {
+		{ TCP4, .options = 8 },         { TCP6, .ext = { 0, 60 }, .n_ext = 2 },
+		{ UDP(DB4, WEB4, 4000, 4000) }, { UDP(DB6, WEB6, 4000, 4000) },
+		{ ICMP(DB4, WEB4, 8, 1) },      { ICMPV6(DB6, WEB6, 128, 1) },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+		for (int framed = 0; framed < 2; framed++) {
+			struct pkt p = whole[i];
+			bool is_v6 = strchr(p.src, ':') != NULL;
+			struct frame f;
+			size_t ip = framed ? 14 : 0, least = 15; /* the kernel runs no less */
+
+			p.ether = framed ? is_v6 ? 0x86dd : 0x0800 : 0;
+			frame_build(&f, &p);
+			assert_verdict(world_send_frame(worlds[framed], BY_DIR_IN, &f), NONE);
+			for (size_t len = f.len - 1; len >= least; len--) {
+				f.len = len;
+				assert_int_not_equal(world_send_frame(worlds[framed], BY_DIR_IN, &f), 0);
+			}
+			frame_build(&f, &p);
+			for (size_t len = f.len - 1; len >= ip + (is_v6 ? 40 : 20); len--) {
+				size_t says = is_v6 ? len - ip - 40 : len - ip;
+
+				f.len = len;
+				f.data[ip + (is_v6 ? 4 : 2)] = (uint8_t)(says >> 8);
+				f.data[ip + (is_v6 ? 5 : 3)] = (uint8_t)says;
+				assert_int_not_equal(world_send_frame(worlds[framed], BY_DIR_IN, &f), 0);
+			}
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_are_skipped),
+		cmocka_unit_test(bad_header_lengths_are_malformed),
+		cmocka_unit_test(bytes_behind_the_packet_do_not_count),
+		cmocka_unit_test(only_ip_passes),
+		cmocka_unit_test(fragments_first_and_later_are_dropped),
+		cmocka_unit_test(extension_headers_are_walked),
+		cmocka_unit_test(odd_extension_headers_are_dropped),
+		cmocka_unit_test(tcp_headers_are_sane_or_dropped),
+		cmocka_unit_test(other_transports_are_sane_or_dropped),
+		cmocka_unit_test(a_cut_packet_never_passes),
+	};
+
+	return cmocka_run_group_tests_name("bpf/parse", tests, fresh, gone);
+}
