@@ -119,7 +119,7 @@ static int verify_self(struct edge *edge, struct id_claims *claims, struct err *
 	int ret;
 
 	trust_now(&trust, edge);
-	ret = id_cert_verify_pem(edge->cert_pem, &trust, claims, e);
+	ret = id_cert_verify_pem(edge->cert_pem, strlen(edge->cert_pem), &trust, claims, e);
 	return ret < 0 ? err_wrap(e, "own certificate") : 0;
 }
 

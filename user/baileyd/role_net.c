@@ -159,9 +159,8 @@ static void on_ring_event(const struct by_event *ev, void *arg)
 	struct by_counter hits;
 	struct by_rule rule;
 	struct net *net = arg;
-	struct by_gen gen;
 
-	if (ev->rule && dp_gen_get(net->dp, &gen) == 0 && dp_rule_get(net->dp, gen.slot, ev->rule, &rule, &hits) == 0) {
+	if (ev->rule && dp_rule_get(net->dp, dp_gen(net->dp).slot, ev->rule, &rule, &hits) == 0) {
 		memcpy(m.rule, rule.name, sizeof(m.rule));
 		memcpy(m.where, rule.where, sizeof(m.where));
 	}

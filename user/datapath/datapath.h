@@ -64,6 +64,7 @@ struct dp_status {
 };
 
 int dp_status_get(struct dp *dp, struct dp_status *st, struct err *e);
+struct by_gen dp_gen(const struct dp *dp); /* what decides now */
 int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *meta, struct by_counter *hits);
 
 /* Ring buffer: poll `fd` for reading, then dp_events_read() calls back once per record. One reader at a time. */

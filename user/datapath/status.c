@@ -66,6 +66,11 @@ int dp_status_get(struct dp *dp, struct dp_status *out, struct err *e)
 	return 0;
 }
 
+struct by_gen dp_gen(const struct dp *dp)
+{
+	return gen_live(dp);
+}
+
 int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *meta, struct by_counter *hits)
 {
 	struct by_rule_key key = { .slot = slot, .rule = rule };

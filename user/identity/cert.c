@@ -138,3 +138,21 @@ int id_cert_verify(const uint8_t *der, size_t len, const struct id_trust *trust,
 	ERR_pop_to_mark();
 	return ret;
 }
+
+int id_cert_verify_pem(const char *pem, size_t len, const struct id_trust *trust, struct id_claims *claims,
+		       struct err *e)
+{
+	X509 *chain[8] = { 0 };
+	uint8_t *der = NULL;
+	int n = id_x509_from_pem(pem, len, chain, ARRAY_LEN(chain)), size = n > 0 ? i2d_X509(chain[0], &der) : -1;
+	int ret;
+
+	if (size > 0)
+		ret = id_cert_verify(der, (size_t)size, trust, claims, e);
+	else
+		ret = err_reason(e, ID_CERT_MALFORMED, "certificate", "PEM text holds no certificate that can be read");
+	OPENSSL_free(der);
+	for (int i = 0; i < n; i++)
+		X509_free(chain[i]);
+	return ret;
+}

@@ -64,6 +64,10 @@ struct id_claims {
 int id_cert_verify(const uint8_t *der, size_t len, const struct id_trust *trust, struct id_claims *claims,
 		   struct err *e);
 
+/* The same for the first certificate of a PEM text. */
+int id_cert_verify_pem(const char *pem, size_t len, const struct id_trust *trust, struct id_claims *claims,
+		       struct err *e);
+
 /* --- attested node record (docs/record.md) --- */
 
 #define ID_RECORD_MAX        (512 * 1024)

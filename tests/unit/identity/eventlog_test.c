@@ -10,7 +10,7 @@
 
 #define EV(name, payload)                                                                                              \
 	"{\"imr\":3,\"event_type\":134217729,\"digest\":\"\",\"event\":\"" name "\",\"event_payload\":\"" payload "\"" \
-														  "}"
+	"}"
 #define EV2(name, payload, more)                                                                                       \
 	"{\"imr\":3,\"event_type\":134217729,\"digest\":\"\",\"event\":\"" name "\",\"event_payload\":\"" payload      \
 	"\",\"version\":2" more "}"

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "baileyd/conf.h"
+
+#define GOOD                                                                                                           \
+	"instance: web\n"                                                                                              \
+	"node: web-1\n"                                                                                                \
+	"policy: p/three-tier.yaml\n"                                                                                  \
+	"identity: { certificate: web.pem, key: /keys/web.key }\n"                                                     \
+	"trust: { allow_simulated: true, simulated_roots: root.pem }\n"                                                \
+	"overlay:\n"                                                                                                   \
+	"  interface: by-web\n"                                                                                        \
+	"  private_key: wg.key\n"                                                                                      \
+	"  networks: [100.64.0.0/10, 'fd00::/48']\n"                                                                   \
+	"  addresses: [100.64.0.2, 'fd00::2']\n"                                                                       \
+	"  endpoints: ['192.0.2.2:51820']\n"                                                                           \
+	"exchange: { listen: ['192.0.2.2:7946'], peers: ['192.0.2.3:7946', '[2001:db8::3]:7946'] }\n"
+
+static int parse(const char *text, struct conf *conf, struct diags *d)
+{
+	*d = (struct diags){ 0 };
+	return conf_parse("/etc/bailey/web.yaml", text, strlen(text), conf, d);
+}
+
+static void a_whole_file_is_read(void **state)
+{
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	assert_int_equal(parse(GOOD, &c, &d), 0);
+	assert_string_equal(c.instance, "web");
+	assert_string_equal(c.node, "web-1");
+	assert_string_equal(c.policy, "/etc/bailey/p/three-tier.yaml");
+	assert_string_equal(c.certificate, "/etc/bailey/web.pem");
+	assert_string_equal(c.key, "/keys/web.key");
+	assert_true(c.allow_simulated);
+	assert_int_equal(c.n_addrs, 2);
+	assert_int_equal(conf_network_of(&c, &c.addrs[1])->bits, 48);
+	assert_int_equal(c.n_peers, 2);
+	assert_int_equal(c.peers[1].port, 7946);
+	diags_fini(&d);
+}
+
+static void what_is_absent_has_a_default(void **state)
+{
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	assert_int_equal(parse(GOOD, &c, &d), 0);
+	assert_int_equal(c.backend, OV_AUTO);
+	assert_int_equal(c.mtu, 1420);
+	assert_int_equal(c.wg_port, 51820);
+	assert_int_equal(c.record_life_s, 3600);
+	assert_string_equal(c.state, "/var/lib/bailey/web");
+	assert_string_equal(c.run, "/run/bailey/web");
+	assert_string_equal(c.bpffs, "/sys/fs/bpf");
+	assert_string_equal(c.user, "nobody");
+	diags_fini(&d);
+}
+
+/* GOOD with one line replaced; the error must be at that line and say `needed`. */
+static void refuses(const char *from, const char *to, const char *needed)
+{
+	static const char good[] = GOOD;
+	const char *at = strstr(good, from);
+	char text[2048], got[1024];
+	struct conf c = { .mtu = 7 };
+	struct diags d;
+	unsigned line = 1;
+	bool found = false;
+
+	assert_non_null(at);
+	for (const char *s = good; s < at; s++)
+		line += *s == '\n';
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
+	assert_int_equal(parse(text, &c, &d), -22);
+	assert_int_equal(c.mtu, 7); /* the output is untouched */
+	assert_true(d.n_errors > 0);
+	for (size_t i = 0; i < d.n && !found; i++) {
+		snprintf(got, sizeof(got), "%s: %s", d.item[i].path, d.item[i].msg);
+		found = d.item[i].line == line && strstr(got, needed);
+	}
+	if (!found)
+		fail_msg("line %u, expected '%s', got '%s'", line, needed, got);
+	diags_fini(&d);
+}
+
+static void refusals_say_line_and_need(void **state)
+{
+	(void)state;
+	refuses("instance: web", "instance: We b", "needs 1 to 31 of a-z");
+	refuses("node: web-1", "node: ''", "needs 1 to 31 of a-z");
+	refuses("interface: by-web", "interface: much-too-long-name", "needs 1 to 15");
+	refuses("100.64.0.2, ", "10.0.0.1, ", "an address inside overlay.networks");
+	refuses("100.64.0.0/10", "100.64.0.0", "a prefix like");
+	refuses("192.0.2.2:51820", "192.0.2.2:0", "an endpoint like");
+	refuses("192.0.2.2:7946", "web.example:7946", "an endpoint like");
+	refuses("allow_simulated: true", "allow_simulated: maybe", "");
+	refuses(", simulated_roots: root.pem", "", "needs simulated_roots");
+	refuses("node: web-1", "nodes: web-1", "node");
+}
+
+static void a_missing_section_is_named(void **state)
+{
+	struct conf c;
+	struct diags d;
+	bool named = false;
+
+	(void)state;
+	assert_int_equal(parse("instance: web\nnode: web\npolicy: p\n", &c, &d), -22);
+	for (size_t i = 0; i < d.n; i++)
+		named |= strstr(d.item[i].msg, "overlay") != NULL || strstr(d.item[i].path, "overlay") != NULL;
+	assert_true(named);
+	assert_true(d.n_errors >= 2); /* identity too: all at once */
+	diags_fini(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_whole_file_is_read),
+		cmocka_unit_test(what_is_absent_has_a_default),
+		cmocka_unit_test(refusals_say_line_and_need),
+		cmocka_unit_test(a_missing_section_is_named),
+	};
+
+	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);
+}
