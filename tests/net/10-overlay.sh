@@ -241,6 +241,7 @@ has_kernel() {
 	ip link add "byk$U" type wireguard 2>/dev/null && ip link del "byk$U"
 }
 
+[ -c /dev/net/tun ] || modprobe tun 2>/dev/null
 ran=
 if has_kernel; then
 	ran=1

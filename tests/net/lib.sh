@@ -11,10 +11,11 @@
 #
 # Names carry the test's name and process id, so tests may run side by side. Everything made through these helpers
 # is removed by a trap, last made first. `in_ns` uses nsenter, because `ip netns exec` mounts a new /sys over
-# /sys/fs/bpf. Runs with dash and busybox sh.
+# /sys/fs/bpf. Runs with dash; in Debian's static busybox sh the applets `ip` and `ps` hide the tools, so a test is
+# started by its own first line, not as `busybox sh TEST`.
 set -u
 
-PATH=$PATH:/usr/sbin:/sbin
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 BUILD=${BUILD:-build}
 T=$(basename "$0" .sh | tr -c 'a-zA-Z0-9\n' '-')-$$
 # Interface names are at most 15 characters and a userspace WireGuard's are unique on the whole machine.
