@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `bailey policy` as people run it: what it prints where, and how it exits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "cli/cmds.h"
+
+#define TIER "policy/examples/three-tier.yaml"
+#define BAD  "tests/golden/policy/version-unknown.yaml"
+#define FAIL "tests/golden/policy/tests-fail.yaml"
+
+struct outcome {
+	char out[8192], err[8192];
+	int status;
+};
+
+static void slurp(FILE *from, char *buf, size_t size)
+{
+	rewind(from);
+	buf[fread(buf, 1, size - 1, from)] = '\0';
+	fclose(from);
+}
+
+/* line: words with one blank between; `input` is the standard input */
+static struct outcome run(const char *line, const char *input)
+{
+	char words[512], *argv[32] = { 0 };
+	FILE *in = tmpfile(), *out = tmpfile(), *err = tmpfile();
+	struct outcome o = { 0 };
+	int argc = 0, status;
+	pid_t pid;
+
+	snprintf(words, sizeof(words), "%s", line);
+	for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
+		argv[argc++] = w;
+	fputs(input, in);
+	rewind(in);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fileno(in), 0);
+		dup2(fileno(out), 1);
+		dup2(fileno(err), 2);
+		status = cmd_policy(argc, argv);
+		fflush(NULL);
+		_exit(status);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	o.status = WEXITSTATUS(status);
+	slurp(out, o.out, sizeof(o.out));
+	slurp(err, o.err, sizeof(o.err));
+	fclose(in);
+	return o;
+}
+
+static void expect(const char *line, const char *input, int status, const char *out, const char *err)
+{
+	struct outcome o = run(line, input);
+
+	if (o.status != status || strcmp(o.out, out) != 0 || strcmp(o.err, err) != 0)
+		fail_msg("%s: exit %d\n-- stdout\n%s\n-- stderr\n%s", line, o.status, o.out, o.err);
+}
+
+static void check_says_ok_or_why_not(void **state)
+{
+	static const char one[] = "version: 1\nrules: [{ from: any-attested, to: any-attested, allow: [any] }]\n";
+
+	(void)state;
+	expect("policy check " TIER, "", 0, TIER ": ok, 2 rules, 3 apps, 5 tests passed\n", "");
+	expect("policy check -", one, 0, "<stdin>: ok, 1 rule, 0 apps, 0 tests passed\n", "");
+	expect("policy check - " TIER, "version: 3\nrules: []\n", 1, TIER ": ok, 2 rules, 3 apps, 5 tests passed\n",
+	       "<stdin>:1:10: version: found '3', needed 1\n"
+	       "<stdin>:2:8: rules: needed a list of at least one rule; { from: any-attested, to: any-attested, deny: "
+	       "[any] } denies everything\n");
+	assert_int_equal(run("policy check " FAIL, "").status, 1);
+	expect("policy check /nonexistent " BAD, "", 2, "",
+	       "bailey policy: /nonexistent: No such file or directory\n" BAD ":1:10: version: found '2', needed 1\n");
+}
+
+static void explain_answers_in_words(void **state)
+{
+	(void)state;
+	expect("policy explain " TIER " --from web --to db tcp/5432", "", 0,
+	       "ALLOW  rule web-to-db (three-tier.yaml:9)\n", "");
+	expect("policy explain --from web " TIER " tcp/22 --to=db", "", 1,
+	       "DENY   default deny: no rule from web to db covers tcp/22\n"
+	       "       nearest: web-to-db (three-tier.yaml:9) allows tcp/5432\n",
+	       "");
+	expect("policy explain " TIER " --from intruder --to db tcp/5432", "", 1,
+	       "DENY   default deny: no rule from intruder to db covers tcp/5432\n", "");
+	expect("policy explain " TIER " --from wbe --to db tcp/1", "", 2, "",
+	       "bailey policy: unknown app 'wbe'; did you mean 'web'?\n");
+	expect("policy explain " TIER " --from web --to db tcp/70000", "", 2, "",
+	       "bailey policy: port 70000 is above 65535\n");
+	expect("policy explain " BAD " --from web --to db tcp/1", "", 2, "",
+	       BAD ":1:10: version: found '2', needed 1\n");
+}
+
+static void json_is_a_contract(void **state)
+{
+	(void)state;
+	expect("policy explain " TIER " --from web --to db tcp/22 --json", "", 1,
+	       "{\n  \"action\": \"deny\",\n  \"from\": \"web\",\n  \"to\": \"db\",\n  \"port\": \"tcp/22\",\n"
+	       "  \"rung\": \"default deny\",\n  \"rule\": null,\n  \"nearest\": {\n    \"name\": \"web-to-db\",\n"
+	       "    \"file\": \"three-tier.yaml\",\n    \"line\": 9,\n    \"allows\": \"tcp/5432\"\n  }\n}\n",
+	       "");
+	expect("policy explain " TIER " --from web --to db tcp/5432 --json", "", 0,
+	       "{\n  \"action\": \"allow\",\n  \"from\": \"web\",\n  \"to\": \"db\",\n  \"port\": \"tcp/5432\",\n"
+	       "  \"rung\": \"rule\",\n  \"rule\": {\n    \"name\": \"web-to-db\",\n    \"file\": "
+	       "\"three-tier.yaml\",\n"
+	       "    \"line\": 9\n  },\n  \"nearest\": null\n}\n",
+	       "");
+	expect("policy test " TIER " --json", "", 0,
+	       "{\n  \"file\": \"" TIER "\",\n  \"tests\": 5,\n  \"failed\": 0,\n  \"failures\": []\n}\n", "");
+	assert_non_null(strstr(run("policy test --json " FAIL, "").out,
+			       "  \"tests\": 5,\n  \"failed\": 4,\n  \"failures\": [\n    {\n      \"line\": 9,\n"
+			       "      \"column\": 5,\n      \"path\": \"tests[0]\",\n"));
+}
+
+static void test_counts(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	expect("policy test " TIER, "", 0, TIER ": 5 of 5 tests passed\n", "");
+	o = run("policy test " FAIL, "");
+	assert_int_equal(o.status, 1);
+	assert_string_equal(o.out, FAIL ": 1 of 5 tests passed\n");
+	assert_non_null(strstr(o.err, FAIL ":9:5: tests[0]: web to db tcp/5432 is allowed"));
+}
+
+static void compile_dumps(void **state)
+{
+	struct outcome o = run("policy compile " TIER " --self db --peer web --peer intruder --dump", "");
+
+	(void)state;
+	assert_int_equal(o.status, 0);
+	assert_non_null(strstr(o.out, "rule 1: web-to-db (three-tier.yaml:9)\n"));
+	assert_non_null(strstr(o.out, "member 0000000000000000000000000000000000000002: peer class 1\n"));
+	assert_non_null(strstr(o.out, "in  peer class 2, port class 1: allow by rule 1\n"));
+	assert_int_equal(run("policy compile " TIER " --self db", "").status, 0);
+	expect("policy compile " TIER " --self dbb", "", 2, "",
+	       "bailey policy: unknown app 'dbb'; did you mean 'db'?\n");
+	assert_int_equal(run("policy compile " BAD " --self db", "").status, 1);
+}
+
+static void misuse_exits_2(void **state)
+{
+	static const char *const lines[] = { "policy",
+					     "policy chek",
+					     "policy check",
+					     "policy check --zebra",
+					     "policy explain " TIER,
+					     "policy explain " TIER " --from web --to db",
+					     "policy explain " TIER " --from web tcp/1",
+					     "policy test",
+					     "policy test " TIER " " TIER,
+					     "policy compile " TIER,
+					     "policy compile --self db" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		struct outcome o = run(lines[i], "");
+
+		if (o.status != 2 || o.out[0] || !o.err[0])
+			fail_msg("%s: exit %d\n%s\n%s", lines[i], o.status, o.out, o.err);
+	}
+}
+
+static void help_is_no_error(void **state)
+{
+	static const char *const lines[] = { "policy --help", "policy check --help", "policy explain -h",
+					     "policy test --help", "policy compile --help" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		struct outcome o = run(lines[i], "");
+
+		assert_int_equal(o.status, 0);
+		assert_memory_equal(o.out, "usage: bailey policy ", 21);
+		assert_string_equal(o.err, "");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(check_says_ok_or_why_not),
+		cmocka_unit_test(explain_answers_in_words),
+		cmocka_unit_test(json_is_a_contract),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(compile_dumps),
+		cmocka_unit_test(misuse_exits_2),
+		cmocka_unit_test(help_is_no_error),
+	};
+
+	return cmocka_run_group_tests_name("policy/cmd", tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bailey policy check|explain|test|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. */
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "cmds.h"
+#include "policy/policy.h"
+
+enum { EXIT_YES = 0, EXIT_NO = 1, EXIT_USAGE = 2 };
+
+DEFINE_CLEANUP(model, struct pol_model, pol_free)
+DEFINE_CLEANUP(json, json_t, json_decref)
+
+#define auto_model auto_call(cleanup_model)
+#define auto_diags auto_call(diags_fini)
+#define auto_json  auto_call(cleanup_json)
+
+struct options {
+	const char *from, *to, *self;
+	const char **peer;
+	size_t n_peers;
+	bool is_json, is_dump, is_help;
+};
+
+static int say(const struct err *e)
+{
+	char text[sizeof(e->where) + sizeof(e->msg) + 3];
+
+	fprintf(stderr, "bailey policy: %s\n", err_text(e, text, sizeof(text)));
+	return EXIT_USAGE;
+}
+
+static int misused(const char *command, const char *why)
+{
+	fprintf(stderr, "bailey policy %s: %s; see bailey policy %s --help\n", command, why, command);
+	return EXIT_USAGE;
+}
+
+static const char *shown(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "<stdin>" : path;
+}
+
+/* EXIT_YES and the model, or the status to end with; what is wrong has been said. */
+static int load(const char *path, struct pol_model **model)
+{
+	auto_diags struct diags d = { 0 };
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+	int ret;
+
+	if (file_read_arg(path, POL_TEXT_MAX, &text, &len, &e) < 0)
+		return say(&e);
+	ret = pol_parse(shown(path), text, len, model, &d);
+	diags_print(&d, stderr);
+	return ret < 0 ? EXIT_NO : EXIT_YES;
+}
+
+static int options_read(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "from", required_argument, NULL, 'f' }, { "to", required_argument, NULL, 't' },
+		{ "self", required_argument, NULL, 's' }, { "peer", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'j' },       { "dump", no_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },       { 0 },
+	};
+	int c;
+
+	optind = 0; /* glibc: start afresh */
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		switch (c) {
+		case 'f':
+			o->from = optarg;
+			break;
+		case 't':
+			o->to = optarg;
+			break;
+		case 's':
+			o->self = optarg;
+			break;
+		case 'p':
+			o->peer[o->n_peers++] = optarg;
+			break;
+		case 'j':
+			o->is_json = true;
+			break;
+		case 'd':
+			o->is_dump = true;
+			break;
+		case 'h':
+			o->is_help = true;
+			break;
+		default:
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int print_json(json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return value ? 0 : EXIT_USAGE;
+}
+
+/* --- check ------------------------------------------------------------------------------------------------- */
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static int check_one(const char *path)
+{
+	auto_model struct pol_model *model = NULL;
+	auto_diags struct diags d = { 0 };
+	size_t n_rules, n_apps, n_tests;
+	int ret = load(path, &model);
+
+	if (ret)
+		return ret;
+	if (pol_run_tests(model, &d, &n_tests)) {
+		diags_print(&d, stderr);
+		return EXIT_NO;
+	}
+	n_rules = pol_rule_count(model);
+	n_apps = pol_app_count(model);
+	printf("%s: ok, %zu rule%s, %zu app%s, %zu test%s passed\n", shown(path), n_rules, plural(n_rules), n_apps,
+	       plural(n_apps), n_tests, plural(n_tests));
+	return EXIT_YES;
+}
+
+static int run_check(const struct options *o, int argc, char **argv)
+{
+	int worst = EXIT_YES;
+
+	(void)o;
+	if (argc < 1)
+		return misused("check", "no file is named");
+	for (int i = 0; i < argc; i++) {
+		int ret = check_one(argv[i]);
+
+		if (ret > worst)
+			worst = ret;
+	}
+	return worst;
+}
+
+/* --- explain ----------------------------------------------------------------------------------------------- */
+
+static int explain_json(const struct pol_answer *a, const struct options *o, const char *port)
+{
+	auto_json json_t *rule =
+		a->rule ? json_pack("{s:s, s:s, s:i}", "name", a->rule, "file", a->file, "line", (int)a->line)
+			: json_null();
+	auto_json json_t *nearest =
+		a->nearest_rule ? json_pack("{s:s, s:s, s:i, s:s}", "name", a->nearest_rule, "file", a->nearest_file,
+					    "line", (int)a->nearest_line, "allows", a->nearest_ports)
+				: json_null();
+	auto_json json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O, s:O}", "action",
+					  a->action == BY_ALLOW ? "allow" : "deny", "from", o->from, "to", o->to,
+					  "port", port, "rung", a->rung, "rule", rule, "nearest", nearest);
+
+	return print_json(all);
+}
+
+static int run_explain(const struct options *o, int argc, char **argv)
+{
+	auto_model struct pol_model *model = NULL;
+	struct pol_answer answer;
+	struct err e = ERR_INIT;
+	uint32_t selector;
+	int ret;
+
+	if (argc != 2 || !o->from || !o->to)
+		return misused("explain", "needed FILE, --from APP, --to APP and one port such as tcp/443");
+	if (!pol_selector_parse(argv[1], &selector, &e))
+		return say(&e);
+	ret = load(argv[0], &model);
+	if (ret)
+		return EXIT_USAGE;
+	if (pol_explain(model, o->from, o->to, selector, &answer, &e) < 0)
+		return say(&e);
+	if (!o->is_json)
+		pol_answer_print(&answer, o->from, o->to, selector, stdout);
+	else if (explain_json(&answer, o, argv[1]) != 0)
+		return EXIT_USAGE;
+	return answer.action == BY_ALLOW ? EXIT_YES : EXIT_NO;
+}
+
+/* --- test -------------------------------------------------------------------------------------------------- */
+
+static int test_json(const char *path, const struct diags *d, size_t n_tests, size_t n_failed)
+{
+	auto_json json_t *failures = json_array();
+	auto_json json_t *all = NULL;
+
+	for (size_t i = 0; i < d->n; i++)
+		json_array_append_new(failures, json_pack("{s:i, s:i, s:s, s:s}", "line", (int)d->item[i].line,
+							  "column", (int)d->item[i].col, "path", d->item[i].path,
+							  "message", d->item[i].msg));
+	all = json_pack("{s:s, s:I, s:I, s:O}", "file", path, "tests", (json_int_t)n_tests, "failed",
+			(json_int_t)n_failed, "failures", failures);
+	return print_json(all);
+}
+
+static int run_test(const struct options *o, int argc, char **argv)
+{
+	auto_model struct pol_model *model = NULL;
+	auto_diags struct diags d = { 0 };
+	size_t n_tests, n_failed;
+	int ret;
+
+	if (argc != 1)
+		return misused("test", "needed one FILE");
+	ret = load(argv[0], &model);
+	if (ret)
+		return ret;
+	n_failed = pol_run_tests(model, &d, &n_tests);
+	if (o->is_json) {
+		if (test_json(shown(argv[0]), &d, n_tests, n_failed) != 0)
+			return EXIT_USAGE;
+	} else {
+		diags_print(&d, stderr);
+		printf("%s: %zu of %zu test%s passed\n", shown(argv[0]), n_tests - n_failed, n_tests, plural(n_tests));
+	}
+	return n_failed ? EXIT_NO : EXIT_YES;
+}
+
+/* --- compile ----------------------------------------------------------------------------------------------- */
+
+/* Peers named on the command line are no machines: their instances are numbered from 1. */
+static int subjects(const struct pol_model *model, const struct options *o, struct pol_subject *self,
+		    struct pol_subject *peers, struct err *e)
+{
+	int ret = pol_app_id(model, o->self, self->app_id, e);
+
+	for (size_t i = 0; !ret && i < o->n_peers; i++) {
+		peers[i].instance_id[BY_INSTANCE_ID_LEN - 2] = (uint8_t)((i + 1) >> 8);
+		peers[i].instance_id[BY_INSTANCE_ID_LEN - 1] = (uint8_t)(i + 1);
+		ret = pol_app_id(model, o->peer[i], peers[i].app_id, e);
+	}
+	return ret;
+}
+
+static int run_compile(const struct options *o, int argc, char **argv)
+{
+	auto_free struct pol_subject *peers = calloc(o->n_peers + 1, sizeof(*peers));
+	auto_model struct pol_model *model = NULL;
+	auto_free struct pol_image *img = NULL;
+	struct pol_subject self = { 0 };
+	struct err e = ERR_INIT;
+	int ret;
+
+	if (argc != 1 || !o->self || !peers)
+		return misused("compile", "needed one FILE and --self APP");
+	ret = load(argv[0], &model);
+	if (ret)
+		return ret;
+	if (subjects(model, o, &self, peers, &e) < 0)
+		return say(&e);
+	if (pol_compile(model, &self, peers, o->n_peers, &img, &e) < 0) {
+		say(&e);
+		return EXIT_NO;
+	}
+	if (o->is_dump)
+		pol_image_dump(img, stdout);
+	else
+		printf("%s: ok for %s, %llu bytes, %u verdicts, %u port classes, %u peer classes\n", shown(argv[0]),
+		       o->self, (unsigned long long)img->size, img->n_verdicts, img->n_port_classes,
+		       img->n_peer_classes);
+	return EXIT_YES;
+}
+
+/* --- the table --------------------------------------------------------------------------------------------- */
+
+static const struct command {
+	const char *name, *summary, *help;
+	int (*run)(const struct options *o, int argc, char **argv); /* argv: what is no option */
+} commands[] = {
+	{ "check", "is this a policy, and do its own tests pass?",
+	  "usage: bailey policy check FILE...\n\n"
+	  "Reads each FILE (- is standard input), prints every problem with its line and column, and runs the\n"
+	  "policy's own tests. Nothing is applied.\n\n"
+	  "exit status: 0 all are good, 1 at least one is rejected, 2 a file cannot be read\n",
+	  run_check },
+	{ "explain", "may this app reach that one, and which rule says so?",
+	  "usage: bailey policy explain FILE --from APP --to APP PORT [--json]\n\n"
+	  "  --from APP  who opens the connection: an app of the policy, or an app-id of 40 hex digits\n"
+	  "  --to APP    who is asked\n"
+	  "  PORT        tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
+	  "  --json      the answer as JSON\n\n"
+	  "Prints the rule that decides, or the nearest one when the default denies.\n\n"
+	  "exit status: 0 allowed, 1 denied, 2 no answer\n",
+	  run_explain },
+	{ "test", "run the policy's tests: section",
+	  "usage: bailey policy test FILE [--json]\n\n"
+	  "  --json      the result as JSON\n\n"
+	  "exit status: 0 all pass, 1 some fail or the policy is rejected, 2 the file cannot be read\n",
+	  run_test },
+	{ "compile", "what a node of this app would load",
+	  "usage: bailey policy compile FILE --self APP [--peer APP]... [--dump]\n\n"
+	  "  --self APP  the node at hand: an app of the policy, or an app-id of 40 hex digits\n"
+	  "  --peer APP  a node known already; may be repeated\n"
+	  "  --dump      the whole image as text, not only its size\n\n"
+	  "Nothing is loaded.\n\n"
+	  "exit status: 0 compiled, 1 rejected, 2 no answer\n",
+	  run_compile },
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: bailey policy COMMAND ...\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fprintf(to, "\nEach has a --help. They read files only: no daemon, no root. The language: bailey-policy(5).\n");
+}
+
+static int run_command(const struct command *command, int argc, char **argv)
+{
+	auto_free const char **peer = calloc((size_t)argc + 1, sizeof(*peer));
+	struct options o = { .peer = peer };
+
+	if (!peer || options_read(argc, argv, &o) < 0)
+		return misused(command->name, "bad option");
+	if (o.is_help) {
+		fputs(command->help, stdout);
+		return EXIT_YES;
+	}
+	return command->run(&o, argc - optind, argv + optind);
+}
+
+int cmd_policy(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		usage(stdout);
+		return EXIT_YES;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return run_command(&commands[i], argc - 1, argv + 1);
+	fprintf(stderr, "bailey policy: no command '%s'\n", argv[1]);
+	usage(stderr);
+	return EXIT_USAGE;
+}
