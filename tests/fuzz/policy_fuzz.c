@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Any bytes as a policy: what is accepted compiles to images that pass their check and agree with explain. */
+#include <stdlib.h>
+
+#include "policy/model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool is_so)
+{
+	if (!is_so)
+		abort();
+}
+
+static void compare(const struct pol_model *model, const struct pol_image *img, const struct pol_subject *self)
+{
+	uint32_t self_app = pol_app_by_id(model, self->app_id);
+
+	for (size_t i = 0; i < model->n_apps && i < 8; i++) {
+		struct pol_subject peer = { 0 };
+		uint32_t class;
+
+		pol_app_id(model, model->app[i].name, peer.app_id, NULL);
+		must(pol_classify(model, img, &peer, &class) == 0);
+		for (uint32_t s = 0; s < BY_PORT_SPACE; s += 509) {
+			const struct pol_rule *rule = pol_decide(model, (uint32_t)i, self_app, s);
+			struct by_verdict v = pol_image_lookup(img, BY_DIR_IN, class, s);
+
+			must(v.action == (rule ? rule->action : BY_DENY) && !v.rule == !rule);
+		}
+	}
+}
+
+static void compile(const struct pol_model *model, const struct pol_subject *self)
+{
+	struct pol_image *img = NULL;
+
+	if (pol_compile(model, self, self, 1, &img, NULL) < 0)
+		return; /* a limit */
+	must(pol_image_check(img, img->size, NULL) == 0);
+	compare(model, img, self);
+	free(img);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct pol_subject self = { .app_id = { 1 } };
+	struct pol_model *model = NULL;
+	struct diags d = { 0 };
+	size_t n_tests;
+
+	if (pol_parse("fuzz.yaml", (const char *)data, size, &model, &d) == 0) {
+		compile(model, &self);
+		if (model->n_apps) {
+			pol_app_id(model, model->app[0].name, self.app_id, NULL);
+			compile(model, &self);
+		}
+		pol_run_tests(model, &d, &n_tests);
+	} else {
+		must(!model && d.n_errors);
+	}
+	pol_free(model);
+	diags_fini(&d);
+	return 0;
+}
