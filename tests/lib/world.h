@@ -53,6 +53,8 @@ void world_allow(struct world *w, enum by_dir dir, uint32_t first, uint32_t last
 
 /* What becomes of a packet: BY_DROP_NONE, or why it was dropped. Asserts that exactly one counter moved. */
 enum by_drop world_send(struct world *w, enum by_dir dir, const struct pkt *p);
+/* false: the kernel does not run a frame as short as that (less than a link header, on some kernels an IP header). */
+bool world_try_frame(struct world *w, enum by_dir dir, const struct frame *f, enum by_drop *got);
 enum by_drop world_send_frame(struct world *w, enum by_dir dir, const struct frame *f);
 
 #define send_in(w, ...)  world_send(w, BY_DIR_IN, &(struct pkt){ __VA_ARGS__ })
