@@ -87,11 +87,18 @@ static int clsact_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
 	return bpf_tc_attach(&hook, &opts);
 }
 
-static int attach_both(struct dp *dp, unsigned ifindex, int (*attach)(struct dp *, enum by_dir, unsigned))
+int attach_tcx(struct dp *dp, unsigned ifindex)
 {
-	int ret = attach(dp, BY_DIR_IN, ifindex);
+	int ret = tcx_attach(dp, BY_DIR_IN, ifindex);
 
-	return ret ? ret : attach(dp, BY_DIR_OUT, ifindex);
+	return ret ? ret : tcx_attach(dp, BY_DIR_OUT, ifindex);
+}
+
+int attach_clsact(struct dp *dp, unsigned ifindex)
+{
+	int ret = clsact_attach(dp, BY_DIR_IN, ifindex);
+
+	return ret ? ret : clsact_attach(dp, BY_DIR_OUT, ifindex);
 }
 
 int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
@@ -102,10 +109,10 @@ int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 	if (!ifindex)
 		return err_at(e, -ENODEV, "device", "has no interface index");
 	dp_libbpf_quiet();
-	ret = attach_both(dp, ifindex, tcx_attach);
+	ret = attach_tcx(dp, ifindex);
 	if (ret == -EINVAL) { /* what a kernel without tcx says */
 		mode = "clsact";
-		ret = attach_both(dp, ifindex, clsact_attach);
+		ret = attach_clsact(dp, ifindex);
 	}
 	if (ret < 0)
 		return err_at(e, ret, "device", "%s attach to interface %u: %s%s%s", mode, ifindex, strerror(-ret),

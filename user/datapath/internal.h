@@ -76,7 +76,9 @@ int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LE
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
 int pin_replace(int fd, const char *dir, const char *name); /* atomic: the name never is without an object */
 
-/* attach.c */
+/* attach.c. The first two: 0 or -errno; dp_attach() chooses. */
+int attach_tcx(struct dp *dp, unsigned ifindex);
+int attach_clsact(struct dp *dp, unsigned ifindex);
 int attach_remove(const char *dir, unsigned ifindex, struct err *e);
 
 /* map.c: mechanics, 0 or -errno */

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Loading, pins and devices: a TUN device in a network namespace of the test's own. */
+#include <bpf/bpf.h>
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../lib/world.h"
+#include "base/cleanup.h"
+#include "datapath/internal.h"
+
+#define DEVICE "bytest0"
+
+static int own_netns(void **state)
+{
+	(void)state;
+	return unshare(CLONE_NEWNET);
+}
+
+static int fresh(void **state)
+{
+	struct world *w = world_open(0);
+
+	world_cast(w);
+	world_allow(w, BY_DIR_IN, BY_PORT_UDP + 53, BY_PORT_UDP + 53);
+	*state = w;
+	return 0;
+}
+
+static int gone(void **state)
+{
+	world_close(*state);
+	return 0;
+}
+
+/* The device lives as long as the fd. */
+static int tun_open(unsigned *ifindex)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	auto_fd int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		skip();
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), DEVICE);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	ifr.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(sock, SIOCSIFFLAGS, &ifr), 0);
+	*ifindex = if_nametoindex(DEVICE);
+	return fd;
+}
+
+static uint64_t counted(struct world *w, enum by_drop reason)
+{
+	struct dp_status st;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	return st.stat[BY_DIR_IN][reason].packets;
+}
+
+static void packet_in(int tun, uint16_t port)
+{
+	struct pkt p = { UDP(DB4, WEB4, 999, 0) };
+	struct frame f;
+
+	p.dport = port;
+	frame_build(&f, &p);
+	assert_int_equal(write(tun, f.data, f.len), f.len);
+}
+
+static void real_packets_are_judged(struct world *w, int tun)
+{
+	uint64_t passed = counted(w, BY_DROP_NONE), denied = counted(w, BY_DROP_POLICY_DENY);
+
+	packet_in(tun, 53);
+	packet_in(tun, 54);
+	assert_int_equal(counted(w, BY_DROP_NONE), passed + 1);
+	assert_int_equal(counted(w, BY_DROP_POLICY_DENY), denied + 1);
+}
+
+static void attaches_and_stays_after_close(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+
+	assert_string_equal(dp_attach_mode(w->dp), "none");
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	assert_string_not_equal(dp_attach_mode(w->dp), "none");
+	real_packets_are_judged(w, tun);
+	world_reopen(w);
+	real_packets_are_judged(w, tun);
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	real_packets_are_judged(w, tun); /* counted once: it is attached once */
+}
+
+static void a_vanished_device_is_replaced(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	unsigned ifindex, next;
+	int tun = tun_open(&ifindex);
+
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	close(tun);
+	tun = tun_open(&next);
+	assert_int_not_equal(ifindex, next);
+	assert_int_equal(dp_attach(w->dp, next, &e), 0);
+	real_packets_are_judged(w, tun);
+	close(tun);
+}
+
+static void no_such_device_is_an_error(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+
+	assert_true(dp_attach(w->dp, 0, &e) < 0);
+	e = ERR_INIT;
+	assert_int_equal(dp_attach(w->dp, 9999, &e), -ENODEV);
+	assert_string_equal(dp_attach_mode(w->dp), "none");
+}
+
+static void clsact_does_what_tcx_does(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+
+	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
+	real_packets_are_judged(w, tun);
+	world_reopen(w);
+	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
+	real_packets_are_judged(w, tun);
+	dp_close(w->dp);
+	assert_int_equal(dp_destroy(w->bpffs, "test", ifindex, &e), 0);
+	assert_int_equal(dp_open(w->bpffs, "test", 0, &w->dp, &e), 0);
+	packet_in(tun, 53);
+	assert_int_equal(counted(w, BY_DROP_NO_POLICY), 0); /* nothing is attached any more */
+}
+
+static void destroy_detaches_at_once(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+	uint64_t passed;
+
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	real_packets_are_judged(w, tun);
+	passed = counted(w, BY_DROP_NONE);
+	assert_int_equal(dp_destroy(w->bpffs, "test", ifindex, &e), 0);
+	packet_in(tun, 53);
+	assert_int_equal(counted(w, BY_DROP_NONE), passed);
+	assert_false(world_has_pin(w, "by_gen"));
+	assert_int_equal(dp_destroy(w->bpffs, "test", ifindex, &e), 0); /* nothing there is fine */
+}
+
+static void everything_is_pinned_by_name(void **state)
+{
+	static const char *const names[] = { "by_gen",    "by_addr",      "by_ident", "by_port", "by_verdict",
+					     "by_rule",   "by_rule_stat", "by_ct",    "by_stat", "by_limit",
+					     "by_events", "by_tc_in",     "by_tc_out" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		assert_true(world_has_pin(*state, names[i]));
+}
+
+/* bpftool prints field names from these. */
+static void maps_carry_their_types(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < MAP_COUNT; i++) {
+		struct bpf_map_info info = { 0 };
+		__u32 len = sizeof(info);
+		auto_fd int fd = world_map(w, dp_map_name[i]);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+		assert_true(i == MAP_EVENTS || (info.btf_key_type_id && info.btf_value_type_id));
+	}
+}
+
+static void a_map_of_another_shape_is_refused_by_name(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	struct dp *dp = NULL;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/bailey/test/v%d/by_verdict", w->bpffs, BY_ABI_VERSION);
+	assert_int_equal(unlink(path), 0);
+	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "by_verdict", 8, 16, 10, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+	assert_int_equal(dp_open(w->bpffs, "test", 0, &dp, &e), -ESTALE);
+	assert_non_null(strstr(e.where, "by_verdict"));
+	assert_non_null(strstr(e.msg, "value size is 16, this build needs 8"));
+	assert_null(dp);
+}
+
+static void bad_arguments_are_refused(void **state)
+{
+	static const char *const bad[] = { "", "..", "a/b", "a.b", "UPPER", "123456789012345678901234567890123" };
+	struct world *w = *state;
+	struct dp *dp = NULL;
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		e = ERR_INIT;
+		assert_int_equal(dp_open(w->bpffs, bad[i], 0, &dp, &e), -EINVAL);
+		e = ERR_INIT;
+		assert_int_equal(dp_destroy(w->bpffs, bad[i], 0, &e), -EINVAL);
+	}
+	e = ERR_INIT;
+	assert_int_equal(dp_open(w->bpffs, "x", 13, &dp, &e), -EINVAL);
+	e = ERR_INIT;
+	assert_int_equal(dp_open("/tmp", "x", 0, &dp, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "mount -t bpf"));
+	e = ERR_INIT;
+	assert_int_equal(dp_open("/no/such/place", "x", 0, &dp, &e), -ENOENT);
+	assert_null(dp);
+}
+
+static void two_instances_do_not_meet(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	struct dp *other = NULL;
+	struct dp_status st;
+
+	assert_int_equal(dp_open(w->bpffs, "other", 0, &other, &e), 0);
+	assert_int_equal(dp_status_get(other, &st, &e), 0);
+	assert_int_equal(st.gen.gen, 0);
+	assert_int_equal(st.n_identities, 0);
+	dp_close(other);
+	assert_int_equal(dp_destroy(w->bpffs, "other", 0, &e), 0);
+	assert_verdict(send_in(w, UDP(DB4, WEB4, 999, 53)), NONE);
+}
+
+/* Everything a daemon does, by a process whose only privileges are these. Exit status: the step that failed. */
+static int all_steps(struct world *w, unsigned ifindex)
+{
+	struct dp_identity web = world_node(WEB, 0), db = world_node(DB, CLASS_DB);
+	struct img *img = img_new();
+	struct err e = ERR_INIT;
+	struct dp_status st;
+	struct dp *dp;
+	int step = 1;
+
+	img_rule(img, BY_DIR_IN, BY_PORT_TCP + 80, BY_PORT_TCP + 80, CLASS_DB, BY_ALLOW);
+	img_member(img, db.instance_id, CLASS_DB);
+	if (dp_open(w->bpffs, "lowly", 0, &dp, &e) == 0 && ++step && dp_attach(dp, ifindex, &e) == 0 && ++step &&
+	    dp_identity_set(dp, &web, NULL, &e) == 0 && ++step && dp_identity_set(dp, &db, NULL, &e) == 0 && ++step &&
+	    dp_policy_commit(dp, img_done(img), &e) == 0 && ++step && dp_status_get(dp, &st, &e) == 0 && ++step &&
+	    dp_identity_remove(dp, db.instance_id, &e) == 0 && ++step) {
+		dp_close(dp);
+		step = dp_destroy(w->bpffs, "lowly", ifindex, &e) == 0 ? 0 : step;
+	}
+	img_free(img);
+	if (step)
+		fprintf(stderr, "step %d: %s: %s\n", step, e.where, e.msg);
+	return step;
+}
+
+static void three_capabilities_are_enough(void **state)
+{
+	struct world *w = *state;
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		capng_clear(CAPNG_SELECT_BOTH);
+		capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_BPF, CAP_NET_ADMIN,
+			      CAP_PERFMON, -1);
+		_exit(capng_apply(CAPNG_SELECT_BOTH) ? 99 : all_steps(w, ifindex));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void no_capability_is_said_so(void **state)
+{
+	struct world *w = *state;
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct err e = ERR_INIT;
+		struct dp *dp;
+		int ret;
+
+		capng_clear(CAPNG_SELECT_BOTH);
+		if (capng_apply(CAPNG_SELECT_BOTH))
+			_exit(99);
+		ret = dp_open(w->bpffs, "lowly", 0, &dp, &e);
+		_exit(ret == -EPERM && strstr(e.msg, "CAP_BPF") ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t(attaches_and_stays_after_close), t(a_vanished_device_is_replaced),
+		t(no_such_device_is_an_error),     t(clsact_does_what_tcx_does),
+		t(destroy_detaches_at_once),       t(everything_is_pinned_by_name),
+		t(maps_carry_their_types),         t(a_map_of_another_shape_is_refused_by_name),
+		t(bad_arguments_are_refused),      t(two_instances_do_not_meet),
+		t(three_capabilities_are_enough),  t(no_capability_is_said_so),
+	};
+
+	return cmocka_run_group_tests_name("bpf/attach", tests, own_netns, NULL);
+}
