@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Debian packages of a release other than the host's, from the mirror that the host's apt already uses.
 # usage: tests/setup/debian.sh mirror               prints the mirror
+#        tests/setup/debian.sh sources SUITE        the lines of a sources.list for that release
 #        tests/setup/debian.sh real SUITE PKG       the package that a metapackage stands for today
 #        tests/setup/debian.sh get SUITE DIR PKG... downloads .debs to DIR
 #
@@ -43,6 +44,11 @@ security() {
 	echo "${s:-$(mirror)-security}"
 }
 
+sources() {
+	echo "deb [signed-by=$keyring] $(mirror) $1 main"
+	echo "deb [signed-by=$keyring] $(security) $1-security main"
+}
+
 # $1 suite: an apt configuration of its own. Lists are fetched once a day.
 use_suite() {
 	dir=$cache/$1
@@ -51,10 +57,7 @@ use_suite() {
 	[ -r "$keyring" ] || die "$keyring is missing (package debian-archive-keyring)"
 	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial" "$dir/apt.conf.d" "$dir/preferences.d"
 	unset APT_CONFIG
-	{
-		echo "deb [signed-by=$keyring] $(mirror) $1 main"
-		echo "deb [signed-by=$keyring] $(security) $1-security main"
-	} >"$dir/sources.list"
+	sources "$1" >"$dir/sources.list"
 	cat >"$dir/apt.conf" <<-EOF
 		Dir::State "$dir/state";
 		Dir::State::status "/dev/null";
@@ -75,6 +78,7 @@ use_suite() {
 
 case ${1:-} in
 mirror) mirror ;;
+sources) sources "$2" ;;
 real)
 	use_suite "$2"
 	apt-cache depends "$3" | sed -n 's/^ *Depends: //p' | grep '^linux-image-' | head -n 1
@@ -86,5 +90,5 @@ get)
 	shift 3
 	apt-get -q=2 download "$@" >&2
 	;;
-*) die 'mirror, real or get?' ;;
+*) die 'mirror, sources, real or get?' ;;
 esac
