@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The commands as a user calls them, in a temporary directory: exit status, files, JSON. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "cli/cmds.h"
+#include "world.h"
+
+#define ARGS_MAX 40
+#define APP      "5bb4ff9a3837357f19dc176407a5709c62eb6c56"
+#define INSTANCE "1111111111111111111111111111111111111111"
+#define WG_KEY   "d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3c="
+
+static char dir[PATH_MAX], home[PATH_MAX];
+
+/* Runs "cert inspect x": standard output goes to the file "out". */
+static int run(const char *line)
+{
+	auto_free char *words = strdup(line);
+	char *argv[ARGS_MAX + 1] = { NULL };
+	int argc = 0, status, kept_out, kept_err, fd;
+
+	for (char *w = strtok(words, " "); w && argc < ARGS_MAX; w = strtok(NULL, " "))
+		argv[argc++] = w;
+	fflush(stdout);
+	fflush(stderr);
+	kept_out = dup(STDOUT_FILENO);
+	kept_err = dup(STDERR_FILENO);
+	fd = open("out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	dup2(fd, STDOUT_FILENO);
+	dup2(fd, STDERR_FILENO);
+	status = strcmp(argv[0], "cert") == 0     ? cmd_cert(argc, argv)
+		 : strcmp(argv[0], "record") == 0 ? cmd_record(argc, argv)
+						  : cmd_dev_identity(argc, argv);
+	fflush(stdout);
+	fflush(stderr);
+	dup2(kept_out, STDOUT_FILENO);
+	dup2(kept_err, STDERR_FILENO);
+	close(kept_out);
+	close(kept_err);
+	close(fd);
+	return status;
+}
+
+static bool out_has(const char *text)
+{
+	struct err e = ERR_INIT;
+	auto_free char *data = NULL;
+	size_t len;
+
+	assert_int_equal(file_read("out", 1 << 20, &data, &len, &e), 0);
+	return strstr(data, text) != NULL;
+}
+
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+static int start(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/bailey-cli-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	if (!getcwd(home, sizeof(home)) || !mkdtemp(dir) || chdir(dir) < 0)
+		return -1;
+	return run("dev-identity root --out r") ||
+	       run("dev-identity issue --root r --app-id " APP " --instance-id " INSTANCE " --name web-1 --out web") ||
+	       run("record sign --cert web.pem --key web.key --node web-1 --wg-key " WG_KEY
+		   " --addr 100.64.0.2 --addr fd00::2 --endpoint 192.0.2.7:51820 --epoch 7 --out web.rec");
+}
+
+static int stop(void **state)
+{
+	static const char *const files[] = { "r/root.pem", "r/root.key", "r/pck.pem", "r/pck.key", "r/pck-ca.pem",
+					     "web.pem",    "web.key",    "web.rec",   "out" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		unlink(files[i]);
+	rmdir("r");
+	return chdir(home) < 0 || rmdir(dir) < 0 ? -1 : 0;
+}
+
+static void keys_are_private(void **state)
+{
+	(void)state;
+	assert_int_equal(mode_of("r/root.key"), 0600);
+	assert_int_equal(mode_of("r/pck.key"), 0600);
+	assert_int_equal(mode_of("web.key"), 0600);
+	assert_int_equal(mode_of("r/root.pem"), 0644);
+}
+
+static void issuing_says_simulated(void **state)
+{
+	(void)state;
+	assert_int_equal(run("dev-identity root --out r2/sub"), 0);
+	assert_true(out_has("SIMULATED"));
+	for (const char *const *f =
+		     (const char *const[]){ "root.pem", "root.key", "pck.pem", "pck.key", "pck-ca.pem", NULL };
+	     *f; f++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "r2/sub/%s", *f);
+		assert_int_equal(unlink(path), 0);
+	}
+	rmdir("r2/sub");
+	rmdir("r2");
+}
+
+static void inspect_claims_nothing_without_a_root(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cert inspect web.pem"), 0);
+	assert_true(out_has("not verified") && out_has("SIMULATED") && out_has(APP) && out_has("replays_to_rtmr3 yes"));
+	assert_false(out_has("\033["));
+	assert_int_equal(run("cert inspect web.pem --json --allow-simulated"), 0);
+	assert_true(out_has("\"verified\": false") && out_has("\"simulated\": true"));
+}
+
+static void inspect_gives_verdicts_with_one(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cert inspect web.pem --root r/root.pem --allow-simulated"), 0);
+	assert_true(out_has("accepted, SIMULATED"));
+	assert_int_equal(run("cert inspect web.pem --root r/root.pem"), 1);
+	assert_true(out_has("QUOTE_SIMULATED"));
+	assert_int_equal(run("cert inspect web.pem --root r/pck.pem --allow-simulated"), 1);
+	assert_true(out_has("QUOTE_CHAIN"));
+	assert_int_equal(run("cert inspect web.pem --root r/root.pem --allow-simulated --at 1000 --json"), 1);
+	assert_true(out_has("\"CERT_VALIDITY\"") && out_has("\"verified\": false"));
+}
+
+static void json_is_json(void **state)
+{
+	static const char *const lines[] = { "cert inspect web.pem --json",
+					     "cert inspect web.pem --json --root r/root.pem --allow-simulated",
+					     "record show web.rec --json",
+					     "record verify web.rec --json --root r/root.pem --allow-simulated" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		json_t *o;
+
+		assert_int_equal(run(lines[i]), 0);
+		o = json_load_file("out", JSON_REJECT_DUPLICATES, NULL);
+		assert_true(json_is_true(json_object_get(o, "simulated")));
+		assert_int_equal(json_is_true(json_object_get(o, "verified")), i % 2);
+		json_decref(o);
+	}
+}
+
+static void records_are_shown_and_verified(void **state)
+{
+	(void)state;
+	assert_int_equal(run("record show web.rec"), 0);
+	assert_true(out_has("100.64.0.2") && out_has(WG_KEY) && out_has("not verified, SIMULATED"));
+	assert_int_equal(run("record verify web.rec --root r/root.pem --allow-simulated"), 0);
+	assert_true(out_has("accepted, SIMULATED"));
+	assert_int_equal(run("record verify web.rec --root r/root.pem"), 1);
+	assert_true(out_has("QUOTE_SIMULATED"));
+	assert_int_equal(run("record verify web.rec --root r/root.pem --allow-simulated --at 4000000000"), 1);
+	assert_true(out_has("CERT_VALIDITY"));
+	assert_int_equal(run("record verify web.pem --root r/root.pem --allow-simulated"), 1);
+	assert_true(out_has("RECORD_MALFORMED"));
+}
+
+static void wrong_use_is_status_2(void **state)
+{
+	static const char *const lines[] = {
+		"cert",
+		"cert inspect",
+		"cert inspect a b",
+		"cert inspect --nonsense web.pem",
+		"cert inspect no-such-file",
+		"cert inspect web.pem --root no-such-file",
+		"cert inspect web.pem --at never",
+		"dev-identity",
+		"dev-identity root",
+		"dev-identity issue --root r --out x",
+		"dev-identity issue --root r --app-id 5b --instance-id " INSTANCE " --out x",
+		"dev-identity issue --root r --app-id " APP " --instance-id " INSTANCE " --compose-hash 0 --out x",
+		"dev-identity issue --root none --app-id " APP " --instance-id " INSTANCE " --out x",
+		"record",
+		"record show",
+		"record show no-such-file",
+		"record show web.rec --root r/root.pem",
+		"record verify web.rec",
+		"record sign",
+		"record sign --cert web.pem --key web.key --node web-1 --wg-key short --addr 100.64.0.2",
+		"record sign --cert web.pem --key web.key --node web-1 --wg-key " WG_KEY " --addr nowhere",
+		"record sign --cert web.pem --key web.key --node web-1 --wg-key " WG_KEY
+		" --addr 100.64.0.2 --hours 745",
+		"record sign --cert web.pem --key r/pck.key --node web-1 --wg-key " WG_KEY " --addr 100.64.0.2",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (run(lines[i]) != 2)
+			fail_msg("not refused: %s", lines[i]);
+	assert_int_equal(run("cert --help"), 0);
+	assert_int_equal(run("record --help"), 0);
+	assert_int_equal(run("dev-identity --help"), 0);
+}
+
+static void real_dstack_files_are_shown(void **state)
+{
+	static const char *const names[] = { "ratls/dstack-ratls-leaf.der", "ratls/dstack-ratls-chain.pem" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		size_t len = 0;
+		auto_free char *data = NULL;
+		struct err e = ERR_INIT;
+
+		assert_int_equal(chdir(home), 0); /* the collection is found from there */
+		data = shared_file(names[i], &len);
+		assert_int_equal(chdir(dir), 0);
+		assert_int_equal(file_write("web.rec", data, len, 0600, &e), 0);
+		assert_int_equal(run("cert inspect web.rec"), 0);
+		assert_true(out_has("CN = demo-server") && out_has("binds_key        yes") &&
+			    out_has("replays_to_rtmr3 yes") && out_has("9e8af4fc80bde3bea655a161280910c770c8d561"));
+		assert_false(out_has("SIMULATED"));
+		assert_int_equal(run("cert inspect web.rec --root r/root.pem --allow-simulated"), 1);
+		assert_true(out_has("QUOTE_UNSUPPORTED"));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_are_private),
+		cmocka_unit_test(issuing_says_simulated),
+		cmocka_unit_test(inspect_claims_nothing_without_a_root),
+		cmocka_unit_test(inspect_gives_verdicts_with_one),
+		cmocka_unit_test(json_is_json),
+		cmocka_unit_test(records_are_shown_and_verified),
+		cmocka_unit_test(wrong_use_is_status_2),
+		cmocka_unit_test(real_dstack_files_are_shown), /* last: it takes web.rec's place */
+	};
+
+	return cmocka_run_group_tests_name("identity/cli", tests, start, stop);
+}

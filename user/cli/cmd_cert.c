@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bailey cert inspect: what a certificate carries, and with --root what it proves. */
+#include "cmds.h"
+
+#include <ctype.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "evidence.h"
+#include "identity/eventlog.h"
+#include "identity/quote_tdx.h"
+#include "identity/x509.h"
+
+static const char usage[] =
+	"usage: bailey cert inspect FILE [--json] [--root ROOT.pem [--allow-simulated]] [--at UNIX]\n"
+	"\n"
+	"Shows what a certificate (PEM or DER, \"-\": standard input) carries. Nothing of it is verified unless "
+	"--root\n"
+	"names the simulation roots to trust. Exit status: 0 readable, or accepted; 1 refused; 2 usage or no such "
+	"file.\n"
+	"\n"
+	"  --root FILE        verify, with these simulation roots (PEM)\n"
+	"  --allow-simulated  believe simulated quotes of those roots\n"
+	"  --at UNIX          verify as of that time, not now\n"
+	"  --json             for programs\n";
+
+static json_t *name_text(const X509_NAME *name)
+{
+	auto_call(cleanup_bio) BIO *bio = BIO_new(BIO_s_mem());
+	char *text;
+	long len;
+
+	/* control characters come out escaped: a certificate must not steer a terminal */
+	if (!bio || X509_NAME_print_ex(bio, name, 0, XN_FLAG_ONELINE) < 0)
+		return json_string("");
+	len = BIO_get_mem_data(bio, &text);
+	return json_stringn(text, len > 0 ? (size_t)len : 0);
+}
+
+static json_t *usage_text(const struct in *ext)
+{
+	for (size_t i = 0; i < ext->left; i++)
+		if (!isprint(ext->p[i]))
+			return ev_hex(ext->p, ext->left);
+	return json_stringn((const char *)ext->p, ext->left);
+}
+
+static json_t *exts_report(const struct id_cert *cert)
+{
+	static const struct {
+		enum id_ext n;
+		const char *name;
+	} sized[] = { { ID_EXT_QUOTE, "quote_bytes" },
+		      { ID_EXT_EVENTLOG, "event_log_bytes" },
+		      { ID_EXT_ATTESTATION, "attestation_bytes" },
+		      { ID_EXT_APP_INFO, "app_info_bytes" } };
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < ARRAY_LEN(sized); i++)
+		if (cert->ext[sized[i].n].p)
+			json_object_set_new(o, sized[i].name, json_integer((json_int_t)cert->ext[sized[i].n].left));
+	if (cert->ext[ID_EXT_APP_ID].p)
+		json_object_set_new(o, "app_id", ev_hex(cert->ext[ID_EXT_APP_ID].p, cert->ext[ID_EXT_APP_ID].left));
+	if (cert->ext[ID_EXT_USAGE].p)
+		json_object_set_new(o, "usage", usage_text(&cert->ext[ID_EXT_USAGE]));
+	return o;
+}
+
+static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q)
+{
+	bool is_intel = memcmp(q->qe_vendor, id_qe_vendor_intel, sizeof(q->qe_vendor)) == 0;
+	uint8_t bound[ID_REPORT_DATA_LEN];
+	json_t *o = json_object(), *rtmr = json_array();
+	char number[32];
+
+	json_object_set_new(o, "version", json_integer(ID_QUOTE_VERSION));
+	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
+	json_object_set_new(o, "qe_vendor",
+			    is_intel ? json_string("Intel") : ev_hex(q->qe_vendor, sizeof(q->qe_vendor)));
+	json_object_set_new(o, "binds_key",
+			    json_boolean(id_cert_report_data(cert->spki, bound) &&
+					 memcmp(bound, q->report_data, sizeof(bound)) == 0));
+	snprintf(number, sizeof(number), "0x%016llx%s", (unsigned long long)q->td_attributes,
+		 q->td_attributes & ID_TD_DEBUG ? " (DEBUG)" : "");
+	json_object_set_new(o, "td_attributes", json_string(number));
+	json_object_set_new(o, "mrtd", ev_hex(q->mrtd, sizeof(q->mrtd)));
+	for (int i = 0; i < 4; i++)
+		json_array_append_new(rtmr, ev_hex(q->rtmr[i], sizeof(q->rtmr[i])));
+	json_object_set_new(o, "rtmr", rtmr);
+	json_object_set_new(o, "mr_config_id", ev_hex(q->mr_config_id, sizeof(q->mr_config_id)));
+	json_object_set_new(o, "report_data", ev_hex(q->report_data, sizeof(q->report_data)));
+	return o;
+}
+
+static json_t *log_report(const struct id_log *log, const struct id_quote *q)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "runtime_events", json_integer(log->n_runtime));
+	if (q)
+		json_object_set_new(o, "replays_to_rtmr3",
+				    json_boolean(memcmp(log->rtmr3, q->rtmr[3], ID_MR_LEN) == 0));
+	json_object_set_new(o, "app_id", ev_hex(log->app_id, sizeof(log->app_id)));
+	json_object_set_new(o, "compose_hash", ev_hex(log->compose_hash, sizeof(log->compose_hash)));
+	if (log->has_instance_id)
+		json_object_set_new(o, "instance_id", ev_hex(log->instance_id, sizeof(log->instance_id)));
+	if (log->has_os_image_hash)
+		json_object_set_new(o, "os_image_hash", ev_hex(log->os_image_hash, sizeof(log->os_image_hash)));
+	if (log->key_provider[0])
+		json_object_set_new(o, "key_provider", json_string(log->key_provider));
+	return o;
+}
+
+static void cert_report(const struct id_cert *cert, json_t *o)
+{
+	uint8_t sha256[32] = { 0 };
+
+	id_hash(EVP_sha256(), sha256, cert->spki, sizeof(cert->spki), NULL, 0);
+	json_object_set_new(o, "subject", name_text(X509_get_subject_name(cert->x509)));
+	json_object_set_new(o, "issuer", name_text(X509_get_issuer_name(cert->x509)));
+	json_object_set_new(o, "self_signed", json_boolean(cert->is_self_signed));
+	json_object_set_new(o, "not_before", ev_time(cert->not_before));
+	json_object_set_new(o, "not_after", ev_time(cert->not_after));
+	json_object_set_new(o, "key_sha256", ev_hex(sha256, sizeof(sha256)));
+	json_object_set_new(o, "extensions", exts_report(cert));
+}
+
+/* Quote and log as far as they can be read. Returns whether all that is there could be. */
+static bool evidence_report(const struct id_cert *cert, json_t *o)
+{
+	const struct in *quote_ext = &cert->ext[ID_EXT_QUOTE], *log_ext = &cert->ext[ID_EXT_EVENTLOG];
+	struct err quote_err = ERR_INIT, log_err = ERR_INIT;
+	struct id_quote quote;
+	struct id_log log;
+	bool has_quote = quote_ext->p && id_quote_parse(quote_ext->p, quote_ext->left, &quote, &quote_err) == 0;
+
+	json_object_set_new(o, "simulated", json_boolean(has_quote && id_quote_is_simulated(&quote)));
+	if (quote_ext->p)
+		json_object_set_new(o, "quote", has_quote ? quote_report(cert, &quote) : ev_refusal(&quote_err));
+	if (!log_ext->p)
+		return !quote_err.code;
+	id_eventlog_read((const char *)log_ext->p, log_ext->left, NULL, &log, &log_err);
+	json_object_set_new(o, "event_log",
+			    log_err.code ? ev_refusal(&log_err) : log_report(&log, has_quote ? &quote : NULL));
+	return !quote_err.code && !log_err.code;
+}
+
+static int verdict_report(const struct id_cert *cert, const struct ev_args *args, json_t *o)
+{
+	auto_free char *roots = NULL;
+	struct id_claims claims;
+	struct err e = ERR_INIT;
+	struct id_trust trust;
+
+	if (ev_trust(args, &trust, &roots, &e) < 0)
+		return ev_fail(&e);
+	if (id_cert_check(cert, &trust, &claims, &e) < 0) {
+		json_object_set_new(o, "verified", json_false());
+		json_object_set_new(o, "verdict", json_string("refused"));
+		json_object_set_new(o, "refusal", ev_refusal(&e));
+		return EV_REFUSED;
+	}
+	json_object_set_new(o, "verified", json_true());
+	json_object_set_new(o, "verdict", json_string(claims.is_simulated ? "accepted, SIMULATED" : "accepted"));
+	return EV_OK;
+}
+
+static int inspect(const char *path, const struct ev_args *args)
+{
+	auto_call(id_cert_fini) struct id_cert cert = { 0 };
+	auto_free uint8_t *der = NULL;
+	struct err e = ERR_INIT;
+	json_t *report;
+	size_t len;
+	int status;
+
+	if (ev_cert_read(path, &der, &len, &e) < 0 || id_cert_parse(der, len, &cert, &e) < 0)
+		return ev_fail(&e);
+	report = json_object();
+	cert_report(&cert, report);
+	status = evidence_report(&cert, report) ? EV_OK : EV_REFUSED;
+	if (args->root) {
+		status = verdict_report(&cert, args, report);
+	} else {
+		json_object_set_new(report, "verified", json_false());
+		json_object_set_new(report, "verdict", json_string("not verified: no --root was given"));
+	}
+	ev_print(report, args->is_json);
+	return status;
+}
+
+static int inspect_main(int argc, char **argv)
+{
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "root", required_argument, NULL, 'r' },
+						 { "allow-simulated", no_argument, NULL, 's' },
+						 { "at", required_argument, NULL, 'a' },
+						 { NULL, 0, NULL, 0 } };
+	struct ev_args args = { 0 };
+	bool ok = true;
+	int c;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'j')
+			args.is_json = true;
+		else if (c == 'r')
+			args.root = optarg;
+		else if (c == 's')
+			args.allow_simulated = true;
+		else if (c == 'a')
+			ok = ok && (args.has_at = ev_int(optarg, 0, INT64_MAX, &args.at_s));
+		else
+			ok = false;
+	}
+	if (!ok || optind != argc - 1) {
+		fputs(usage, stderr);
+		return EV_USAGE;
+	}
+	return inspect(argv[optind], &args);
+}
+
+int cmd_cert(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "inspect") == 0)
+		return inspect_main(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
+	fputs(usage, stderr);
+	return EV_USAGE;
+}

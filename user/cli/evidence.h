@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands about certificates and records share: arguments, files, and one report for people and programs. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "identity/identity.h"
+
+enum { EV_OK = 0, EV_REFUSED = 1, EV_USAGE = 2 };
+
+/* --root, --allow-simulated, --at, --json */
+struct ev_args {
+	const char *root; /* path, NULL: nothing can be verified */
+	bool allow_simulated;
+	bool has_at;
+	int64_t at_s;
+	bool is_json;
+};
+
+bool ev_int(const char *text, int64_t min, int64_t max, int64_t *v);
+/* Sets `trust`, which borrows *roots (malloc'ed). */
+int ev_trust(const struct ev_args *args, struct id_trust *trust, char **roots, struct err *e);
+/* A certificate in DER or PEM; of several, the first. *der is malloc'ed. */
+int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e);
+
+json_t *ev_hex(const void *bytes, size_t len);
+json_t *ev_time(int64_t unix_s);
+json_t *ev_claims(const struct id_claims *claims);
+/* reason and message of a refusal */
+json_t *ev_refusal(const struct err *e);
+
+/* Prints and frees the report: an indented list, or JSON. SIMULATED is red on a terminal. */
+void ev_print(json_t *report, bool is_json);
+/* Prints what went wrong on standard error: EV_REFUSED when a reason was given, else EV_USAGE. */
+int ev_fail(const struct err *e);
