@@ -165,6 +165,8 @@ refusals() {
 	is 'neither changed anything' "$(up a "$dev_a" a2 $(peer_b))" "$zero"
 	like 'a veth is not taken' "$(in_ns a "$probe" open va 2>&1)" '*no WireGuard device*'
 	like 'nor destroyed' "$(in_ns a "$probe" down va 2>&1)" '*not removed*'
+	[ "$backend" = kernel ] || like 'a backend that it is not' \
+		"$(in_ns a "$probe" open "$dev_a" backend=kernel 2>&1)" '*exists with backend wireguard-go, wanted kernel'
 	like 'a name that is a path' "$(in_ns a "$probe" open ../x 2>&1)" '*not an interface name*'
 }
 
@@ -211,7 +213,7 @@ userspace_only() {
 	check 'and is removed by destroy' in_ns a "$probe" down "$dev_a"
 	check_not 'so nothing stays' test -e "/var/run/wireguard/$dev_a.sock"
 	like 'without wireguard-go in PATH' "$(in_ns a env PATH=/nowhere "$probe" open "$dev_a" backend=wireguard-go 2>&1)" \
-		'*no wireguard-go in PATH*'
+		'*: no wireguard-go in PATH'
 }
 
 # $1: a backend. Fresh namespaces, the same parts.

@@ -104,16 +104,26 @@ static int create(struct ov *ov, enum ov_backend want, struct err *e)
 
 	if (want == OV_USERSPACE)
 		return create_userspace(ov, e);
+	ov->backend = OV_KERNEL;
 	rc = ov_link_create(&ov->nl, ov->name, "wireguard", &inner);
-	if (!rc || rc == -EEXIST) { /* made by another in between: its kind was not seen, the next open tells */
-		ov->backend = OV_KERNEL;
-		return rc ? err_at(e, rc, ov->name, "was made by another process at this moment") : 0;
-	}
+	if (rc == -EEXIST) /* made in between: its kind was not seen, the next open tells */
+		return err_at(e, rc, ov->name, "was made by another process at this moment");
 	if (rc != -EOPNOTSUPP)
-		return err_at(e, rc, inner.where, "%s", inner.msg);
+		return rc ? err_at(e, rc, inner.where, "%s", inner.msg) : 0;
 	if (want == OV_KERNEL)
 		return err_at(e, rc, ov->name, "this kernel has no WireGuard (module wireguard)");
-	return create_userspace(ov, e);
+	rc = create_userspace(ov, e);
+	return rc && e ? err_wrap(e, "this kernel has no WireGuard") : rc;
+}
+
+static int make(struct ov *ov, enum ov_backend want, struct ov_link *link, struct err *e)
+{
+	int rc;
+
+	rc = create(ov, want, e);
+	if (!rc)
+		rc = ov_link_find(&ov->nl, ov->name, link, e);
+	return rc == -ENODEV ? err_at(e, rc, ov->name, "was created and is gone") : rc;
 }
 
 int ov_open(const char *name, enum ov_backend want, struct ov **ov, struct err *e)
@@ -135,8 +145,8 @@ int ov_open(const char *name, enum ov_backend want, struct ov **ov, struct err *
 	rc = ov_link_find(&o->nl, name, &link, e);
 	if (rc == 0)
 		rc = adopt(o, want, &link, e);
-	else if (rc == -ENODEV && !(rc = create(o, want, e)) && (rc = ov_link_find(&o->nl, name, &link, e)) == -ENODEV)
-		err_at(e, rc, name, "was created and is gone");
+	else if (rc == -ENODEV)
+		rc = make(o, want, &link, e);
 	if (rc < 0)
 		return rc;
 	o->ifindex = link.ifindex;

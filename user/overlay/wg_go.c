@@ -141,7 +141,7 @@ static int start(const char *name, int *pid_fd, struct err *e)
 	*pid_fd = r.code ? -1 : pidfd_open(r.pid, 0);
 	read_report(read_end, &r); /* waits for the exec; leaves r where it worked */
 	if (r.code == -ENOENT)
-		return err_at(e, r.code, name, "no " PROGRAM " in PATH, and this kernel has no WireGuard");
+		return err_at(e, r.code, name, "no " PROGRAM " in PATH");
 	if (r.code)
 		return err_at(e, r.code, name, PROGRAM " was not started: %s", strerror(-r.code));
 	return 0;
