@@ -172,6 +172,9 @@ static int exts_read(X509 *x509, struct in ext[ID_EXT_COUNT], struct err *e)
 		if (ext_read(X509_get_ext(x509, i), ext, e) < 0)
 			return e ? e->code : -EBADMSG;
 	}
+	if (X509_get_version(x509) != X509_VERSION_3 || X509_get_extension_flags(x509) & EXFLAG_INVALID)
+		return err_reason(e, ID_CERT_EXTENSION, WHERE,
+				  "is not version 3, or a standard extension is malformed");
 	if (X509_get_extension_flags(x509) & EXFLAG_CRITICAL)
 		return err_reason(e, ID_CERT_EXTENSION, WHERE, "a critical extension is not understood");
 	return 0;

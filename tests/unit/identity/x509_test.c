@@ -176,6 +176,23 @@ static void refuses_unknown_critical_extensions_and_floods(void **state)
 	assert_reason(e, CERT_EXTENSION);
 }
 
+static void standard_extensions_must_be_well_formed(void **state)
+{
+	auto_call(cleanup_pkey) EVP_PKEY *key = id_p256_new();
+	auto_call(cleanup_x509) X509 *broken = plain_leaf(key), *old = plain_leaf(key);
+	struct id_cert cert;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	add_raw(broken, "2.5.29.19", "\x30\x03\x01\x01", 4, 0); /* basicConstraints, cut off */
+	assert_int_equal(parse(broken, key, &cert, &e), -EBADMSG);
+	assert_reason(e, CERT_EXTENSION);
+	assert_int_equal(X509_set_version(old, X509_VERSION_1), 1); /* which has no extensions */
+	e = ERR_INIT;
+	assert_int_equal(parse(old, key, &cert, &e), -EBADMSG);
+	assert_reason(e, CERT_EXTENSION);
+}
+
 static void der_must_be_the_one_encoding(void **state)
 {
 	struct forge f = { .req = world_request() };
@@ -238,6 +255,7 @@ int main(void)
 		cmocka_unit_test(refuses_extensions_that_are_not_double_octets),
 		cmocka_unit_test(refuses_the_same_extension_twice),
 		cmocka_unit_test(refuses_unknown_critical_extensions_and_floods),
+		cmocka_unit_test(standard_extensions_must_be_well_formed),
 		cmocka_unit_test(der_must_be_the_one_encoding),
 		cmocka_unit_test(pem_takes_certificates_only),
 		cmocka_unit_test(reads_a_real_dstack_leaf),
