@@ -93,6 +93,23 @@ reconcile() {
 	is 'still the same session' "$(handshake)" "$hs"
 }
 
+# More than one netlink message holds, read back in more than one.
+many() {
+	hs=$(handshake)
+	crowd=$(awk 'BEGIN { for (n = 1; n <= 500; n++)
+		printf "peer=%04d%039d= allowed=10.99.%d.%d/32 allowed=fd99::%x/128\n", n, 0, n / 250, n % 250, n }')
+	# shellcheck disable=SC2046,SC2086
+	is '500 peers are added' "$(up a "$dev_a" a $(peer_b) $crowd)" \
+		'added=500 changed=0 removed=0 addrs=0 routes=1000 device=0 link=0'
+	# shellcheck disable=SC2046,SC2086
+	is 'and all are as wanted' "$(up a "$dev_a" a $(peer_b) $crowd)" "$zero"
+	is 'wg reads what the room reads, 501 peers' "$(read_as_dump a "$dev_a")" "$(wg_dump a "$dev_a")"
+	# shellcheck disable=SC2046
+	is 'and are removed' "$(up a "$dev_a" a $(peer_b))" \
+		'added=0 changed=0 removed=500 addrs=0 routes=1000 device=0 link=0'
+	is 'beside the same session' "$(handshake)" "$hs"
+}
+
 # What others did to the device is undone; what is not the overlay's stays.
 drift() {
 	# ours becomes a secondary address: it goes when the stranger goes
@@ -227,6 +244,7 @@ suite() {
 	birth
 	traffic
 	reconcile
+	many
 	drift
 	roaming
 	outer_ipv6
@@ -243,7 +261,7 @@ has_kernel() {
 	ip link add "byk$U" type wireguard 2>/dev/null && ip link del "byk$U"
 }
 
-[ -c /dev/net/tun ] || modprobe tun 2>/dev/null
+[ -c /dev/net/tun ] || load tun
 ran=
 if has_kernel; then
 	ran=1
