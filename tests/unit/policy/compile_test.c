@@ -132,7 +132,7 @@ static void a_long_file_name_keeps_its_line(void **state)
 }
 
 /* n apps, each allowed its own few ports on app 0, among rules for all. */
-static char *many(unsigned n_apps, unsigned n_rules, unsigned ports_step)
+static char *many(unsigned n_apps, unsigned n_rules)
 {
 	char *text = NULL;
 	size_t size;
@@ -145,7 +145,7 @@ static char *many(unsigned n_apps, unsigned n_rules, unsigned ports_step)
 		    "  - { from: a1, to: any-attested, deny: [tcp/22] }\n");
 	for (unsigned r = 2; r < n_rules; r++)
 		fprintf(to, "  - { from: a%u, to: a%u, allow: [tcp/%u, udp/%u-%u] }\n", 1 + r % (n_apps - 1),
-			r % 3 ? 0 : r % n_apps, 1 + r * ports_step % 60000, 1 + r % 50000, 1 + r % 50000 + r % 7);
+			r % 3 ? 0 : r % n_apps, 1 + r % 5000, 1 + r % 5000, 1 + r % 5000 + r % 7);
 	fclose(to);
 	return text;
 }
@@ -184,7 +184,7 @@ static void scales(void **state)
 	(void)state;
 	if (getenv("POLICY_SCALE"))
 		assert_int_equal(sscanf(getenv("POLICY_SCALE"), "%u,%u", &n_rules, &n_peers), 2);
-	text = many(n_peers, n_rules, 1);
+	text = many(n_peers, n_rules);
 	peers = calloc(n_peers, sizeof(*peers));
 	for (unsigned i = 0; i < n_peers; i++)
 		peers[i] = numbered(i + 1, i);

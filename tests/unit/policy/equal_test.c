@@ -17,8 +17,8 @@
 
 #define APPS    6 /* app number APPS is attested, but not in the policy */
 #define RULES   8
-#define WORLDS  400
-#define PACKETS 80 /* of each world: 32,000 in all */
+#define WORLDS  250
+#define PACKETS 128 /* of each world: 32,000 in all */
 
 struct rule {
 	bool is_deny;
