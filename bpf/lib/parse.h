@@ -334,11 +334,14 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *p, int pr
 	return p->off > p->end ? -BY_DROP_SHORT : 0;
 }
 
-static __always_inline int parse(struct __sk_buff *skb, struct pkt *p)
+/* A global function: what follows is verified once, not once for every shape of a packet. */
+__noinline int parse(struct __sk_buff *skb, struct pkt *p)
 {
 	__u8 first, version;
 	int proto;
 
+	if (!p)
+		return -BY_DROP_INTERNAL;
 	p->off = conf.l3_offset;
 	p->end = skb->len;
 	if (read_hdr(skb, p, &first, sizeof(first)) < 0)

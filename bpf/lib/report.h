@@ -52,24 +52,26 @@ static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32
 	ev->ip_bytes = bytes;
 }
 
-static __always_inline void tell(struct pkt *p, __u32 reason, __u32 bytes)
+/* A global function: the verifier looks at it once, not once for every way that leads here. */
+__noinline int tell(struct pkt *p, __u32 reason, __u32 bytes)
 {
 	struct by_limit *limit = bpf_map_lookup_elem(&by_limit, &reason);
 	struct by_event *ev;
 	__u32 held = 0;
 
-	if (!limit || !may_tell(limit, &held))
-		return;
+	if (!p || !limit || !may_tell(limit, &held))
+		return 0;
 	ev = bpf_ringbuf_reserve(&by_events, sizeof(*ev), 0);
 	if (!ev) {
 		limit->suppressed++;
 		limit->lost++;
-		return;
+		return 0;
 	}
 	event_fill(ev, p, reason, bytes);
 	ev->suppressed = held;
 	limit->suppressed = 0;
 	bpf_ringbuf_submit(ev, 0);
+	return 0;
 }
 
 /* `ret` of decide() -> what the hook returns. */
