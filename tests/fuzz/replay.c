@@ -2,6 +2,7 @@
 /* Runs a fuzz target over its corpus as an ordinary test: tests/fuzz/corpus/<target>/, every file, cut at every length.
  */
 #include <dirent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -355,7 +355,8 @@ int parent_reload(struct parent *p, struct err *e)
 		return ret;
 	}
 	p->policy_err = ERR_INIT;
-	plan_send_all(p);
+	if (p->is_loaded)
+		plan_send_nodes(p); /* their classes in the new image */
 	if (p->edge.ipc)
 		nodes_send_stored(p);
 	log_info("%s: reloaded, %zu rules", p->conf.policy, pol_rule_count(p->model));

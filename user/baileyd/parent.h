@@ -89,8 +89,10 @@ void node_remove(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]
 void nodes_send_stored(struct parent *p); /* to edge: state directory, then the configured one */
 
 /* plan.c */
-int plan_load_policy(struct parent *p, struct err *e); /* reads, checks, compiles; on refusal nothing changes */
-void plan_send_all(struct parent *p);
+/* Reads, checks, compiles, and sends what came out when it differs; on refusal nothing changes. */
+int plan_load_policy(struct parent *p, struct err *e);
+void plan_send_all(struct parent *p); /* to a net that knows nothing */
+void plan_send_nodes(struct parent *p);
 void plan_send_node(struct parent *p, const struct node *n);
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 void plan_sign_self(struct parent *p);

@@ -59,6 +59,14 @@ static void send_image(struct parent *p)
 		log_err("policy can not be handed to net: %s", strerror(-ret));
 }
 
+static void take_image(struct parent *p, struct pol_image *img)
+{
+	free(p->image);
+	p->image = img;
+	if (p->net.ipc)
+		send_image(p);
+}
+
 /* Before the own evidence and the stored records are judged there is no node to compile for. */
 int plan_load_policy(struct parent *p, struct err *e)
 {
@@ -76,10 +84,11 @@ int plan_load_policy(struct parent *p, struct err *e)
 	pol_free(p->model);
 	p->model = model;
 	p->policy_loads++;
-	if (img) {
-		free(p->image);
-		p->image = img;
-	}
+	/* the same text again is no new generation: counters and flows go on */
+	if (img && p->image && memcmp(img->digest, p->image->digest, sizeof(img->digest)) == 0)
+		free(img);
+	else if (img)
+		take_image(p, img);
 	return 0;
 }
 
@@ -106,9 +115,7 @@ static int class_of(struct parent *p, const struct node *n, uint32_t *peer_class
 		log_err("policy: %s", err_text(&e, text, sizeof(text)));
 		return e.code;
 	}
-	free(p->image);
-	p->image = img;
-	send_image(p);
+	take_image(p, img);
 	return pol_classify(p->model, p->image, &s, peer_class);
 }
 
@@ -134,6 +141,12 @@ void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID
 		ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
 }
 
+void plan_send_nodes(struct parent *p)
+{
+	for (size_t i = 0; i < p->n_nodes; i++)
+		plan_send_node(p, &p->nodes[i]);
+}
+
 static void send_self(struct parent *p)
 {
 	struct msg_node_set m = { 0 };
@@ -156,8 +169,7 @@ void plan_send_all(struct parent *p)
 	}
 	send_image(p);
 	send_self(p);
-	for (size_t i = 0; i < p->n_nodes; i++)
-		plan_send_node(p, &p->nodes[i]);
+	plan_send_nodes(p);
 	ipc_send(p->net.ipc, MSG_NET_SYNC, NULL, 0, -1);
 }
 

@@ -12,8 +12,6 @@
 #include "cmds.h"
 #include "policy/policy.h"
 
-enum { EXIT_YES = 0, EXIT_NO = 1, EXIT_USAGE = 2 };
-
 DEFINE_CLEANUP(model, struct pol_model, pol_free)
 DEFINE_CLEANUP(json, json_t, json_decref)
 

@@ -114,9 +114,11 @@ static void print_refusals(const json_t *list)
 
 	if (json_array_size(list))
 		printf("refused   certificates, records and connections\n");
-	json_array_foreach (list, i, r)
-		printf("  %4lldx %-18s %s: %s  (%lld s ago)\n", ji(r, "times"),
-		       *js(r, "reason") ? js(r, "reason") : "-", js(r, "where"), js(r, "text"), ji(r, "age_s"));
+	json_array_foreach (list, i, r) {
+		printf("  %4lldx %-18s %s, %lld s ago\n", ji(r, "times"), *js(r, "reason") ? js(r, "reason") : "-",
+		       js(r, "origin"), ji(r, "age_s"));
+		printf("        %s: %s\n", js(r, "where"), js(r, "text"));
+	}
 }
 
 int cmd_status(int argc, char **argv)

@@ -40,8 +40,8 @@ int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e
 	if (!n)
 		return err_at(e, -ENOENT, RUN_DIR, "no instance of baileyd runs here");
 	if (n > 1)
-		return err_at(e, -ENOENT, RUN_DIR, "several instances run:%.*s; say which with --instance", (int)all.len,
-			      (const char *)all.data);
+		return err_at(e, -ENOENT, RUN_DIR, "several instances run:%.*s; say which with --instance",
+			      (int)all.len, (const char *)all.data);
 	snprintf(path, size, RUN_DIR "/%s/ctl.sock", only);
 	return 0;
 }

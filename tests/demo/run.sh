@@ -1,0 +1,237 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# make demo: three attested nodes in namespaces of their own, one policy file, real programs that talk. KEEP=1 leaves all
+# running and says how to look around; `tests/demo/run.sh stop` ends it.
+#
+#   web  100.64.0.2   allowed to reach db's PostgreSQL port by policy/examples/three-tier.yaml
+#   db   100.64.0.3   serves it
+#   intruder 100.64.0.4  attested like the others, and its own policy allows everything; db's does not
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+PATH=$PATH:/usr/sbin:/sbin
+BUILD=${BUILD:-build}
+dir=$PWD/$BUILD/demo
+policy=policy/examples/three-tier.yaml
+prefix=demo
+nodes='web db intruder'
+began=$(date +%s)
+
+host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; intruder) echo 4 ;; esac; }
+netns_of() { echo "/var/run/netns/by-demo-$1"; }
+in_ns() { ns=$1; shift; nsenter --net="$(netns_of "$ns")" "$@"; }
+# shellcheck source=tests/net/nodes.sh
+. tests/net/nodes.sh
+say() { printf '\n== %s\n' "$*"; }
+die() { echo "demo: $*" >&2; exit 1; }
+
+# --- the end, whatever happened ---------------------------------------------------------------------------------
+stop() {
+	end_pid "$dir/server.pid"
+	[ ! -d "$dir/postgres" ] || rm -rf "$(cat "$dir/postgres/where" 2>/dev/null)"
+	for n in $nodes; do
+		[ ! -f "$dir/$n.yaml" ] || [ ! -e "/var/run/netns/by-demo-$n" ] || take_down "$n"
+		ip netns del "by-demo-$n" 2>/dev/null
+	done
+	ip netns del by-demo-hub 2>/dev/null
+	[ ! -e "$dir/mounted-bpffs" ] || umount /sys/fs/bpf 2>/dev/null
+	rm -rf "$dir"
+}
+
+# --- the underlay: a switch in a namespace of its own, one leg per node --------------------------------------------
+make_underlay() {
+	ip netns add by-demo-hub
+	in_ns hub ip link add br0 type bridge
+	in_ns hub ip link set br0 up
+	for n in $nodes; do
+		ip netns add "by-demo-$n"
+		in_ns hub ip link add "to-$n" type veth peer name eth0 netns "by-demo-$n"
+		in_ns hub ip link set "to-$n" master br0 up
+		in_ns "$n" ip addr add "$(underlay_of "$n")/24" dev eth0
+		in_ns "$n" ip link set eth0 up
+		in_ns "$n" ip link set lo up
+	done
+}
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+make_nodes() {
+	make_root || die 'no simulation root'
+	write_lax_policy "$dir/intruder-policy.yaml"
+	for n in $nodes; do
+		make_identity "$n" "$n" || die "no identity for $n"
+	done
+	write_config web "$PWD/$policy" 3600 db intruder
+	write_config db "$PWD/$policy" 3600 web intruder
+	write_config intruder "$dir/intruder-policy.yaml" 3600 web db
+}
+
+start_nodes() {
+	mountpoint -q /sys/fs/bpf || : >"$dir/mounted-bpffs"
+	for n in $nodes; do
+		start_node "$n"
+	done
+	for n in $nodes; do
+		wait_until 30 knows "$n" 2 || { cat "$dir/$n.log" >&2; die "$n does not know the others"; }
+	done
+}
+
+# --- a real server behind db's port 5432 ----------------------------------------------------------------------------
+find_postgres() {
+	for d in /usr/lib/postgresql/*/bin; do
+		if [ -x "$d/postgres" ] && [ -x "$d/initdb" ]; then
+			echo "$d"
+			return
+		fi
+	done
+}
+
+# PostgreSQL does not run as root, so its files are where its user may go.
+start_postgres() {
+	pgdir=$(mktemp -d /tmp/by-demo-pg.XXXXXX)
+	mkdir -p "$dir/postgres"
+	echo "$pgdir" >"$dir/postgres/where"
+	user=nobody
+	chown $user "$pgdir"
+	as_user="setpriv --reuid=$user --regid=nogroup --clear-groups"
+	# shellcheck disable=SC2086
+	(cd "$pgdir" && $as_user "$1/initdb" -D "$pgdir/data" -U demo -A trust --no-sync) >"$dir/server.log" 2>&1 || return 1
+	echo 'host all all 100.64.0.0/10 trust' >>"$pgdir/data/pg_hba.conf"
+	# shellcheck disable=SC2086
+	nsenter --net="$(netns_of db)" $as_user "$1/postgres" -D "$pgdir/data" -k "$pgdir" -h "$(overlay_of db)" -p 5432 -c fsync=off \
+		>>"$dir/server.log" 2>&1 &
+	echo $! >"$dir/server.pid"
+	server=PostgreSQL
+	ask="psql -h $(overlay_of db) -U demo -d postgres -Atc"
+	question='select version()'
+}
+
+start_nginx() {
+	mkdir -p "$dir/nginx"
+	cat >"$dir/nginx/nginx.conf" <<-END
+	daemon off; worker_processes 1; pid $dir/nginx/pid; error_log stderr; user root;
+	events { worker_connections 64; }
+	http { access_log off; client_body_temp_path $dir/nginx; proxy_temp_path $dir/nginx; fastcgi_temp_path $dir/nginx;
+	  uwsgi_temp_path $dir/nginx; scgi_temp_path $dir/nginx;
+	  server { listen $(overlay_of db):5432; listen $(overlay_of db):8080; return 200 "nginx on db"; } }
+	END
+	nsenter --net="$(netns_of db)" nginx -c "$dir/nginx/nginx.conf" >"$dir/server.log" 2>&1 &
+	echo $! >"$dir/server.pid"
+	server=nginx
+	ask='curl -sS --max-time 3'
+	question=http://$(overlay_of db):5432/
+}
+
+start_server() {
+	pg=$(find_postgres)
+	if [ -n "$pg" ] && command -v psql >/dev/null; then start_postgres "$pg"; else start_nginx; fi
+	wait_until 20 listens || { cat "$dir/server.log" >&2; die "$server does not listen"; }
+}
+
+listens() { in_ns db ss -ltn | grep -q "$(overlay_of db):5432"; }
+
+# --- what is tried ---------------------------------------------------------------------------------------------------
+table=
+row() { # FROM TO WHAT GOT WHY
+	table="$table$(printf '%-9s %-9s %-10s %-8s %s' "$@")
+"
+}
+
+failed=0
+expect() { # allow|deny FROM TO WHAT COMMAND...
+	want=$1 from=$2 to=$3 what=$4
+	shift 4
+	if answer=$("$@" 2>&1); then got=allow; else got=deny; fi
+	[ "$got" = "$want" ] || failed=$((failed + 1))
+	row "$from" "$to" "$what" "$(echo $got | tr '[:lower:]' '[:upper:]')" "$(why "$from" "$to" "$what")"
+	[ "$got" = "$want" ] || row '' '' '' '' "EXPECTED $want: $answer"
+}
+
+# The policy's own words for it, as `bailey policy explain` has them.
+why() {
+	"$bailey" policy explain $policy --from "$1" --to "$2" "$3" --json |
+		jq -r 'def at: "\(.name) (\(.file):\(.line))";
+			if .rule then .rule | at else "default deny" + (if .nearest then "; nearest " + (.nearest | at) else "" end) end'
+}
+
+try_all() {
+	export PGCONNECT_TIMEOUT=3
+	# shellcheck disable=SC2086
+	expect allow web db tcp/5432 in_ns web $ask "$question"
+	talk=$answer
+	# shellcheck disable=SC2086
+	expect deny intruder db tcp/5432 in_ns intruder $ask "$question"
+	expect deny web db tcp/22 in_ns web busybox nc -w 2 "$(overlay_of db)" 22
+	expect allow db web icmp/8 ping_ db "$(overlay_of web)"
+	expect allow db web icmpv6/128 ping_ db "$(overlay6_of web)"
+	expect deny web db icmp/8 ping_ web "$(overlay_of db)"
+}
+
+four_refused() { [ "$(refusals_of db | wc -l)" -ge 4 ]; }
+
+# --- the story -------------------------------------------------------------------------------------------------------
+run() {
+	mkdir -p "$dir"
+	say "three namespaces, three identities (SIMULATED evidence: this needs no TEE and proves nothing about one)"
+	make_underlay
+	make_nodes
+	echo "web, db, intruder: certificates with quotes; policy $policy"
+
+	say "three baileyd exchange records, verify each other's evidence, bring the overlay up"
+	start_nodes
+	status_of db | jq -r '"db: overlay by \(.overlay.backend), programs by \(.datapath.attach), knows " +
+		([.peers[].node] | sort | join(" and "))'
+	start_server
+
+	say "real programs talk ($server on db, port 5432)"
+	try_all
+	echo "web asked, db answered: $talk"
+
+	say "false evidence for db: a stolen quote, an altered quote, an altered signature, an altered WireGuard key"
+	forge_for web db "$(underlay_of intruder):51820" || die 'can not forge'
+	"$bailey" reload --instance demo-db
+	wait_until 5 four_refused || { failed=$((failed + 1)); echo 'EXPECTED four refusals'; }
+	refusals_of db
+
+	say 'what was allowed and denied, and by which rule'
+	printf '%-9s %-9s %-10s %-8s %s\n' FROM TO WHAT VERDICT RULE
+	printf '%s' "$table"
+
+	say 'drops, as db tells them'
+	"$bailey" drops --instance demo-db
+	say "bailey status --instance demo-db"
+	"$bailey" status --instance demo-db
+	say 'the same truth in the kernel: bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v1/by_rule'
+	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v1/by_rule
+	echo "(also by_addr, by_ident, by_verdict, by_ct ...: docs/inspect.md)"
+}
+
+keep_note() {
+	cat <<-END
+
+	It is left running. Look around:
+	  $BUILD/bailey status --instance demo-web
+	  $BUILD/bailey monitor --instance demo-db
+	  nsenter --net=/var/run/netns/by-demo-web curl http://$(overlay_of db):5432/
+	  bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v1/by_ct
+	  edit $dir/db.yaml's policy, then $BUILD/bailey reload --instance demo-db
+	  logs and configuration: $dir
+	Stop it:
+	  tests/demo/run.sh stop
+	END
+}
+
+[ "$(id -u)" = 0 ] || die 'needs root, for namespaces and BPF'
+if [ "${1:-}" = stop ]; then
+	stop
+	exit 0
+fi
+[ ! -e "$dir" ] || stop # what an earlier run left
+trap 'exit 130' INT TERM HUP
+if [ "${KEEP:-}" = 1 ]; then
+	run
+	keep_note
+else
+	trap stop EXIT
+	run
+fi
+say "$(($(date +%s) - began)) s; $([ $failed = 0 ] && echo 'all as expected' || echo "$failed NOT as expected")"
+[ $failed = 0 ]
