@@ -123,6 +123,10 @@ int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum 
 int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 /* Removes one node whose record's or certificate's end has passed and hands it out; false when there is none. */
 bool id_registry_expire(struct id_registry *reg, int64_t now, struct id_node *gone);
+/* Who has it; NULL: nobody. Valid until the registry is next changed. */
+const struct id_node *id_registry_find(const struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+const struct id_node *id_registry_find_addr(const struct id_registry *reg, const struct by_addr *addr);
+const struct id_node *id_registry_find_key(const struct id_registry *reg, const uint8_t wg_key[ID_WG_KEY_LEN]);
 size_t id_registry_count(const struct id_registry *reg);
 const struct id_node *id_registry_at(const struct id_registry *reg, size_t i);
 

@@ -395,6 +395,26 @@ bool id_registry_expire(struct id_registry *reg, int64_t now, struct id_node *go
 	return false;
 }
 
+static const struct id_node *node_of(const struct slot *slot)
+{
+	return slot && slot->live ? &slot->live->node : NULL;
+}
+
+const struct id_node *id_registry_find(const struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	return node_of(slot_find(reg, instance_id));
+}
+
+const struct id_node *id_registry_find_addr(const struct id_registry *reg, const struct by_addr *addr)
+{
+	return node_of(holder(reg, CLAIM_ADDR, addr, sizeof(*addr)));
+}
+
+const struct id_node *id_registry_find_key(const struct id_registry *reg, const uint8_t wg_key[ID_WG_KEY_LEN])
+{
+	return node_of(holder(reg, CLAIM_WG_KEY, wg_key, ID_WG_KEY_LEN));
+}
+
 size_t id_registry_count(const struct id_registry *reg)
 {
 	return reg->n_nodes;

@@ -227,6 +227,7 @@ int id_sim_quote_sign(const struct id_sim_root *root, const uint8_t body[ID_QUOT
 	uint8_t att_key[ID_P256_RAW_LEN], signature[ID_P256_RAW_LEN];
 	auto_out struct out out = { 0 }, qe = { 0 };
 	uint8_t *made;
+	size_t made_len;
 
 	if (!key || !id_p256_to_raw(key, att_key) || !id_ecdsa_sign_raw(key, signature, body, ID_QUOTE_SIGNED_LEN) ||
 	    !qe_write(&qe, root, att_key))
@@ -238,10 +239,11 @@ int id_sim_quote_sign(const struct id_sim_root *root, const uint8_t body[ID_QUOT
 	out_u16le(&out, ID_CERT_DATA_QE);
 	out_u32le(&out, (uint32_t)qe.len);
 	out_bytes(&out, qe.data, qe.len);
-	made = out_take(&out, len);
+	made = out_take(&out, &made_len);
 	if (!made)
 		return err_at(e, -ENOMEM, WHERE, "out of memory");
 	*quote = made;
+	*len = made_len;
 	return 0;
 }
 
@@ -253,7 +255,7 @@ static int evidence_make(const struct id_sim_root *root, const struct id_sim_req
 	uint8_t spki[ID_SPKI_LEN], report_data[ID_REPORT_DATA_LEN], rtmr3[ID_MR_LEN], body[ID_QUOTE_SIGNED_LEN];
 	auto_free char *log = id_sim_eventlog(req, rtmr3);
 	auto_free uint8_t *quote = NULL;
-	size_t len;
+	size_t len = 0;
 	int ret;
 
 	if (!log || !id_p256_spki(key, spki) || !id_cert_report_data(spki, report_data) ||

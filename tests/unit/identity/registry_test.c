@@ -87,6 +87,23 @@ static void admits_updates_and_repeats(void **state)
 	assert_null(id_registry_at(reg, 2));
 }
 
+static void finds_who_has_something(void **state)
+{
+	struct id_node a = node_of(1, 1), b = node_of(2, 1);
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	admitted(&b, ID_ADMIT_NEW);
+	assert_string_equal(id_registry_find(reg, b.record.instance_id)->record.node, "node-2");
+	assert_string_equal(id_registry_find_addr(reg, &a.record.addrs[0])->record.node, "node-1");
+	assert_string_equal(id_registry_find_key(reg, b.record.wg_key)->record.node, "node-2");
+	assert_int_equal(id_registry_remove(reg, b.record.instance_id), 0);
+	assert_null(id_registry_find(reg, b.record.instance_id)); /* remembered, but gone */
+	assert_null(id_registry_find_addr(reg, &b.record.addrs[0]));
+	assert_null(id_registry_find_key(reg, b.record.wg_key));
+	assert_non_null(id_registry_find(reg, a.record.instance_id));
+}
+
 static void record_epoch(void **state)
 {
 	struct id_node a = node_of(1, 5), older = node_of(1, 4), other = node_of(1, 5);
@@ -288,8 +305,18 @@ static void random_steps_agree_with_a_model(void **state)
 				epochs[n] = a.record.epoch;
 			}
 		}
-		for (int i = 0; i < 8; i++)
+		for (uint32_t i = 0; i < 8; i++) {
+			struct id_node of = node_of(i, 1);
+			const struct id_node *found = id_registry_find(reg, of.record.instance_id);
+
 			live += is_live[i];
+			assert_int_equal(found != NULL, is_live[i]);
+			if (found) {
+				assert_int_equal(found->record.epoch, epochs[i]);
+				assert_ptr_equal(id_registry_find_addr(reg, &found->record.addrs[0]), found);
+				assert_ptr_equal(id_registry_find_key(reg, found->record.wg_key), found);
+			}
+		}
 		assert_int_equal(id_registry_count(reg), live);
 	}
 }
@@ -322,6 +349,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(admits_updates_and_repeats, start, stop),
+		cmocka_unit_test_setup_teardown(finds_who_has_something, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch_survives_removal_and_expiry, start, stop),
 		cmocka_unit_test_setup_teardown(record_address, start, stop),
