@@ -160,9 +160,9 @@ try_all() {
 	# shellcheck disable=SC2086
 	expect deny intruder db tcp/5432 in_ns intruder $ask "$question"
 	expect deny web db tcp/22 in_ns web busybox nc -w 2 "$(overlay_of db)" 22
-	expect allow db web icmp/8 ping_ db "$(overlay_of web)"
-	expect allow db web icmpv6/128 ping_ db "$(overlay6_of web)"
-	expect deny web db icmp/8 ping_ web "$(overlay_of db)"
+	expect allow db web icmp/8 ping_from db "$(overlay_of web)"
+	expect allow db web icmpv6/128 ping_from db "$(overlay6_of web)"
+	expect deny web db icmp/8 ping_from web "$(overlay_of db)"
 }
 
 four_refused() { [ "$(refusals_of db | wc -l)" -ge 4 ]; }

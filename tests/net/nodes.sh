@@ -16,6 +16,7 @@ underlay_of() { echo "10.99.0.$(host_of "$1")"; }
 instance_of() { printf '%040d' "$(host_of "$1")"; }
 app_of() { sed -n "s/^  $1: *{ *app-id: *\([0-9a-f]\{40\}\).*/\1/p" policy/examples/three-tier.yaml; }
 status_of() { "$bailey" status --instance "$prefix-$1" --json; }
+ifname_of() { echo "by-$1"; }
 pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v1"; }
 
 make_root() { "$bailey" dev-identity root --out "$dir/root" >/dev/null; }
@@ -35,7 +36,7 @@ write_config() { # NODE POLICY LIFETIME PEER...
 	identity: { certificate: $1.pem, key: $1.key }
 	trust: { allow_simulated: true, simulated_roots: root/root.pem }
 	overlay:
-	  interface: by-$1
+	  interface: $(ifname_of "$1")
 	  private_key: $1.wgkey
 	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
 	  addresses: [$(overlay_of "$1"), "$(overlay6_of "$1")"]
@@ -119,7 +120,7 @@ wait_until() { # SECONDS COMMAND...
 	done
 }
 
-ping_() { # NODE ADDRESS
+ping_from() { # NODE ADDRESS
 	tool=$(command -v ping || echo 'busybox ping')
 	# shellcheck disable=SC2086
 	in_ns "$1" $tool -c 1 -W 2 "$2"

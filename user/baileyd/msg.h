@@ -55,6 +55,7 @@ struct msg_net_conf {
 	uint32_t backend; /* enum ov_backend */
 	uint8_t private_key[OV_KEY_LEN];
 	uint32_t wg_port, mtu;
+	uint32_t keepalive_s;                 /* 0: off */
 	struct ip_prefix addrs[ID_MAX_ADDRS]; /* with the network's length */
 	uint32_t n_addrs;
 };

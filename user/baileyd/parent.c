@@ -24,6 +24,8 @@
 #include "role.h"
 
 #define PEM_MAX (1 << 20)
+/* A node that names no endpoint is dialled by nobody: it keeps its own way out open. */
+#define BEHIND_NAT_KEEPALIVE_S 25
 
 /* --- what must be there before the children --- */
 
@@ -149,7 +151,10 @@ static int find_user(struct parent *p, struct err *e)
 static void on_net_up(void *arg)
 {
 	struct parent *p = arg;
-	struct msg_net_conf m = { .backend = p->conf.backend, .wg_port = p->conf.wg_port, .mtu = p->conf.mtu };
+	struct msg_net_conf m = { .backend = p->conf.backend,
+				  .wg_port = p->conf.wg_port,
+				  .mtu = p->conf.mtu,
+				  .keepalive_s = p->conf.n_endpoints ? 0 : BEHIND_NAT_KEEPALIVE_S };
 
 	memcpy(m.instance, p->conf.instance, sizeof(m.instance));
 	memcpy(m.bpffs, p->conf.bpffs, sizeof(m.bpffs));

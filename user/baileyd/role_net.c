@@ -97,9 +97,12 @@ static void peer_remove(struct net *net, const uint8_t instance_id[BY_INSTANCE_I
 	memmove(p, p + 1, (net->n_peers - at) * sizeof(*p));
 }
 
-static void peer_fill(struct ov_peer *wg, const struct msg_node_set *m)
+static void peer_fill(const struct net *net, struct ov_peer *wg, const struct msg_node_set *m)
 {
-	*wg = (struct ov_peer){ .has_endpoint = m->has_endpoint, .endpoint = m->endpoint };
+	*wg = (struct ov_peer){ .has_endpoint = m->has_endpoint,
+				.endpoint = m->endpoint,
+				.has_keepalive = true,
+				.keepalive_s = (uint16_t)net->conf.keepalive_s };
 	memcpy(wg->public_key, m->wg_key, sizeof(wg->public_key));
 	for (uint32_t i = 0; i < m->identity.n_addrs && i < OV_MAX_ALLOWED; i++)
 		wg->allowed[wg->n_allowed++] =
@@ -246,7 +249,7 @@ static int on_node_set(struct net *net, const struct msg_node_set *m, struct err
 	peer = peer_add(net, id.instance_id);
 	if (!peer)
 		return err_at(e, -ENOMEM, id.node, "out of memory");
-	peer_fill(&peer->wg, m);
+	peer_fill(net, &peer->wg, m);
 	apply_soon(net);
 	return 0;
 }
