@@ -8,7 +8,7 @@
 #include "maps.h"
 #include "parse.h"
 
-#define SECOND_NS 1000000000ull
+#define SECOND_NS 1000000000ll
 
 /* A flow idle for longer is over. Established TCP has no limit: the least recently used entry makes room. */
 #define UDP_NEW_NS      (30 * SECOND_NS)
@@ -18,11 +18,11 @@
 #define TCP_CLOSING_NS  (60 * SECOND_NS)
 #define CT_REFRESH_NS   SECOND_NS /* last_ns may be this old: a write per packet would bounce the line between CPUs */
 
-static __always_inline __u64 ct_idle_max(const struct by_ct_key *key, __u8 state)
+static __always_inline __s64 ct_idle_max(const struct by_ct_key *key, __u8 state)
 {
 	if (key->l4_proto == NEXT_TCP) {
 		if (state == BY_CT_ESTABLISHED)
-			return ~0ull;
+			return 0x7fffffffffffffffll;
 		return state == BY_CT_CLOSING ? TCP_CLOSING_NS : TCP_NEW_NS;
 	}
 	if (key->l4_proto == NEXT_ICMP || key->l4_proto == NEXT_ICMPV6)
@@ -30,35 +30,38 @@ static __always_inline __u64 ct_idle_max(const struct by_ct_key *key, __u8 state
 	return state == BY_CT_NEW ? UDP_NEW_NS : UDP_ANSWERED_NS;
 }
 
+/* Signed: another CPU may have stamped the entry a moment after this one read the clock. */
+static __always_inline __s64 ct_idle(const struct pkt *p, const struct by_ct *ct)
+{
+	return (__s64)(p->now_ns - ct->last_ns);
+}
+
 /*
  * The flow that this packet belongs to, or NULL. An entry that is over is deleted; so is a closing TCP flow whose ports
  * are used again. A SYN against the direction that opened the flow is no part of it: having been called gives
  * nobody the right to call back.
  */
-static __always_inline struct by_ct *ct_find(const struct pkt *p, __u64 now_ns)
+static __always_inline struct by_ct *ct_find(const struct pkt *p)
 {
 	struct by_ct *ct = bpf_map_lookup_elem(&by_ct, &p->key);
-	__u64 last_ns;
 
 	if (!ct)
 		return 0;
-	last_ns = ct->last_ns;
-	if ((now_ns > last_ns && now_ns - last_ns > ct_idle_max(&p->key, ct->state)) ||
-	    (p->is_syn && ct->state == BY_CT_CLOSING)) {
+	if (ct_idle(p, ct) > ct_idle_max(&p->key, ct->state) || (p->is_syn && ct->state == BY_CT_CLOSING)) {
 		bpf_map_delete_elem(&by_ct, &p->key);
 		return 0;
 	}
 	return p->is_syn && p->dir != ct->dir ? 0 : ct;
 }
 
-static __always_inline void ct_touch(const struct pkt *p, struct by_ct *ct, __u64 now_ns)
+static __always_inline void ct_touch(const struct pkt *p, struct by_ct *ct)
 {
-	if (now_ns > ct->last_ns + CT_REFRESH_NS)
-		ct->last_ns = now_ns;
+	if (ct_idle(p, ct) > CT_REFRESH_NS)
+		ct->last_ns = p->now_ns;
 	if (p->is_close) {
 		if (ct->state != BY_CT_CLOSING) {
 			ct->state = BY_CT_CLOSING;
-			ct->last_ns = now_ns;
+			ct->last_ns = p->now_ns;
 		}
 	} else if (ct->state == BY_CT_NEW && p->dir != ct->dir) {
 		ct->state = BY_CT_ESTABLISHED;
@@ -66,21 +69,21 @@ static __always_inline void ct_touch(const struct pkt *p, struct by_ct *ct, __u6
 }
 
 /* Written through the map, not through the pointer: an evicted entry's memory may be another flow's by now. */
-static __always_inline void ct_restamp(const struct pkt *p, const struct by_ct *ct, __u64 now_ns)
+static __always_inline void ct_restamp(const struct pkt *p, const struct by_ct *ct)
 {
 	struct by_ct copy = *ct;
 
 	copy.gen = p->live.gen;
 	copy.rule = p->rule;
-	copy.last_ns = now_ns;
+	copy.last_ns = p->now_ns;
 	bpf_map_update_elem(&by_ct, &p->key, &copy, BPF_EXIST);
 }
 
 /* The first one stays when both sides open the same ports at once. Full memory is no reason to drop: LRU evicts. */
-static __always_inline void ct_open(const struct pkt *p, __u64 now_ns)
+static __always_inline void ct_open(const struct pkt *p)
 {
 	struct by_ct ct = {
-		.last_ns = now_ns,
+		.last_ns = p->now_ns,
 		.gen = p->live.gen,
 		.rule = p->rule,
 		.dir = p->dir,

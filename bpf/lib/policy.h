@@ -85,21 +85,21 @@ static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 }
 
 /* A tracked flow under a policy that has not seen it. Only echo requests open ICMP flows. */
-static __always_inline int judge_again(struct pkt *p, struct by_ct *ct, __u64 now_ns)
+static __always_inline int judge_again(struct pkt *p, struct by_ct *ct)
 {
 	__u8 dir = ct->dir, request = p->key.l4_proto == NEXT_ICMP ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST;
 	int ret;
 
-	ct_touch(p, ct, now_ns);
+	ct_touch(p, ct);
 	ret = judge(p, dir, selector_of(p, dir, request));
 	if (ret < 0)
 		bpf_map_delete_elem(&by_ct, &p->key);
 	else
-		ct_restamp(p, ct, now_ns);
+		ct_restamp(p, ct);
 	return ret; /* 6 */
 }
 
-static __always_inline int judge_new(struct pkt *p, __u32 bytes, __u64 now_ns)
+static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 {
 	struct by_rule_key key = { .slot = p->live.slot };
 	int ret;
@@ -112,7 +112,7 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes, __u64 now_ns)
 		rule_count(&key, bytes);
 	if (ret < 0 || p->track != TRACK_OPEN)
 		return ret;
-	ct_open(p, now_ns);
+	ct_open(p);
 	p->is_new_flow = 1;
 	return 0;
 }
@@ -120,7 +120,6 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes, __u64 now_ns)
 static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 {
 	struct by_ct *ct = 0;
-	__u64 now_ns = 0;
 	int ret;
 
 	ret = gen_read(p);
@@ -132,15 +131,14 @@ static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 	ret = identify(p);
 	if (ret < 0)
 		return ret; /* 3, 4 */
-	if (p->track != TRACK_NO) {
-		now_ns = bpf_ktime_get_boot_ns();
-		ct = ct_find(p, now_ns);
-	}
+	p->now_ns = bpf_ktime_get_boot_ns();
+	if (p->track != TRACK_NO)
+		ct = ct_find(p);
 	if (!ct)
-		return judge_new(p, skb->len - conf.l3_offset, now_ns);
+		return judge_new(p, skb->len - conf.l3_offset);
 	if (ct->gen != p->live.gen)
-		return judge_again(p, ct, now_ns);
+		return judge_again(p, ct);
 	p->rule = ct->rule;
-	ct_touch(p, ct, now_ns);
+	ct_touch(p, ct);
 	return 0; /* 5 */
 }

@@ -11,12 +11,12 @@
 #define TC_ACT_SHOT 2
 
 /* At most conf.events_per_sec of one reason a second and CPU; *held: how many were held back before this one. */
-static __always_inline int may_tell(struct by_limit *limit, __u32 *held)
+static __always_inline int may_tell(struct pkt *p, struct by_limit *limit, __u32 *held)
 {
-	__u64 now_ns = bpf_ktime_get_boot_ns();
-
-	if (now_ns - limit->window_ns >= 1000000000ull) {
-		limit->window_ns = now_ns;
+	if (!p->now_ns)
+		p->now_ns = bpf_ktime_get_boot_ns();
+	if (p->now_ns - limit->window_ns >= 1000000000ull) {
+		limit->window_ns = p->now_ns;
 		limit->sent = 0;
 	}
 	if (limit->sent >= conf.events_per_sec) {
@@ -39,7 +39,7 @@ static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32
 	ev->reason = reason;
 	ev->dir = p->dir;
 	ev->gen = p->live.gen;
-	ev->ts_ns = bpf_ktime_get_boot_ns();
+	ev->ts_ns = p->now_ns;
 	ev->src = *src_of(p);
 	ev->dst = *dst_of(p);
 	ev->src_port_be = is_icmp ? 0 : is_in ? p->key.peer_port_be : p->key.local_port_be;
@@ -59,7 +59,7 @@ __noinline int tell(struct pkt *p, __u32 reason, __u32 bytes)
 	struct by_event *ev;
 	__u32 held = 0;
 
-	if (!p || !limit || !may_tell(limit, &held))
+	if (!p || !limit || !may_tell(p, limit, &held))
 		return 0;
 	ev = bpf_ringbuf_reserve(&by_events, sizeof(*ev), 0);
 	if (!ev) {
