@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Measures Bailey against its peers and writes $BUILD/bench/results.json, a list of
+#   {"name", "ours", "peer", "peer_name", "ratio": ours / peer, "unit", "note"}  or  {"name", "skipped": why}
+# Needs root and two or more CPUs. usage: tests/bench/run.sh
+#
+# Absolute times say little on a shared machine: contenders take turns inside one run, the best round of each is kept, and
+# the ratio is the result. Nothing here fails because something was slow.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+build=${BUILD:-build}
+bin=$build/tests/bench
+rows=$build/bench/rows
+mkdir -p "$build/bench"
+: >"$rows"
+
+if [ "$(id -u)" != 0 ]; then
+	echo "tests/bench/run.sh: needs root" >&2
+	exit 77
+fi
+
+"$bin/verdict" >>"$rows" || echo '{"name":"verdict","skipped":"tests/bench/verdict failed"}' >>"$rows"
+"$bin/veth" >>"$rows" || echo '{"name":"veth","skipped":"tests/bench/veth failed"}' >>"$rows"
+# a mount namespace of its own: wireguard-go's socket and the pins vanish with it
+unshare --mount --propagation private tests/bench/overlay.sh >>"$rows" ||
+	echo '{"name":"overlay.with_policy_vs_without","skipped":"tests/bench/overlay.sh failed"}' >>"$rows"
+
+{ echo '['; sed '$!s/$/,/' "$rows"; echo ']'; } >"$build/bench/results.json"
+
+awk -F'"' '
+	# fields of a row: names are at even places after the split by quotes, numbers follow their name
+	function num(name,   i) { for (i = 2; i < NF; i++) if ($i == name) { v = $(i + 1); gsub(/[:,}]/, "", v); return v }; return "" }
+	function str(name,   i) { for (i = 2; i < NF; i++) if ($i == name) return $(i + 2); return "" }
+	BEGIN { printf "%-32s %10s %10s %7s  %-10s %s\n", "name", "ours", "peer", "ratio", "unit", "against" }
+	str("skipped") != "" { printf "%-32s skipped: %s\n", str("name"), str("skipped"); next }
+	{ printf "%-32s %10s %10s %7s  %-10s %s: %s\n", str("name"), num("ours"), num("peer"), num("ratio"), str("unit"),
+		str("peer_name"), str("note") }' "$rows"
+echo "written: $build/bench/results.json"
