@@ -46,9 +46,11 @@ static int gone(void **state)
 static int tun_open(unsigned *ifindex)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	auto_fd int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
+	if (fd < 0 && system("modprobe tun 2>/dev/null") == 0)
+		fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		skip();
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), DEVICE);
