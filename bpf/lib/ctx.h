@@ -31,7 +31,8 @@ struct pkt {
 	__u8 is_new_flow; /* policy.h: this packet opened it */
 
 	/* policy.h and identity.h */
-	__u64 now_ns; /* CLOCK_BOOTTIME, read at most once; 0: not yet */
+	__u64 now_ns; /* CLOCK_MONOTONIC_COARSE, 0: not read yet. Milliseconds are fine enough, at a tenth of the price.
+		       */
 	struct by_gen live;
 	__u32 peer;       /* identity */
 	__u32 peer_class; /* in the live slot */

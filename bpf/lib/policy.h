@@ -131,7 +131,7 @@ static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 	ret = identify(p);
 	if (ret < 0)
 		return ret; /* 3, 4 */
-	p->now_ns = bpf_ktime_get_boot_ns();
+	p->now_ns = bpf_ktime_get_coarse_ns();
 	if (p->track != TRACK_NO)
 		ct = ct_find(p);
 	if (!ct)

@@ -14,7 +14,7 @@
 static __always_inline int may_tell(struct pkt *p, struct by_limit *limit, __u32 *held)
 {
 	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_boot_ns();
+		p->now_ns = bpf_ktime_get_coarse_ns();
 	if (p->now_ns - limit->window_ns >= 1000000000ull) {
 		limit->window_ns = p->now_ns;
 		limit->sent = 0;
@@ -39,7 +39,7 @@ static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32
 	ev->reason = reason;
 	ev->dir = p->dir;
 	ev->gen = p->live.gen;
-	ev->ts_ns = p->now_ns;
+	ev->ts_ns = bpf_ktime_get_boot_ns();
 	ev->src = *src_of(p);
 	ev->dst = *dst_of(p);
 	ev->src_port_be = is_icmp ? 0 : is_in ? p->key.peer_port_be : p->key.local_port_be;

@@ -99,7 +99,7 @@ enum by_ct_state {
 };
 
 struct by_ct {
-	__u64 last_ns; /* CLOCK_BOOTTIME */
+	__u64 last_ns; /* CLOCK_MONOTONIC, coarse, and written at most once a second */
 	__u32 gen;     /* of the policy that last judged the flow */
 	__u32 rule;    /* that allowed it */
 	__u8 dir;      /* of the first packet */
@@ -109,7 +109,7 @@ struct by_ct {
 
 /* Keeps events of one reason, on one CPU, within by_tc_conf's limit. */
 struct by_limit {
-	__u64 window_ns; /* CLOCK_BOOTTIME; start of the running second */
+	__u64 window_ns; /* CLOCK_MONOTONIC; start of the running second */
 	__u64 lost;      /* events never sent: held back, or no room in the ring */
 	__u32 sent;      /* in the running second */
 	__u32 suppressed;
