@@ -50,6 +50,8 @@ mount_all() {
 	for dir in /dev/shm /run /tmp /var/tmp; do
 		bb mount -t tmpfs -o mode=1777 tmpfs $dir
 	done
+	bb mkdir -p /dev/net
+	bb mknod /dev/net/tun c 10 200
 	bb mkdir -p /run/home /run/lock /run/netns /run/vm /run/wireguard
 	for link in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
 		bb ln -sf "/proc/self/${link#*:}" "/dev/${link%:*}"
@@ -77,6 +79,7 @@ run() {
 mount_all
 modules
 tree=$(word vm.tree) out=$(word vm.out)
+bb mkdir -p "$tree"
 host rw,access=any vm.tree "$tree" || power_off
 cd "$tree" || power_off
 bb hostname bailey-vm
