@@ -79,6 +79,12 @@ $(BUILD)/tests/fuzz/%_replay: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/test
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
+# Helpers of namespace tests and of the demo, which needs no test library.
+$(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/%.o $(BUILD)/libbailey.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(BUILD)/libbailey.a
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
@@ -112,7 +118,7 @@ bench: deps-bench tests $(BENCH) ## measure against peers; writes build/bench/re
 	$(Q)BUILD=$(BUILD) tests/bench/run.sh
 
 demo: deps-demo ## three attested nodes, one policy, enforced in the kernel (KEEP=1 leaves it running)
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/net/forge $(BUILD)/tests/net/talk
 	$(Q)BUILD=$(BUILD) KEEP=$(KEEP) tests/demo/run.sh
 
 lint: deps-test tests ## clang-format check, clang-tidy, cppcheck, shellcheck

@@ -159,7 +159,7 @@ try_all() {
 	talk=$answer
 	# shellcheck disable=SC2086
 	expect deny intruder db tcp/5432 in_ns intruder $ask "$question"
-	expect deny web db tcp/22 in_ns web busybox nc -w 2 "$(overlay_of db)" 22
+	expect deny web db tcp/22 in_ns web "$talk" ask tcp "$(overlay_of db)" 22
 	expect allow db web icmp/8 ping_from db "$(overlay_of web)"
 	expect allow db web icmpv6/128 ping_from db "$(overlay6_of web)"
 	expect deny web db icmp/8 ping_from web "$(overlay_of db)"

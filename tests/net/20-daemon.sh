@@ -39,7 +39,6 @@ done
 # --- helpers ---------------------------------------------------------------------------------------------------------
 role_pid() { pgrep -P "$(cat "$dir/$1.pid")" -f -- "--role=$2" | head -n 1; }
 generation() { status_of db | jq .policy.generation; }
-talk=$PWD/$BUILD/tests/net/talk
 tcp_ok() { in_ns "$1" "$talk" ask tcp "$2" "$3"; }
 state_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 caps_of() { state_of "$1" CapEff; }

@@ -9,6 +9,7 @@
 bailey=$PWD/$BUILD/bailey
 baileyd=$PWD/$BUILD/baileyd
 forge=$PWD/$BUILD/tests/net/forge
+talk=$PWD/$BUILD/tests/net/talk
 
 overlay_of() { echo "100.64.0.$(host_of "$1")"; }
 overlay6_of() { echo "fdba:11e7::$(host_of "$1")"; }
@@ -74,10 +75,10 @@ end_pid() { # PIDFILE [SIGNAL]
 	[ -s "$1" ] || return 0
 	pid=$(cat "$1")
 	kill "${2:--TERM}" "$pid" 2>/dev/null
-	n=0
-	while kill -0 "$pid" 2>/dev/null && [ $n -lt 50 ]; do
+	tries=0
+	while kill -0 "$pid" 2>/dev/null && [ $tries -lt 50 ]; do
 		sleep 0.1
-		n=$((n + 1))
+		tries=$((tries + 1))
 	done
 	kill -9 "$pid" 2>/dev/null
 	rm -f "$1"
