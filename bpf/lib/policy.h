@@ -54,10 +54,15 @@ static __always_inline __u32 selector_of(const struct pkt *p, __u8 dir, __u8 icm
 	}
 }
 
+/* A rule's counter is made by the first packet that it decides: most of a large policy's rules never are. */
 static __always_inline void rule_count(const struct by_rule_key *key, __u32 bytes)
 {
-	struct by_counter *n = bpf_map_lookup_elem(&by_rule_stat, key);
+	struct by_counter *n = bpf_map_lookup_elem(&by_rule_stat, key), first = { 1, bytes };
 
+	if (!n && bpf_map_update_elem(&by_rule_stat, key, &first, BPF_NOEXIST) == 0)
+		return;
+	if (!n) /* another CPU was quicker */
+		n = bpf_map_lookup_elem(&by_rule_stat, key);
 	if (n) {
 		n->packets++;
 		n->bytes += bytes;

@@ -9,7 +9,7 @@
  *   by_port       array          slot*SPACE + selector   by_port             user
  *   by_verdict    hash           by_verdict_key          by_verdict          user
  *   by_rule       hash           by_rule_key             by_rule             user
- *   by_rule_stat  percpu hash    by_rule_key             by_counter          user creates, BPF counts
+ *   by_rule_stat  percpu hash    by_rule_key             by_counter          BPF, user deletes
  *   by_ct         LRU hash       by_ct_key               by_ct               BPF
  *   by_stat       percpu array   dir*MAX_REASONS+reason by_counter           BPF
  *   by_limit      percpu array   reason              by_limit            BPF

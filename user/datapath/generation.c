@@ -3,7 +3,7 @@
  * A policy becomes live.
  *  1 wait until no program still reads the slot that decided before the live one
  *  2 purge that slot: counters and rules, verdicts, ports
- *  3 write ports, verdicts, rules, counters
+ *  3 write ports, verdicts, rules
  *  4 write the classes of the identities in that slot
  *  5 read the verdicts back
  *  6 flip: one 8-byte store of {slot, gen + 1}
@@ -148,18 +148,14 @@ static int verdicts_write(struct dp *dp, uint32_t slot, const struct pol_image *
 static int rules_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
 {
 	auto_free struct by_rule_key *keys = calloc(img->n_rules + 1, sizeof(*keys));
-	auto_free struct by_counter *zero = calloc((size_t)dp->n_cpus, sizeof(*zero));
 	int ret;
 
-	if (!keys || !zero)
+	if (!keys)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < img->n_rules; i++)
 		keys[i] = (struct by_rule_key){ .slot = slot, .rule = i + 1 };
 	ret = map_write_all(dp->map[MAP_RULE], keys, sizeof(*keys), pol_image_rules(img), sizeof(struct by_rule),
 			    img->n_rules);
-	for (uint32_t i = 0; i < img->n_rules && !ret; i++)
-		if (bpf_map_update_elem(dp->map[MAP_RULE_STAT], &keys[i], zero, BPF_ANY) < 0)
-			ret = -errno;
 	if (!ret)
 		dp->n_rules[slot] = img->n_rules;
 	return ret;

@@ -74,16 +74,17 @@ struct by_gen dp_gen(const struct dp *dp)
 int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *meta, struct by_counter *hits)
 {
 	struct by_rule_key key = { .slot = slot, .rule = rule };
+	struct by_counter n = { 0 };
 	struct by_rule found;
+	int ret;
 
 	if (bpf_map_lookup_elem(dp->map[MAP_RULE], &key, &found) < 0)
 		return -errno;
-	if (hits) {
-		int ret = map_sum(dp, MAP_RULE_STAT, &key, hits);
-
-		if (ret < 0)
-			return ret;
-	}
+	ret = map_sum(dp, MAP_RULE_STAT, &key, &n);
+	if (ret < 0 && ret != -ENOENT) /* a rule that decided nothing has no counter */
+		return ret;
+	if (hits)
+		*hits = n;
 	if (meta)
 		*meta = found;
 	return 0;
