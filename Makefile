@@ -122,7 +122,7 @@ demo: deps-demo ## three attested nodes, one policy, enforced in the kernel (KEE
 	$(Q)BUILD=$(BUILD) KEEP=$(KEEP) tests/demo/run.sh
 
 lint: deps-test tests ## clang-format check, clang-tidy, cppcheck, shellcheck
-	$(Q)BUILD=$(BUILD) tests/check/lint.sh
+	$(Q)BUILD=$(BUILD) tests/lint.sh
 
 # --- set-up --------------------------------------------------------------------------------------------------
 deps: ## install what a build needs (Debian 12 and 13, Ubuntu 24.04; as root)

@@ -44,10 +44,10 @@ wrong_links() {
 	done
 }
 
-# A path in code marks that begins with a folder of the tree; patterns and placeholders are not paths.
+# A path in code marks that begins with a folder of the tree; a name in capitals is a placeholder.
 wrong_paths() {
 	for page in $pages; do
-		grep -oE '`(bpf|user|include|policy|tests|vmtest|docs|\.ci)/[A-Za-z0-9_./-]+`' "$page" | tr -d '`' | sort -u |
+		grep -oE '`(bpf|user|include|policy|tests|vmtest|docs|\.ci)/[A-Za-z0-9_./-]+`' "$page" | tr -d '`' | grep -v '/[A-Z][A-Z]' | sort -u |
 			while read -r path; do
 				[ -e "$path" ] || echo "$page: $path"
 			done
