@@ -19,8 +19,8 @@ began=$(date +%s)
 host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; intruder) echo 4 ;; esac; }
 netns_of() { echo "/var/run/netns/by-demo-$1"; }
 in_ns() { ns=$1; shift; nsenter --net="$(netns_of "$ns")" "$@"; }
-# shellcheck source=tests/net/nodes.sh
-. tests/net/nodes.sh
+# shellcheck source=tests/net/nodes-lib.sh
+. tests/net/nodes-lib.sh
 say() { printf '\n== %s\n' "$*"; }
 die() { echo "demo: $*" >&2; exit 1; }
 

@@ -10,8 +10,8 @@ dir=$TMP
 prefix=$T
 host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; lax) echo 4 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
-# shellcheck source=tests/net/nodes.sh
-. tests/net/nodes.sh
+# shellcheck source=tests/net/nodes-lib.sh
+. tests/net/nodes-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 policy=$PWD/policy/examples/three-tier.yaml
 

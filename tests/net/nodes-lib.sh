@@ -3,7 +3,6 @@
 # Nodes of an overlay, for the demo and the namespace tests. Who sources this sets
 #	dir     directory of everything that is written
 #	prefix  in front of instance names: "demo" makes instance demo-web
-# shellcheck disable=SC2154 # dir and prefix come from who sources this
 #	netns_of, in_ns   functions: the file of NODE's network namespace; in_ns NODE COMMAND... runs there
 # and numbers its nodes with host_of NODE.
 bailey=$PWD/$BUILD/bailey
