@@ -32,7 +32,6 @@ make_root() {
 enter() {
 	mount --make-rprivate /
 	mount --bind "$root" "$root"
-	mkdir -p "$root$1"
 	cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || :
 	mount -t proc proc "$root/proc"
 	mount --rbind /sys "$root/sys"
@@ -51,6 +50,7 @@ enter() {
 	for dir in dev/shm tmp run; do
 		mount -t tmpfs -o mode=1777 tmpfs "$root/$dir"
 	done
+	mkdir -p "$root$1"
 	mount --bind "$1" "$root$1"
 	cd "$root"
 }
