@@ -6,7 +6,7 @@ DESTDIR ?=
 BUILD   ?= $(if $(SAN),build/san,build)
 CC      := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
 CLANG   ?= clang
-BPFTOOL ?= $(or $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool),bpftool)
+BPFTOOL ?= $(or $(wildcard build/cache/bin/bpftool),$(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool),bpftool)
 V       ?= 0
 Q       := $(if $(filter 1,$(V)),,@)
 say      = @$(if $(filter 1,$(V)),:,printf '  %-8s %s\n') '$(1)' '$(2)'
