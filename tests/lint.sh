@@ -14,7 +14,7 @@ rooms() {
 }
 
 scripts() {
-	find .ci tests vmtest -type f \( -name '*.sh' -o -path .ci/run \) ! -name lib.sh
+	find .ci tests vmtest -type f \( -name '*.sh' -o -path .ci/run \)
 }
 
 format() {
