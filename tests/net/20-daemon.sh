@@ -186,11 +186,20 @@ for pair in stolen-quote:QUOTE_BINDING altered-quote:QUOTE_SIGNATURE altered-sig
 done
 check 'the real web is who it was' tcp_ok web "$(overlay_of db)" 5432
 
+# --- a record that came as a file ----------------------------------------------------------------------------------------
+host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; lax) echo 4 ;; guest) echo 5 ;; esac; }
+make_identity guest intruder
+"$bailey" record sign --cert "$dir/guest.pem" --key "$dir/guest.key" --node guest --wg-key "$("$bailey" genkey | "$bailey" pubkey)" \
+	--addr "$(overlay_of guest)" --out "$dir/records-db/guest.record"
+check 'a true record is read from the directory' "$bailey" reload --instance "$prefix-db"
+check 'and its node is known' wait_until 5 knows db 3
+like 'the kernel knows its address' "$(bpftool map dump pinned "$(pins_of db)/by_ident")" '*"node": "guest"*'
+
 # --- a record ends ---------------------------------------------------------------------------------------------------------
 end_pid "$dir/lax.pid"
-check "lax does not renew: db forgets it when its record ends" wait_until 45 knows db 1
+check "lax does not renew: db forgets it when its record ends" wait_until 45 knows db 2
 check_not 'its address has no identity any more' ping_from lax "$(overlay_of db)"
-is 'WireGuard has one peer left' "$(in_ns db wg show "$(ifname_of db)" peers | wc -l)" 1
+is 'WireGuard has two peers left' "$(in_ns db wg show "$(ifname_of db)" peers | wc -l)" 2
 
 # --- the end ---------------------------------------------------------------------------------------------------------------
 for n in web db lax; do

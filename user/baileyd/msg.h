@@ -43,7 +43,6 @@ enum msg_type {
 	MSG_EDGE_STARTED, /* struct msg_started: what the own certificate proves, or why not */
 	MSG_EDGE_SIGNED,  /* blob: the own record */
 	MSG_EDGE_NODE,    /* struct msg_node + blob: its record */
-	MSG_EDGE_GONE,    /* struct msg_instance: expired */
 	MSG_EDGE_REFUSED, /* struct msg_refused */
 	MSG_EDGE_MARKED,  /* struct msg_token */
 };

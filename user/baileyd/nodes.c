@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -80,12 +81,32 @@ static bool is_sound(const struct msg_node *m)
 	       memchr(m->node.claims.key_provider, 0, sizeof(m->node.claims.key_provider));
 }
 
+static void node_remove(struct parent *p, struct node *n)
+{
+	char path[PATH_MAX];
+
+	log_info("%s: record ended", n->id.record.node);
+	plan_remove_node(p, n->id.record.instance_id);
+	record_path(p, n->id.record.instance_id, path);
+	unlink(path);
+	p->n_nodes--;
+	memmove(n, n + 1, (size_t)(&p->nodes[p->n_nodes] - n) * sizeof(*n));
+}
+
+void nodes_expire(struct parent *p, int64_t now)
+{
+	for (size_t i = p->n_nodes; i-- > 0;)
+		if (p->nodes[i].id.record.not_after < now)
+			node_remove(p, &p->nodes[i]);
+}
+
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len)
 {
 	struct node *n;
 
 	if (!is_sound(m))
 		return -EPROTO;
+	nodes_expire(p, time(NULL)); /* the edge may have given an ended node's address to this one */
 	n = node_find(p, m->node.record.instance_id);
 	if (!n)
 		n = insert(p, m->node.record.instance_id);
@@ -99,21 +120,6 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 	if (p->is_loaded)
 		plan_send_node(p, n);
 	return 0;
-}
-
-void node_remove(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
-{
-	struct node *n = node_find(p, instance_id);
-	char path[PATH_MAX];
-
-	if (!n)
-		return;
-	log_info("%s: record ended", n->id.record.node);
-	plan_remove_node(p, instance_id);
-	record_path(p, instance_id, path);
-	unlink(path);
-	p->n_nodes--;
-	memmove(n, n + 1, (size_t)(&p->nodes[p->n_nodes] - n) * sizeof(*n));
 }
 
 static bool is_record_name(const char *name)

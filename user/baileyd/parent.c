@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -324,10 +325,6 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 	case MSG_EDGE_NODE:
 		on_edge_node(p, msg);
 		break;
-	case MSG_EDGE_GONE:
-		if ((m = ipc_as(msg, sizeof(struct msg_instance))))
-			node_remove(p, ((const struct msg_instance *)m)->instance_id);
-		break;
 	case MSG_EDGE_REFUSED:
 		if ((m = ipc_as(msg, sizeof(struct msg_refused))))
 			on_edge_refused(p, m);
@@ -347,6 +344,15 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (p->edge.ipc && p->has_self)
 		plan_sign_self(p);
+}
+
+/* Records end whether or not the edge lives to say so. */
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)fd, (void)what;
+	nodes_expire(p, time(NULL));
 }
 
 /* --- signals --- */
@@ -440,11 +446,13 @@ static int prepare(struct parent *p, struct err *e)
 
 static int start(struct parent *p, struct err *e)
 {
+	static const struct timeval each_second = { .tv_sec = 1 };
 	int ret;
 
 	p->base = event_base_new();
 	p->renew = p->base ? evtimer_new(p->base, on_renew, p) : NULL;
-	if (!p->renew)
+	p->tick = p->base ? event_new(p->base, -1, EV_PERSIST, on_tick, p) : NULL;
+	if (!p->renew || !p->tick)
 		return err_at(e, -ENOMEM, "event loop", "out of memory");
 	ret = proc_init(&p->net, p->base, "net", on_net_message, on_net_up, p);
 	if (!ret)
@@ -456,6 +464,8 @@ static int start(struct parent *p, struct err *e)
 		ret = watch_signals(p, e);
 	if (!ret)
 		ret = report_open(p, e);
+	if (!ret && event_add(p->tick, &each_second) < 0)
+		ret = err_at(e, -ENOMEM, "event loop", "out of memory");
 	if (ret)
 		return ret;
 	ret = proc_start(&p->edge);
@@ -477,6 +487,8 @@ static void parent_fini(struct parent *p)
 			event_free(p->signals[i]);
 	if (p->renew)
 		event_free(p->renew);
+	if (p->tick)
+		event_free(p->tick);
 	if (p->base)
 		event_base_free(p->base);
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)

@@ -62,7 +62,7 @@ struct parent {
 	bool net_ok;    /* net took its configuration */
 	struct id_claims self;
 	struct id_record record;
-	struct event *renew;
+	struct event *renew, *tick;
 
 	struct node *nodes; /* sorted by instance */
 	size_t n_nodes, cap_nodes;
@@ -85,8 +85,8 @@ struct parent {
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 const struct node *node_by_addr(const struct parent *p, const struct by_addr *addr);
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
-void node_remove(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
-void nodes_send_stored(struct parent *p); /* to edge: state directory, then the configured one */
+void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
+void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
 
 /* plan.c */
 /* Reads, checks, compiles, and sends what came out when it differs; on refusal nothing changes. */

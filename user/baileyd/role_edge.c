@@ -73,18 +73,16 @@ static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, c
 	return ret < 0 ? err_at(e, ret, origin, "can not hand the record on: %s", strerror(-ret)) : 0;
 }
 
+/* Frees addresses and keys for others. The parent ends the node itself, by the same clock. */
 static void on_expire(evutil_socket_t fd, short what, void *arg)
 {
 	struct timeval each = { .tv_sec = EXPIRE_EACH_S };
 	struct edge *edge = arg;
-	struct msg_instance m;
 	struct id_node gone;
 
 	(void)fd, (void)what;
-	while (id_registry_expire(edge->registry, time(NULL), &gone)) {
-		memcpy(m.instance_id, gone.record.instance_id, sizeof(m.instance_id));
-		ipc_send(edge->parent, MSG_EDGE_GONE, &m, sizeof(m), -1);
-	}
+	while (id_registry_expire(edge->registry, time(NULL), &gone))
+		;
 	event_add(edge->expire, &each);
 }
 
