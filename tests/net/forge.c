@@ -18,39 +18,64 @@
 
 #define REPORT_DATA_AT 568 /* in a v4 quote */
 
-static int write_text(const char *prefix, const char *suffix, const char *text)
+/* Takes over text. */
+static int write_text(const char *prefix, const char *suffix, char *text)
 {
+	auto_free char *owned = text;
 	struct err e = ERR_INIT;
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s%s", prefix, suffix);
-	return text ? file_write(path, text, strlen(text), 0600, &e) : -1;
+	return owned ? file_write(path, owned, strlen(owned), 0600, &e) : -1;
 }
 
-/* The leaf with the victim's extensions under our own key. */
+/* The first certificate of a PEM text, parsed; id_cert_fini() it. */
+static int read_victim(const char *pem, struct id_cert *victim)
+{
+	struct err e = ERR_INIT;
+	unsigned char *der = NULL;
+	X509 *x509[4];
+	int n = id_x509_from_pem(pem, strlen(pem), x509, 4), len = n > 0 ? i2d_X509(x509[0], &der) : -1;
+	int ret = len > 0 ? id_cert_parse(der, (size_t)len, victim, &e) : -1;
+
+	OPENSSL_free(der);
+	while (n > 0)
+		X509_free(x509[--n]);
+	return ret;
+}
+
+/* The victim's quote and log in `leaf`; with `alter` its report_data names `key`. */
+static int copy_evidence(const struct id_cert *victim, X509 *leaf, EVP_PKEY *key, bool alter)
+{
+	const struct in *quote = &victim->ext[ID_EXT_QUOTE], *log = &victim->ext[ID_EXT_EVENTLOG];
+	auto_free uint8_t *copy = malloc(quote->left);
+	uint8_t spki[ID_SPKI_LEN];
+
+	if (!copy || quote->left < REPORT_DATA_AT + ID_REPORT_DATA_LEN)
+		return -1;
+	memcpy(copy, quote->p, quote->left);
+	if (alter && (!id_p256_spki(key, spki) || !id_cert_report_data(spki, copy + REPORT_DATA_AT)))
+		return -1;
+	return id_x509_add_ext(leaf, ID_EXT_QUOTE, copy, quote->left) &&
+			       id_x509_add_ext(leaf, ID_EXT_EVENTLOG, log->p, log->left)
+		       ? 0
+		       : -1;
+}
+
+/* The leaf with the victim's evidence under our own key. */
 static int forge_cert(const char *victim_pem, const char *out, bool alter)
 {
 	struct id_sim_request req = { .common_name = "forged", .not_before = 0, .not_after = INT64_C(4000000000) };
 	auto_call(cleanup_pkey) EVP_PKEY *key = id_p256_new();
 	auto_call(cleanup_x509) X509 *leaf = id_sim_leaf_new(&req, key);
-	auto_free unsigned char *quote = NULL;
-	unsigned char *der = NULL;
-	uint8_t spki[ID_SPKI_LEN];
 	struct id_cert victim;
-	struct err e = ERR_INIT;
-	X509 *x509[4];
-	int n = id_x509_from_pem(victim_pem, strlen(victim_pem), x509, 4);
-	int len = n > 0 ? i2d_X509(x509[0], &der) : -1;
+	int ret;
 
-	if (len < 0 || !leaf || id_cert_parse(der, (size_t)len, &victim, &e) < 0)
+	if (!leaf || read_victim(victim_pem, &victim) < 0)
 		return -1;
-	quote = malloc(victim.ext[ID_EXT_QUOTE].left);
-	memcpy(quote, victim.ext[ID_EXT_QUOTE].p, victim.ext[ID_EXT_QUOTE].left);
-	if (alter && (!id_p256_spki(key, spki) || !id_cert_report_data(spki, quote + REPORT_DATA_AT)))
-		return -1;
-	id_x509_add_ext(leaf, ID_EXT_QUOTE, quote, victim.ext[ID_EXT_QUOTE].left);
-	id_x509_add_ext(leaf, ID_EXT_EVENTLOG, victim.ext[ID_EXT_EVENTLOG].p, victim.ext[ID_EXT_EVENTLOG].left);
-	if (X509_sign(leaf, key, EVP_sha256()) <= 0)
+	ret = copy_evidence(&victim, leaf, key, alter);
+	id_cert_fini(&victim);
+	if (ret < 0 || X509_sign(leaf, key, EVP_sha256()) <= 0)
 		return -1;
 	return write_text(out, ".pem", id_x509_to_pem(leaf)) || write_text(out, ".key", id_key_to_pem(key));
 }
@@ -68,6 +93,7 @@ static int alter_payload(json_t *record)
 	/* a key whose owner the attacker is */
 	json_object_set_new(payload, "wg_key", json_string("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="));
 	len = json_dumpb(payload, raw, sizeof(raw), JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(payload);
 	base64_print(coded, raw, len);
 	return json_object_set_new(record, "payload", json_string(coded));
 }
@@ -89,16 +115,18 @@ static int alter_signature(json_t *record)
 static int forge_record(const char *text, const char *out, int (*alter)(json_t *record))
 {
 	json_t *record = json_loads(text, 0, NULL);
+	int ret = record ? alter(record) : -1;
 
-	if (!record || alter(record) < 0)
-		return -1;
-	return write_text(out, "", json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS));
+	if (ret == 0)
+		ret = write_text(out, "", json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS));
+	json_decref(record);
+	return ret;
 }
 
 int main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
-	char *text = NULL;
+	auto_free char *text = NULL;
 	size_t len;
 	int ret = -1;
 
