@@ -150,13 +150,24 @@ roaming() {
 	in_ns b ping_ -c 1 -W 3 100.64.0.1 >/dev/null 2>&1
 }
 
+# Debian 13's wireguard-go (20231211) loses every other packet once an endpoint changed from IPv4 to IPv6, also when `wg
+# set` alone does it; 20220316 and the kernel's WireGuard do not.
+loses_after_family_change() {
+	[ "$backend" = wireguard-go ] && [ "$(wireguard-go --version 2>&1 | sed -n 's/.*v0\.0\.\([0-9]*\).*/\1/p;q')" -ge 20230000 ]
+}
+
 # 1420 inside, 80 of WireGuard over IPv6: exactly the 1500 of the underlay.
 outer_ipv6() {
 	up a "$dev_a" a >/dev/null
 	# shellcheck disable=SC2046
 	like 'an endpoint over IPv6' "$(up a "$dev_a" a $(peer_b '[fd09::2]:51820'))" 'added=1 *'
-	check 'ping over it' eventually 10 in_ns a ping_ -c 1 -W 1 100.64.0.2
-	check 'a full packet passes it' in_ns a ping_ -c 1 -W 3 -s 1372 fd64::2
+	if loses_after_family_change; then
+		skip 'ping over it' 'this wireguard-go loses packets after a change of family'
+		skip 'a full packet passes it' 'this wireguard-go loses packets after a change of family'
+	else
+		check 'ping over it' eventually 10 in_ns a ping_ -c 1 -W 1 100.64.0.2
+		check 'a full packet passes it' in_ns a ping_ -c 1 -W 3 -s 1372 fd64::2
+	fi
 	is 'the endpoint is it' "$(endpoint)" '[fd09::2]:51820'
 	up a "$dev_a" a >/dev/null
 	# shellcheck disable=SC2046

@@ -81,6 +81,8 @@ static int stop(void **state)
 					     "web.pem",    "web.key",    "web.rec",   "out" };
 
 	(void)state;
+	if (chdir(dir) < 0) /* a skipped test may have left it */
+		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		unlink(files[i]);
 	rmdir("r");
