@@ -93,25 +93,51 @@ int pol_explain(const struct pol_model *model, const char *from, const char *to,
 	return 0;
 }
 
-static bool run_test(const struct pol_model *model, size_t i, struct diags *d)
+/* "web", or "web (in frontends)" where a group is asked about. */
+static void end_print(const struct pol_model *model, const struct pol_end *end, uint32_t app, char *buf, size_t size)
+{
+	if (end->is_group)
+		snprintf(buf, size, "%s (in %s)", model->app[app].name, end->name);
+	else
+		snprintf(buf, size, "%s", end->name);
+}
+
+static void tell_failure(const struct pol_model *model, size_t i, uint32_t from, uint32_t to,
+			 const struct pol_rule *rule, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
-	const struct pol_rule *rule = pol_decide(model, test->from, test->to, test->selector);
-	enum by_action action = rule ? rule->action : BY_DENY;
-	char why[128], port[32], path[32];
+	char why[128], port[32], path[32], from_name[128], to_name[128];
 
-	if (action == test->expect)
-		return true;
 	if (rule)
 		snprintf(why, sizeof(why), "rule %s, line %u", rule->name, rule->line);
 	else
 		snprintf(why, sizeof(why), "default deny");
 	pol_selector_print(test->selector, port, sizeof(port));
 	snprintf(path, sizeof(path), "tests[%zu]", i);
-	diags_add(d, model->file, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s", test->from_name,
-		  test->to_name, port, action == BY_ALLOW ? "allowed" : "denied", why,
+	end_print(model, &test->from, from, from_name, sizeof(from_name));
+	end_print(model, &test->to, to, to_name, sizeof(to_name));
+	diags_add(d, model->file, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s", from_name,
+		  to_name, port, rule && rule->action == BY_ALLOW ? "allowed" : "denied", why,
 		  test->expect == BY_ALLOW ? "allow" : "deny");
-	return false;
+}
+
+/* A test of groups holds when it holds for every pair of their apps; the first that fails is told. */
+static bool run_test(const struct pol_model *model, size_t i, struct diags *d)
+{
+	const struct pol_test *test = &model->test[i];
+
+	for (size_t f = 0; f < test->from.n; f++) {
+		for (size_t t = 0; t < test->to.n; t++) {
+			uint32_t from = test->from.app[f], to = test->to.app[t];
+			const struct pol_rule *rule = pol_decide(model, from, to, test->selector);
+
+			if ((rule ? rule->action : BY_DENY) == test->expect)
+				continue;
+			tell_failure(model, i, from, to, rule, d);
+			return false;
+		}
+	}
+	return true;
 }
 
 size_t pol_run_tests(const struct pol_model *model, struct diags *d, size_t *n_tests)

@@ -18,6 +18,27 @@ static void rule_fini(struct pol_rule *rule)
 	free(rule->port);
 }
 
+static void end_fini(struct pol_end *end)
+{
+	free(end->name);
+	free(end->app);
+}
+
+static void names_fini(struct pol_model *model)
+{
+	for (size_t i = 0; i < model->n_groups; i++) {
+		free(model->group[i].name);
+		free(model->group[i].app);
+	}
+	for (size_t i = 0; i < model->n_port_sets; i++) {
+		free(model->port_set[i].name);
+		free(model->port_set[i].port);
+	}
+	free(model->group);
+	free(model->group_by_name);
+	free(model->port_set);
+}
+
 void pol_free(struct pol_model *model)
 {
 	if (!model)
@@ -27,9 +48,10 @@ void pol_free(struct pol_model *model)
 	for (size_t i = 0; i < model->n_rules; i++)
 		rule_fini(&model->rule[i]);
 	for (size_t i = 0; i < model->n_tests; i++) {
-		free(model->test[i].from_name);
-		free(model->test[i].to_name);
+		end_fini(&model->test[i].from);
+		end_fini(&model->test[i].to);
 	}
+	names_fini(model);
 	free(model->app);
 	free(model->by_name);
 	free(model->by_id);
@@ -121,6 +143,37 @@ const char *pol_app_name(const struct pol_model *model, const uint8_t app_id[BY_
 	return app == POL_APP_OTHER ? NULL : model->app[app].name;
 }
 
+const struct pol_group *pol_group_by_name(const struct pol_model *model, const char *name)
+{
+	size_t low = 0, high = model->n_groups;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct pol_group *group = &model->group[model->group_by_name[mid]];
+		int order = strcmp(name, group->name);
+
+		if (order == 0)
+			return group;
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return NULL;
+}
+
+static int name_of_set(const void *name, const void *set)
+{
+	return strcmp(name, ((const struct pol_port_set *)set)->name);
+}
+
+const struct pol_port_set *pol_port_set_by_name(const struct pol_model *model, const char *name)
+{
+	if (!model->n_port_sets)
+		return NULL;
+	return bsearch(name, model->port_set, model->n_port_sets, sizeof(*model->port_set), name_of_set);
+}
+
 bool pol_side_has(const struct pol_side *side, uint32_t app)
 {
 	size_t low = 0, high = side->n;
@@ -166,9 +219,13 @@ void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, 
 
 int pol_endpoint_find(const struct pol_model *model, const char *name, uint32_t *app, struct err *e)
 {
+	const struct pol_group *group = pol_group_by_name(model, name);
 	struct near near = NEAR_INIT(name);
 	uint8_t app_id[BY_APP_ID_LEN];
 
+	if (group && group->n)
+		return err_at(e, -ENOENT, NULL, "'%s' is a group; needed one app, such as '%s'", name,
+			      model->app[group->app[0]].name);
 	if (pol_app_by_name(model, name, app))
 		return 0;
 	if (hex_parse(app_id, sizeof(app_id), name)) {

@@ -14,6 +14,14 @@ struct pol_app {
 	unsigned line;
 };
 
+/* A name for apps. */
+struct pol_group {
+	char *name;
+	uint32_t *app; /* indices into the model's apps, sorted; groups within it are resolved */
+	size_t n;
+	unsigned line;
+};
+
 /* One side of a rule: every attested node, or these apps. */
 struct pol_side {
 	bool is_any;
@@ -25,6 +33,13 @@ struct pol_range {
 	uint32_t first, last; /* BY_PORT_* space, inclusive */
 };
 
+/* A name for ports. */
+struct pol_port_set {
+	char *name;
+	struct pol_range *port; /* sorted, neither overlapping nor touching */
+	size_t n;
+};
+
 struct pol_rule {
 	char *name;
 	enum by_action action;
@@ -34,9 +49,18 @@ struct pol_rule {
 	unsigned line;
 };
 
+/* One side of a test. */
+struct pol_end {
+	char *name;    /* as written */
+	uint32_t *app; /* or POL_APP_OTHER; more than one only in a group */
+	size_t n;
+	bool is_group;
+};
+
+#define POL_TEST_PAIRS_MAX 10000u /* from's apps times to's */
+
 struct pol_test {
-	uint32_t from, to; /* app or POL_APP_OTHER */
-	char *from_name, *to_name;
+	struct pol_end from, to;
 	uint32_t selector;
 	enum by_action expect;
 	unsigned line, col;
@@ -49,6 +73,11 @@ struct pol_model {
 	struct pol_app *app;
 	size_t n_apps;
 	uint32_t *by_name, *by_id; /* the apps, sorted */
+	struct pol_group *group;
+	size_t n_groups;
+	uint32_t *group_by_name;       /* the groups, sorted */
+	struct pol_port_set *port_set; /* sorted by name */
+	size_t n_port_sets;
 	struct pol_rule *rule;
 	size_t n_rules;
 	struct pol_test *test;
@@ -62,6 +91,8 @@ extern const char *const pol_keys_top[], *const pol_keys_app[], *const pol_keys_
 void pol_model_index(struct pol_model *model); /* fills by_name and by_id, which have room for every app */
 bool pol_app_by_name(const struct pol_model *model, const char *name, uint32_t *app);
 uint32_t pol_app_by_id(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN]);
+const struct pol_group *pol_group_by_name(const struct pol_model *model, const char *name); /* NULL: there is none */
+const struct pol_port_set *pol_port_set_by_name(const struct pol_model *model, const char *name);
 bool pol_side_has(const struct pol_side *side, uint32_t app);
 bool pol_rule_covers(const struct pol_rule *rule, uint32_t selector);
 /* "three-tier.yaml:9", fits struct by_rule */
@@ -73,6 +104,7 @@ int pol_sha256(const void *data, size_t len, uint8_t digest[32]);
 /* ports.c */
 bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
 void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */
+extern const char *const pol_port_words[];                /* what no set of ports can be called */
 /* "tcp/80, tcp/443"; what does not fit ends in "..." */
 void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t size);
 

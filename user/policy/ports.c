@@ -22,7 +22,7 @@ static const struct proto protos[] = {
 	{ "proto", "protocol", BY_PORT_OTHER, 256, 0, false },
 };
 
-static const char *const words[] = { "tcp", "udp", "icmp", "icmpv6", "proto", "any", NULL };
+const char *const pol_port_words[] = { "tcp", "udp", "icmp", "icmpv6", "proto", "any", NULL };
 
 #define SHAPE "needed tcp/PORT, tcp/FIRST-LAST, udp/..., icmp/TYPE, icmpv6/TYPE, proto/NUMBER or any"
 
@@ -32,7 +32,7 @@ static bool refuse(struct err *e, const char *text)
 	const char *nearest;
 
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(text, "/"), text);
-	nearest = near_of(word, words);
+	nearest = near_of(word, pol_port_words);
 	if (nearest && strcmp(nearest, word) != 0)
 		err_at(e, -EINVAL, NULL, "found '%s', did you mean '%s%s'?", text, nearest, text + strcspn(text, "/"));
 	else

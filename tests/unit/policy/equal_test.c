@@ -17,17 +17,27 @@
 
 #define APPS    6 /* app number APPS is attested, but not in the policy */
 #define RULES   8
+#define GROUPS  3
+#define SETS    2
 #define WORLDS  250
 #define PACKETS 128 /* of each world: 32,000 in all */
 
 struct rule {
 	bool is_deny;
 	unsigned from, to; /* bits of apps; ~0: any-attested */
-	uint32_t first[3], last[3];
+	uint32_t first[6], last[6];
+	unsigned n_ports;
+};
+
+/* A set of ports: no more of them than a rule has. */
+struct set {
+	uint32_t first[2], last[2];
 	unsigned n_ports;
 };
 
 struct world {
+	unsigned group[GROUPS]; /* bits of apps */
+	struct set set[SETS];
 	struct rule rule[RULES];
 	unsigned n_rules;
 	struct pol_model *model;
@@ -53,13 +63,8 @@ static struct pol_subject subject(unsigned app)
 	return s;
 }
 
-static unsigned roll_side(void)
-{
-	return roll(4) ? 1 + roll((1u << APPS) - 1) : ~0u;
-}
-
 /* Few ports, so that rules meet; the words and the numbers are made side by side. */
-static void roll_port(struct rule *rule, FILE *to)
+static void roll_port(uint32_t *first, uint32_t *last, FILE *to)
 {
 	static const struct {
 		const char *word;
@@ -76,49 +81,113 @@ static void roll_port(struct rule *rule, FILE *to)
 		{ "tcp/65535", BY_PORT_UDP - 1, BY_PORT_UDP - 1 },
 	};
 	uint32_t kind = roll(24), a = 1 + roll(12), b = a + roll(5), base = roll(2) ? BY_PORT_TCP : BY_PORT_UDP;
-	unsigned n = rule->n_ports++;
 
 	if (kind < ARRAY_LEN(plain)) {
-		fprintf(to, "%s%s", n ? ", " : "", plain[kind].word);
-		rule->first[n] = plain[kind].first;
-		rule->last[n] = plain[kind].last;
+		fputs(plain[kind].word, to);
+		*first = plain[kind].first;
+		*last = plain[kind].last;
 		return;
 	}
-	fprintf(to, a == b ? "%s%s/%u" : "%s%s/%u-%u", n ? ", " : "", base ? "udp" : "tcp", a, b);
-	rule->first[n] = base + a;
-	rule->last[n] = base + b;
+	fprintf(to, a == b ? "%s/%u" : "%s/%u-%u", base ? "udp" : "tcp", a, b);
+	*first = base + a;
+	*last = base + b;
 }
 
-static void write_side(unsigned side, FILE *to)
+/* One item of a rule: a port, or at times a name for some. */
+static void roll_item(const struct world *w, struct rule *rule, FILE *to)
+{
+	uint32_t s = roll(4 * SETS);
+
+	if (s >= SETS || rule->n_ports + w->set[s].n_ports > ARRAY_LEN(rule->first)) {
+		roll_port(&rule->first[rule->n_ports], &rule->last[rule->n_ports], to);
+		rule->n_ports++;
+		return;
+	}
+	fprintf(to, "set%u", s);
+	for (unsigned i = 0; i < w->set[s].n_ports; i++) {
+		rule->first[rule->n_ports] = w->set[s].first[i];
+		rule->last[rule->n_ports++] = w->set[s].last[i];
+	}
+}
+
+static void write_names(unsigned apps, unsigned groups, FILE *to)
 {
 	const char *comma = "";
 
-	if (side == ~0u) {
-		fputs("any-attested", to);
-		return;
-	}
 	fputc('[', to);
-	for (unsigned a = 0; a < APPS; a++) {
-		if (!(side & 1u << a))
+	for (unsigned a = 0; a < APPS + GROUPS; a++) {
+		bool is_group = a >= APPS;
+
+		if (!(is_group ? groups & 1u << (a - APPS) : apps & 1u << a))
 			continue;
-		fprintf(to, "%sapp%u", comma, a);
+		fprintf(to, "%s%s%u", comma, is_group ? "group" : "app", is_group ? a - APPS : a);
 		comma = ", ";
 	}
 	fputc(']', to);
 }
 
-static void write_rule(struct rule *rule, FILE *to)
+/* Apps and groups, in words; the apps they are in the end. */
+static unsigned roll_side(const struct world *w, FILE *to)
 {
-	unsigned n_ports = 1 + roll(3);
+	unsigned apps = roll(4) ? 1 + roll((1u << APPS) - 1) : ~0u, groups = roll(3) ? 0 : 1 + roll((1u << GROUPS) - 1);
 
-	*rule = (struct rule){ .is_deny = !roll(4), .from = roll_side(), .to = roll_side() };
+	if (apps == ~0u) {
+		fputs("any-attested", to);
+		return apps;
+	}
+	if (groups && roll(2))
+		apps = 0;
+	write_names(apps, groups, to);
+	for (unsigned g = 0; g < GROUPS; g++)
+		apps |= groups & 1u << g ? w->group[g] : 0;
+	return apps;
+}
+
+/* Group g may name those above it. */
+static void write_groups(struct world *w, FILE *to)
+{
+	fprintf(to, "groups:\n");
+	for (unsigned g = 0; g < GROUPS; g++) {
+		unsigned apps = 1 + roll((1u << APPS) - 1), inner = roll(1u << g);
+
+		w->group[g] = apps;
+		for (unsigned i = 0; i < g; i++)
+			w->group[g] |= inner & 1u << i ? w->group[i] : 0;
+		fprintf(to, "  group%u: ", g);
+		write_names(apps, inner, to);
+		fputc('\n', to);
+	}
+}
+
+static void write_sets(struct world *w, FILE *to)
+{
+	fprintf(to, "ports:\n");
+	for (unsigned s = 0; s < SETS; s++) {
+		struct set *set = &w->set[s];
+
+		set->n_ports = 2;
+		fprintf(to, "  set%u: [", s);
+		roll_port(&set->first[0], &set->last[0], to);
+		fputs(", ", to);
+		roll_port(&set->first[1], &set->last[1], to);
+		fputs("]\n", to);
+	}
+}
+
+static void write_rule(const struct world *w, struct rule *rule, FILE *to)
+{
+	unsigned n_items = 1 + roll(3);
+
+	*rule = (struct rule){ .is_deny = !roll(4) };
 	fprintf(to, "  - { from: ");
-	write_side(rule->from, to);
+	rule->from = roll_side(w, to);
 	fprintf(to, ", to: ");
-	write_side(rule->to, to);
+	rule->to = roll_side(w, to);
 	fprintf(to, ", %s: [", rule->is_deny ? "deny" : "allow");
-	while (rule->n_ports < n_ports)
-		roll_port(rule, to);
+	for (unsigned i = 0; i < n_items; i++) {
+		fputs(i ? ", " : "", to);
+		roll_item(w, rule, to);
+	}
 	fprintf(to, "] }\n");
 }
 
@@ -135,10 +204,12 @@ static char *write_world(struct world *w)
 		hex_print(hex, s.app_id, sizeof(s.app_id));
 		fprintf(to, "  app%u: { app-id: %s }\n", a, hex);
 	}
+	write_groups(w, to);
+	write_sets(w, to);
 	fprintf(to, "rules:\n");
 	w->n_rules = 1 + roll(RULES);
 	for (unsigned r = 0; r < w->n_rules; r++)
-		write_rule(&w->rule[r], to);
+		write_rule(w, &w->rule[r], to);
 	fclose(to);
 	return text;
 }
