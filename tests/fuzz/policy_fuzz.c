@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct diags d = { 0 };
 	size_t n_tests;
 
-	if (pol_parse("fuzz.yaml", (const char *)data, size, &model, &d) == 0) {
+	if (pol_parse_warn("fuzz.yaml", (const char *)data, size, &model, &d) == 0) {
 		compile(model, &self);
 		if (model->n_apps) {
 			pol_app_id(model, model->app[0].name, self.app_id, NULL);

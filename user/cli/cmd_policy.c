@@ -45,8 +45,9 @@ static const char *shown(const char *path)
 	return strcmp(path, "-") == 0 ? "<stdin>" : path;
 }
 
-/* EXIT_YES and the model, or the status to end with; what is wrong has been said. */
-static int load(const char *path, struct pol_model **model)
+/* EXIT_YES and the model, or the status to end with; what is wrong has been said. n_warnings NULL: they are not asked.
+ */
+static int load_warn(const char *path, struct pol_model **model, size_t *n_warnings)
 {
 	auto_diags struct diags d = { 0 };
 	auto_free char *text = NULL;
@@ -56,9 +57,16 @@ static int load(const char *path, struct pol_model **model)
 
 	if (file_read_arg(path, POL_TEXT_MAX, &text, &len, &e) < 0)
 		return say(&e);
-	ret = pol_parse(shown(path), text, len, model, &d);
+	ret = (n_warnings ? pol_parse_warn : pol_parse)(shown(path), text, len, model, &d);
 	diags_print(&d, stderr);
+	if (n_warnings)
+		*n_warnings = d.n;
 	return ret < 0 ? EXIT_NO : EXIT_YES;
+}
+
+static int load(const char *path, struct pol_model **model)
+{
+	return load_warn(path, model, NULL);
 }
 
 static int options_read(int argc, char **argv, struct options *o)
@@ -120,8 +128,8 @@ static int check_one(const char *path)
 {
 	auto_model struct pol_model *model = NULL;
 	auto_diags struct diags d = { 0 };
-	size_t n_rules, n_apps, n_tests;
-	int ret = load(path, &model);
+	size_t n_rules, n_apps, n_tests, n_warnings;
+	int ret = load_warn(path, &model, &n_warnings);
 
 	if (ret)
 		return ret;
@@ -131,8 +139,11 @@ static int check_one(const char *path)
 	}
 	n_rules = pol_rule_count(model);
 	n_apps = pol_app_count(model);
-	printf("%s: ok, %zu rule%s, %zu app%s, %zu test%s passed\n", shown(path), n_rules, plural(n_rules), n_apps,
+	printf("%s: ok, %zu rule%s, %zu app%s, %zu test%s passed", shown(path), n_rules, plural(n_rules), n_apps,
 	       plural(n_apps), n_tests, plural(n_tests));
+	if (n_warnings)
+		printf(", %zu warning%s", n_warnings, plural(n_warnings));
+	putchar('\n');
 	return EXIT_YES;
 }
 
@@ -287,7 +298,8 @@ static const struct command {
 	{ "check", "is this a policy, and do its own tests pass?",
 	  "usage: bailey policy check FILE...\n\n"
 	  "Reads each FILE (- is standard input), prints every problem with its line and column, and runs the\n"
-	  "policy's own tests. Nothing is applied.\n\n"
+	  "policy's own tests. Nothing is applied. Warnings (rules that can never decide, entries of lists that add\n"
+	  "nothing) change no exit status.\n\n"
 	  "exit status: 0 all are good, 1 at least one is rejected, 2 a file cannot be read\n",
 	  run_check },
 	{ "explain", "may this app reach that one, and which rule says so?",

@@ -94,6 +94,7 @@ static void read_rule_name(struct check *c, const struct yaml_node *node, size_t
 static void read_rule(struct check *c, const struct yaml_node *node, size_t i, struct pol_rule *rule)
 {
 	rule->line = node->line;
+	rule->col = node->col;
 	yaml_known_keys(c->doc, node, pol_keys_rule, c->d);
 	read_rule_name(c, node, i, rule);
 	if (node->kind != YAML_MAP)
@@ -283,22 +284,39 @@ static struct pol_model *model_new(const char *file, const char *text, size_t le
 	return take_ptr(model);
 }
 
-int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d)
+static int parse(const char *file, const char *text, size_t len, bool with_warnings, struct pol_model **model,
+		 struct diags *d)
 {
 	auto_call(cleanup_doc) struct yaml_doc *doc = NULL;
 	auto_call(cleanup_model) struct pol_model *made = NULL;
+	struct check c = { .d = d };
 	size_t n_before = d->n_errors;
 
 	if (yaml_parse_max(file, text, len, POL_TEXT_MAX, &doc, d) < 0)
 		return -EINVAL;
-	made = model_new(file, text, len);
+	c.doc = doc;
+	c.model = made = model_new(file, text, len);
 	if (!made) {
 		diags_add(d, file, 0, 0, "", "out of memory");
 		return -EINVAL;
 	}
-	read_root(&(struct check){ .doc = doc, .d = d, .model = made }, yaml_root(doc));
+	read_root(&c, yaml_root(doc));
+	if (d->n_errors == n_before && with_warnings) {
+		check_lists(&c, yaml_root(doc));
+		pol_warn_rules(made, d);
+	}
 	if (d->n_errors > n_before)
 		return -EINVAL;
 	*model = take_ptr(made);
 	return 0;
+}
+
+int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d)
+{
+	return parse(file, text, len, false, model, d);
+}
+
+int pol_parse_warn(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d)
+{
+	return parse(file, text, len, true, model, d);
 }

@@ -12,6 +12,7 @@ struct check {
 	struct diags *d;
 	struct pol_model *model;
 	size_t n_entries;
+	uint64_t work; /* of warnings, against POL_WARN_WORK */
 };
 
 #define wrong(c, at, ...) yaml_error((c)->doc, at, (c)->d, __VA_ARGS__)
@@ -36,3 +37,6 @@ void check_side(struct check *c, const struct yaml_node *rule, const char *key, 
 /* check_ports.c */
 void check_port_sets(struct check *c, const struct yaml_node *sets);
 void check_port_list(struct check *c, const struct yaml_node *list, struct pol_rule *rule);
+
+/* check_lists.c: warnings about the lists of an accepted policy */
+void check_lists(struct check *c, const struct yaml_node *root);

@@ -46,7 +46,7 @@ struct pol_rule {
 	struct pol_side from, to;
 	struct pol_range *port; /* sorted, neither overlapping nor touching */
 	size_t n_ports;
-	unsigned line;
+	unsigned line, col;
 };
 
 /* One side of a test. */
@@ -110,3 +110,8 @@ void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t
 
 /* explain.c: the rule that decides, or NULL for default deny. Deny before allow, then file order. */
 const struct pol_rule *pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector);
+
+/* shadow.c: rules that can never decide, because in all that they cover other rules win. Exact, and bounded: */
+#define POL_WARN_RULES 4096u      /* with more rules nothing is looked for */
+#define POL_WARN_WORK  200000000u /* steps; then what is left is not looked at. Both are told. */
+void pol_warn_rules(const struct pol_model *model, struct diags *d);

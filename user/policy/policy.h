@@ -19,8 +19,11 @@
 
 struct pol_model; /* a checked policy; immutable */
 
-/* 0 and *model, or -EINVAL with every problem in `d` (warnings can be there on success too). */
+/* 0 and *model, or -EINVAL with every problem in `d`. */
 int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d);
+/* The same, with warnings about an accepted policy: rules that can never decide, entries that add nothing. Up to two
+ * seconds more for large ones. */
+int pol_parse_warn(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d);
 void pol_free(struct pol_model *model); /* accepts NULL */
 size_t pol_rule_count(const struct pol_model *model);
 size_t pol_app_count(const struct pol_model *model);

@@ -73,6 +73,8 @@ static void expect(const char *line, const char *input, int status, const char *
 static void check_says_ok_or_why_not(void **state)
 {
 	static const char one[] = "version: 1\nrules: [{ from: any-attested, to: any-attested, allow: [any] }]\n";
+	static const char two[] = "version: 1\nrules:\n- { from: any-attested, to: any-attested, allow: [any] }\n"
+				  "- { from: any-attested, to: any-attested, allow: [tcp/1] }\n";
 
 	(void)state;
 	expect("policy check " TIER, "", 0, TIER ": ok, 2 rules, 3 apps, 5 tests passed\n", "");
@@ -82,6 +84,11 @@ static void check_says_ok_or_why_not(void **state)
 	       "<stdin>:2:8: rules: needed a list of at least one rule; { from: any-attested, to: any-attested, deny: "
 	       "[any] } denies everything\n");
 	assert_int_equal(run("policy check " FAIL, "").status, 1);
+	expect("policy check -", two, 0, "<stdin>: ok, 2 rules, 0 apps, 0 tests passed, 1 warning\n",
+	       "<stdin>:4:3: warning: rules[1]: rule 'rule-2' can never decide: rule 'rule-1' on line 3 allows all of "
+	       "it "
+	       "already\n");
+	expect("policy test -", two, 0, "<stdin>: 0 of 0 tests passed\n", "");
 	expect("policy check /nonexistent " BAD, "", 2, "",
 	       "bailey policy: /nonexistent: No such file or directory\n" BAD ":1:10: version: found '2', needed 1\n");
 }

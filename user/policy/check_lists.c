@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Entries of lists that say what other entries of the list say already: a warning with both places. How often each
+ * app or piece of the port space is covered is counted; an entry all of whose parts are covered twice adds nothing.
+ * From the last entry to the first, so that of two that say the same the later one is told.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "check.h"
+
+#define RANGES_MAX 1024u /* of one list; longer ones are not looked at */
+
+/* What the entries of one list cover: parts part[start[i]] .. part[start[i + 1] - 1] are entry i's. */
+struct cover {
+	size_t n, *start;
+	uint32_t *part;
+	uint32_t *count; /* by part */
+};
+
+static void cover_fini(struct cover *cover)
+{
+	free(cover->start);
+	free(cover->part);
+}
+
+static bool has_parts(const struct cover *cover, size_t i, size_t of)
+{
+	size_t at = cover->start[of];
+
+	for (size_t p = cover->start[i]; p < cover->start[i + 1]; p++) {
+		while (at < cover->start[of + 1] && cover->part[at] < cover->part[p])
+			at++;
+		if (at == cover->start[of + 1] || cover->part[at] != cover->part[p])
+			return false;
+	}
+	return true;
+}
+
+static void tell(struct check *c, const struct yaml_node *list, const struct cover *cover, size_t i)
+{
+	const struct yaml_node *item = list->child[i];
+	size_t of = 0;
+
+	while (of < list->n && (of == i || !has_parts(cover, i, of)))
+		of++;
+	if (of < list->n)
+		diags_warn(c->d, yaml_file(c->doc), item->line, item->col, item->path,
+			   "'%s' adds nothing: '%s' at %u:%u covers it", item->text, list->child[of]->text,
+			   list->child[of]->line, list->child[of]->col);
+	else
+		diags_warn(c->d, yaml_file(c->doc), item->line, item->col, item->path,
+			   "'%s' adds nothing: the others of the list at %u:%u cover it together", item->text,
+			   list->line, list->col);
+}
+
+static bool is_superfluous(const struct cover *cover, size_t i)
+{
+	for (size_t p = cover->start[i]; p < cover->start[i + 1]; p++)
+		if (cover->count[cover->part[p]] < 2)
+			return false;
+	return true;
+}
+
+static void find_superfluous(struct check *c, const struct yaml_node *list, const struct cover *cover)
+{
+	size_t n_parts = cover->start[list->n];
+
+	for (size_t p = 0; p < n_parts; p++)
+		cover->count[cover->part[p]]++;
+	for (size_t i = list->n; i--;) {
+		if (!is_superfluous(cover, i))
+			continue;
+		for (size_t p = cover->start[i]; p < cover->start[i + 1]; p++)
+			cover->count[cover->part[p]]--;
+		tell(c, list, cover, i);
+	}
+	for (size_t p = 0; p < n_parts; p++)
+		cover->count[cover->part[p]] = 0;
+}
+
+/* --- apps and groups --------------------------------------------------------------------------------------- */
+
+/* The apps of one entry, counted; and written where there is room. */
+static size_t apps_of(const struct check *c, const struct yaml_node *item, uint32_t *app)
+{
+	const struct pol_group *group = pol_group_by_name(c->model, item->text);
+	uint32_t one = 0;
+
+	if (group && app)
+		memcpy(app, group->app, group->n * sizeof(*app));
+	else if (app && pol_app_by_name(c->model, item->text, &one))
+		*app = one;
+	return group ? group->n : 1;
+}
+
+/* `count` has a zero for every app, and has them again afterwards. */
+static void look_at_peers(struct check *c, const struct yaml_node *list, uint32_t *count)
+{
+	auto_call(cover_fini) struct cover cover = { .count = count };
+
+	if (!list || list->kind != YAML_LIST || list->n < 2)
+		return;
+	cover.start = calloc(list->n + 1, sizeof(*cover.start));
+	for (size_t i = 0; cover.start && i < list->n; i++)
+		cover.start[i + 1] = cover.start[i] + apps_of(c, list->child[i], NULL);
+	if (!cover.start || cover.start[list->n] == list->n)
+		return; /* no groups, and an app is not twice in a list */
+	cover.part = calloc(cover.start[list->n], sizeof(*cover.part));
+	for (size_t i = 0; cover.part && i < list->n; i++)
+		apps_of(c, list->child[i], &cover.part[cover.start[i]]);
+	if (cover.part)
+		find_superfluous(c, list, &cover);
+}
+
+/* --- ports ------------------------------------------------------------------------------------------------- */
+
+static size_t ranges_of(const struct check *c, const struct yaml_node *item, bool in_set, struct pol_range *range)
+{
+	const struct pol_port_set *set = in_set ? NULL : pol_port_set_by_name(c->model, item->text);
+
+	if (set && range)
+		memcpy(range, set->port, set->n * sizeof(*range));
+	else if (range)
+		pol_range_parse(item->text, range, NULL);
+	return set ? set->n : 1;
+}
+
+static int order_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Where some range begins, and where one has ended; sorted. */
+static void find_borders(const struct pol_range *range, size_t n, uint32_t *border)
+{
+	for (size_t i = 0; i < n; i++) {
+		border[2 * i] = range[i].first;
+		border[2 * i + 1] = range[i].last + 1;
+	}
+	qsort(border, 2 * n, sizeof(*border), order_u32);
+}
+
+/* The first border that is not below the selector. */
+static uint32_t border_at(const uint32_t *border, size_t n_borders, uint32_t selector)
+{
+	size_t low = 0, high = n_borders;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (border[mid] < selector)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return (uint32_t)low;
+}
+
+/* Part b is what lies between borders b and b + 1. With part NULL they are counted. */
+static size_t parts_of(const struct pol_range *range, const uint32_t *border, size_t n_borders, uint32_t *part)
+{
+	size_t n = 0;
+
+	for (uint32_t b = border_at(border, n_borders, range->first); border[b] <= range->last; b++) {
+		if (border[b] == border[b + 1])
+			continue;
+		if (part)
+			part[n] = b;
+		n++;
+	}
+	return n;
+}
+
+/* first[i]: the first range of entry i. */
+static bool fill_parts(struct check *c, const struct yaml_node *list, const size_t *first,
+		       const struct pol_range *range, const uint32_t *border, struct cover *cover)
+{
+	size_t n_borders = 2 * first[list->n], n = 0;
+
+	for (size_t r = 0; r < first[list->n]; r++)
+		n += parts_of(&range[r], border, n_borders, NULL);
+	c->work += n;
+	cover->part = calloc(n, sizeof(*cover->part));
+	n = 0;
+	for (size_t i = 0; cover->part && i < list->n; i++) {
+		for (size_t r = first[i]; r < first[i + 1]; r++)
+			n += parts_of(&range[r], border, n_borders, &cover->part[n]);
+		cover->start[i + 1] = n;
+	}
+	return cover->part != NULL;
+}
+
+static void cover_ports(struct check *c, const struct yaml_node *list, const size_t *first, bool in_set)
+{
+	auto_free struct pol_range *range = calloc(first[list->n], sizeof(*range));
+	auto_free uint32_t *border = calloc(2 * first[list->n], sizeof(*border));
+	auto_free uint32_t *count = calloc(2 * first[list->n], sizeof(*count));
+	auto_call(cover_fini) struct cover cover = { .start = calloc(list->n + 1, sizeof(*cover.start)),
+						     .count = count };
+
+	if (!range || !border || !count || !cover.start)
+		return;
+	for (size_t i = 0; i < list->n; i++)
+		ranges_of(c, list->child[i], in_set, &range[first[i]]);
+	find_borders(range, first[list->n], border);
+	if (fill_parts(c, list, first, range, border, &cover))
+		find_superfluous(c, list, &cover);
+}
+
+static void look_at_ports(struct check *c, const struct yaml_node *list, bool in_set)
+{
+	auto_free size_t *first = NULL;
+
+	if (!list || list->n < 2 || c->work > POL_WARN_WORK)
+		return;
+	first = calloc(list->n + 1, sizeof(*first));
+	for (size_t i = 0; first && i < list->n; i++)
+		first[i + 1] = first[i] + ranges_of(c, list->child[i], in_set, NULL);
+	c->work += list->n;
+	if (first && first[list->n] <= RANGES_MAX)
+		cover_ports(c, list, first, in_set);
+}
+
+/* --- the file ---------------------------------------------------------------------------------------------- */
+
+void check_lists(struct check *c, const struct yaml_node *root)
+{
+	const struct yaml_node *groups = yaml_get(root, "groups"), *sets = yaml_get(root, "ports");
+	const struct yaml_node *rules = yaml_get(root, "rules");
+	auto_free uint32_t *count = check_room(c, c->model->n_apps, sizeof(*count));
+
+	for (size_t i = 0; count && groups && i < groups->n; i++)
+		look_at_peers(c, groups->child[i], count);
+	for (size_t i = 0; sets && i < sets->n; i++)
+		look_at_ports(c, sets->child[i], true);
+	for (size_t i = 0; count && i < rules->n; i++) {
+		look_at_peers(c, yaml_get(rules->child[i], "from"), count);
+		look_at_peers(c, yaml_get(rules->child[i], "to"), count);
+		look_at_ports(c, yaml_get(rules->child[i], "allow"), false);
+		look_at_ports(c, yaml_get(rules->child[i], "deny"), false);
+	}
+	if (c->work > POL_WARN_WORK)
+		diags_warn(c->d, yaml_file(c->doc), rules->line, rules->col, rules->path,
+			   "lists of ports were not all looked at for entries that add nothing, that is too much");
+}
