@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey policy check|explain|test|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. */
+/* bailey policy check|explain|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. */
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -9,7 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "cmds.h"
+#include "policy/diff.h"
 #include "policy/policy.h"
 
 DEFINE_CLEANUP(model, struct pol_model, pol_free)
@@ -289,6 +291,70 @@ static int run_compile(const struct options *o, int argc, char **argv)
 	return EXIT_YES;
 }
 
+/* --- diff -------------------------------------------------------------------------------------------------- */
+
+static json_t *side_json(const struct pol_diff *diff, const struct pol_diff_side *side)
+{
+	json_t *apps = json_array();
+	char hex[2 * BY_APP_ID_LEN + 1];
+
+	for (size_t i = 0; i < side->n; i++) {
+		const struct pol_diff_app *app = &diff->app[side->app[i]];
+
+		hex_print(hex, app->app_id, BY_APP_ID_LEN);
+		json_array_append_new(apps, json_pack("{s:s, s:s}", "name", app->label, "app_id", hex));
+	}
+	return json_pack("{s:o, s:b}", "apps", apps, "others", side->has_other);
+}
+
+static json_t *ports_json(const struct pol_change *c)
+{
+	json_t *ports = json_array();
+	char text[256], *rest;
+
+	for (size_t i = 0; i < c->n_ports; i++) {
+		pol_ranges_print(&c->port[i], 1, text, sizeof(text));
+		for (char *word = strtok_r(text, ", ", &rest); word; word = strtok_r(NULL, ", ", &rest))
+			json_array_append_new(ports, json_string(word));
+	}
+	return ports;
+}
+
+static int diff_json(const struct pol_diff *diff)
+{
+	auto_json json_t *changes = json_array(), *all = NULL;
+
+	for (size_t i = 0; i < diff->n; i++) {
+		const struct pol_change *c = &diff->change[i];
+
+		json_array_append_new(changes,
+				      json_pack("{s:s, s:o, s:o, s:o}", "now", c->now == BY_ALLOW ? "allow" : "deny",
+						"from", side_json(diff, &c->from), "to", side_json(diff, &c->to),
+						"ports", ports_json(c)));
+	}
+	all = json_pack("{s:O}", "changes", changes);
+	return print_json(all);
+}
+
+static int run_diff(const struct options *o, int argc, char **argv)
+{
+	auto_model struct pol_model *old = NULL, *new = NULL;
+	auto_call(pol_diff_fini) struct pol_diff diff = { 0 };
+	struct err e = ERR_INIT;
+
+	if (argc != 2)
+		return misused("diff", "needed two files, OLD and NEW");
+	if (load(argv[0], &old) | load(argv[1], &new))
+		return EXIT_USAGE;
+	if (pol_diff_make(old, new, &diff, &e) < 0)
+		return say(&e);
+	if (!o->is_json)
+		pol_diff_print(&diff, stdout);
+	else if (diff_json(&diff) != 0)
+		return EXIT_USAGE;
+	return diff.n ? EXIT_NO : EXIT_YES;
+}
+
 /* --- the table --------------------------------------------------------------------------------------------- */
 
 static const struct command {
@@ -316,6 +382,13 @@ static const struct command {
 	  "  --json      the result as JSON\n\n"
 	  "exit status: 0 all pass, 1 some fail or the policy is rejected, 2 the file cannot be read\n",
 	  run_test },
+	{ "diff", "what another policy would allow and deny",
+	  "usage: bailey policy diff OLD NEW [--json]\n\n"
+	  "  --json      the changes as JSON\n\n"
+	  "Flows, not text: `+ web -> db: tcp/5432` is newly allowed, `-` newly denied. Apps are compared by "
+	  "app-id.\n\n"
+	  "exit status: 0 no flow is judged otherwise, 1 some are, 2 no answer\n",
+	  run_diff },
 	{ "compile", "what a node of this app would load",
 	  "usage: bailey policy compile FILE --self APP [--peer APP]... [--dump]\n\n"
 	  "  --self APP  the node at hand: an app of the policy, or an app-id of 40 hex digits\n"

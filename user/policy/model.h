@@ -29,10 +29,6 @@ struct pol_side {
 	size_t n;
 };
 
-struct pol_range {
-	uint32_t first, last; /* BY_PORT_* space, inclusive */
-};
-
 /* A name for ports. */
 struct pol_port_set {
 	char *name;
@@ -105,8 +101,6 @@ int pol_sha256(const void *data, size_t len, uint8_t digest[32]);
 bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
 void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */
 extern const char *const pol_port_words[];                /* what no set of ports can be called */
-/* "tcp/80, tcp/443"; what does not fit ends in "..." */
-void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t size);
 
 /* explain.c: the rule that decides, or NULL for default deny. Deny before allow, then file order. */
 const struct pol_rule *pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector);

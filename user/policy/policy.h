@@ -54,6 +54,13 @@ int pol_classify(const struct pol_model *model, const struct pol_image *img, con
 bool pol_selector_parse(const char *text, uint32_t *selector, struct err *e);
 void pol_selector_print(uint32_t selector, char *buf, size_t size);
 
+struct pol_range {
+	uint32_t first, last; /* BY_PORT_* space, inclusive */
+};
+
+/* "tcp/80, tcp/443"; what does not fit ends in "..." */
+void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t size);
+
 /* Why. Names are the policy's app names or a 40-digit app-id. */
 struct pol_answer {
 	enum by_action action;

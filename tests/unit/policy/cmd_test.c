@@ -15,6 +15,7 @@
 
 #define TIER "policy/examples/three-tier.yaml"
 #define BAD  "tests/golden/policy/version-unknown.yaml"
+#define ONE  "tests/golden/policy/deny-all.yaml"
 #define FAIL "tests/golden/policy/tests-fail.yaml"
 
 struct outcome {
@@ -160,6 +161,31 @@ static void compile_dumps(void **state)
 	assert_int_equal(run("policy compile " BAD " --self db", "").status, 1);
 }
 
+static void diff_tells_flows(void **state)
+{
+	static const char open_all[] =
+		"version: 1\nrules: [{ from: any-attested, to: any-attested, allow: [tcp/1] }]\n";
+	static const char named[] = "version: 1\napps: { a: { app-id: 0100000000000000000000000000000000000000 } }\n"
+				    "rules: [{ from: a, to: any-attested, allow: [udp, icmp] }]\n";
+
+	(void)state;
+	expect("policy diff " TIER " " TIER, "", 0, "", "");
+	expect("policy diff " ONE " -", open_all, 1, "+ any-attested -> any-attested: tcp/1\n", "");
+	expect("policy diff --json " ONE " -", named, 1,
+	       "{\n  \"changes\": [\n    {\n      \"now\": \"allow\",\n      \"from\": {\n        \"apps\": [\n"
+	       "          {\n            \"name\": \"a\",\n            \"app_id\": "
+	       "\"0100000000000000000000000000000000000000\"\n          }\n        ],\n        \"others\": false\n"
+	       "      },\n      \"to\": {\n        \"apps\": [\n          {\n            \"name\": \"a\",\n"
+	       "            \"app_id\": \"0100000000000000000000000000000000000000\"\n          }\n        ],\n"
+	       "        \"others\": true\n      },\n      \"ports\": [\n        \"udp\",\n        \"icmp\"\n      ]\n"
+	       "    }\n  ]\n}\n",
+	       "");
+	expect("policy diff --json " TIER " " TIER, "", 0, "{\n  \"changes\": []\n}\n", "");
+	expect("policy diff " TIER " " BAD, "", 2, "", BAD ":1:10: version: found '2', needed 1\n");
+	expect("policy diff " TIER " /nonexistent", "", 2, "",
+	       "bailey policy: /nonexistent: No such file or directory\n");
+}
+
 static void misuse_exits_2(void **state)
 {
 	static const char *const lines[] = { "policy",
@@ -171,6 +197,8 @@ static void misuse_exits_2(void **state)
 					     "policy explain " TIER " --from web tcp/1",
 					     "policy test",
 					     "policy test " TIER " " TIER,
+					     "policy diff " TIER,
+					     "policy diff " TIER " " TIER " " TIER,
 					     "policy compile " TIER,
 					     "policy compile --self db" };
 
@@ -185,8 +213,8 @@ static void misuse_exits_2(void **state)
 
 static void help_is_no_error(void **state)
 {
-	static const char *const lines[] = { "policy --help", "policy check --help", "policy explain -h",
-					     "policy test --help", "policy compile --help" };
+	static const char *const lines[] = { "policy --help",      "policy check --help", "policy explain -h",
+					     "policy test --help", "policy diff --help",  "policy compile --help" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
@@ -206,6 +234,7 @@ int main(void)
 		cmocka_unit_test(json_is_a_contract),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(compile_dumps),
+		cmocka_unit_test(diff_tells_flows),
 		cmocka_unit_test(misuse_exits_2),
 		cmocka_unit_test(help_is_no_error),
 	};

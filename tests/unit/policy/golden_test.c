@@ -4,6 +4,7 @@
  *   .err      all that is said about a policy that is refused, whose tests fail, or that draws warnings
  *   .dump     what a node of each app, and one of another app, would load
  *   .explain  answers; a line "> FROM TO PORT" asks, the lines after it are the answer
+ *   .diff     what the policy <story>.new would change
  * GOLDEN=write writes them anew, to be read before they are committed.
  */
 #include <dirent.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "policy/diff.h"
 #include "policy/model.h"
 
 #define FOLDER "tests/golden/policy/"
@@ -139,6 +141,25 @@ static void check_explain(const struct story *s)
 	expect(s, "explain", got);
 }
 
+static void check_diff(const struct story *s)
+{
+	auto_free char *path = path_of(s, "new"), *text = NULL, *got = NULL;
+	auto_call(cleanup_model) struct pol_model *new = NULL;
+	struct pol_diff diff = { 0 };
+	struct diags d = { 0 };
+	struct err e = ERR_INIT;
+	size_t len, size;
+	FILE *to = open_memstream(&got, &size);
+
+	assert_int_equal(file_read(path, 1 << 20, &text, &len, &e), 0);
+	assert_int_equal(pol_parse(path, text, len, &new, &d), 0);
+	assert_int_equal(pol_diff_make(s->model, new, &diff, &e), 0);
+	pol_diff_print(&diff, to);
+	fclose(to);
+	pol_diff_fini(&diff);
+	expect(s, "diff", got);
+}
+
 static void check_story(const char *name)
 {
 	struct story s = { 0 };
@@ -153,6 +174,8 @@ static void check_story(const char *name)
 		check_dump(&s);
 	if (exists(&s, "explain"))
 		check_explain(&s);
+	if (exists(&s, "new"))
+		check_diff(&s);
 	pol_free(s.model);
 	diags_fini(&s.d);
 }
