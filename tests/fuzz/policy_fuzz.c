@@ -2,6 +2,7 @@
 /* Any bytes as a policy: what is accepted compiles to images that pass their check and agree with explain. */
 #include <stdlib.h>
 
+#include "policy/diff.h"
 #include "policy/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -42,6 +43,15 @@ static void compile(const struct pol_model *model, const struct pol_subject *sel
 	free(img);
 }
 
+/* A policy differs from itself in nothing. */
+static void compare_with_itself(const struct pol_model *model)
+{
+	struct pol_diff diff = { 0 };
+
+	must(pol_diff_make(model, model, &diff, NULL) == 0 && !diff.n);
+	pol_diff_fini(&diff);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pol_subject self = { .app_id = { 1 } };
@@ -55,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			pol_app_id(model, model->app[0].name, self.app_id, NULL);
 			compile(model, &self);
 		}
+		compare_with_itself(model);
 		pol_run_tests(model, &d, &n_tests);
 	} else {
 		must(!model && d.n_errors);
