@@ -13,9 +13,10 @@
 const volatile struct by_tc_conf conf = { 0, 100 };
 
 enum pkt_track {
-	TRACK_NO = 0,     /* judged by itself: ICMP other than echo */
+	TRACK_NO = 0,     /* judged by itself: ICMP other than echo and errors */
 	TRACK_FOLLOW = 1, /* may belong to a flow, never opens one */
 	TRACK_OPEN = 2,   /* may belong to a flow, or open one */
+	TRACK_ERROR = 3,  /* an ICMP error: may be about a flow; p->off is left at its header */
 };
 
 struct pkt {

@@ -25,6 +25,7 @@
 #define EXT_HEADERS_MAX 6
 
 #define IP4_MORE_OR_OFFSET 0x3fff /* of frag_be: any bit says fragment */
+#define IP4_OFFSET         0x1fff /* of frag_be, in units of eight bytes */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -33,6 +34,11 @@
 
 #define ICMP_ECHO_REPLY     0
 #define ICMP_ECHO_REQUEST   8
+#define ICMP_UNREACHABLE    3
+#define ICMP_TIME_EXCEEDED  11
+#define ICMP_PARAMETER      12
+#define ICMPV6_ERROR_FIRST  1 /* unreachable, packet too big, time exceeded, parameter problem */
+#define ICMPV6_ERROR_LAST   4
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY   129
 
@@ -295,6 +301,15 @@ static __always_inline int parse_udp(struct __sk_buff *skb, struct pkt *p)
 	return 0;
 }
 
+/* Those that speak of a packet sent before. A redirect does too, and is no error: nobody on the overlay may send one.
+ */
+static __always_inline int is_icmp_error(__u8 request, __u8 type)
+{
+	if (request == ICMP_ECHO_REQUEST)
+		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER;
+	return type >= ICMPV6_ERROR_FIRST && type <= ICMPV6_ERROR_LAST;
+}
+
 /* The identifier goes where a source port would: to the asker's side, so that two pings that cross stay two flows. */
 static __always_inline int parse_icmp(struct __sk_buff *skb, struct pkt *p, __u8 request, __u8 reply)
 {
@@ -303,6 +318,8 @@ static __always_inline int parse_icmp(struct __sk_buff *skb, struct pkt *p, __u8
 	if (read_hdr(skb, p, &icmp, sizeof(icmp)) < 0)
 		return -BY_DROP_SHORT;
 	p->icmp_type = icmp.type;
+	if (is_icmp_error(request, icmp.type))
+		p->track = TRACK_ERROR;
 	if (icmp.type != request && icmp.type != reply)
 		return 0;
 	if (icmp.code)

@@ -9,9 +9,11 @@
  *  5  a tracked flow that the live policy judged        pass
  *  6  a tracked flow that an older generation judged    judge again as it was opened: pass, or forget it and
  *                                                       drop POLICY_DENY
- *  7  TCP that is no pure SYN                           drop NO_FLOW
- *  8  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
- *  9  no rule                                           drop POLICY_DENY
+ *  7  an ICMP error of the flow's own peer about a      pass; the flow is not touched (related.h)
+ *     tracked flow that the live policy judged
+ *  8  TCP that is no pure SYN                           drop NO_FLOW
+ *  9  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
+ * 10  no rule                                           drop POLICY_DENY
  */
 #pragma once
 
@@ -19,6 +21,7 @@
 #include "identity.h"
 #include "maps.h"
 #include "parse.h"
+#include "related.h"
 
 static __always_inline int gen_read(struct pkt *p)
 {
@@ -81,12 +84,12 @@ static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 		return -BY_DROP_INTERNAL;
 	key.port_class = dir == BY_DIR_IN ? port->port_class[BY_DIR_IN] : port->port_class[BY_DIR_OUT];
 	if (!key.port_class || !key.peer_class)
-		return -BY_DROP_POLICY_DENY; /* 9 */
+		return -BY_DROP_POLICY_DENY; /* 10 */
 	v = bpf_map_lookup_elem(&by_verdict, &key);
 	if (!v)
-		return -BY_DROP_POLICY_DENY; /* 9 */
+		return -BY_DROP_POLICY_DENY; /* 10 */
 	p->rule = v->rule;
-	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 8 */
+	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 9 */
 }
 
 /* A tracked flow under a policy that has not seen it. Only echo requests open ICMP flows. */
@@ -110,7 +113,7 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 	int ret;
 
 	if (p->key.l4_proto == NEXT_TCP && !p->is_syn)
-		return -BY_DROP_NO_FLOW; /* 7 */
+		return -BY_DROP_NO_FLOW; /* 8 */
 	ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
 	key.rule = p->rule;
 	if (p->rule)
@@ -137,7 +140,9 @@ static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 	if (ret < 0)
 		return ret; /* 3, 4 */
 	p->now_ns = bpf_ktime_get_coarse_ns();
-	if (p->track != TRACK_NO)
+	if (p->track == TRACK_ERROR && is_related(skb, p))
+		return 0; /* 7 */
+	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
 		ct = ct_find(p);
 	if (!ct)
 		return judge_new(p, skb->len - conf.l3_offset);

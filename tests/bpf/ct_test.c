@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rungs 5 to 7: tracked flows. */
+/* Rungs 5, 6 and 8: tracked flows. */
 #include <bpf/bpf.h>
 #include <string.h>
 #include <unistd.h>

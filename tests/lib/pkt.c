@@ -50,6 +50,8 @@ static void add_l4(struct frame *f, const struct pkt *p)
 		grow(f, 8);
 	}
 	grow(f, p->payload);
+	if (p->quoted)
+		memcpy(grow(f, p->quoted->len), p->quoted->data, p->quoted->len);
 }
 
 static void add_ip4(struct frame *f, const struct pkt *p)

@@ -11,6 +11,11 @@ enum { F_FIN = 1, F_SYN = 2, F_RST = 4, F_PSH = 8, F_ACK = 16 };
 
 #define EXT_FRAGMENT 44
 
+struct frame {
+	uint8_t data[2048];
+	size_t len;
+};
+
 struct pkt {
 	const char *src, *dst; /* the family is theirs */
 	uint8_t proto;
@@ -18,7 +23,8 @@ struct pkt {
 	uint8_t flags;      /* TCP */
 	uint8_t type, code; /* ICMP */
 	uint16_t id;
-	uint16_t payload; /* bytes */
+	uint16_t payload;           /* bytes, zero */
+	const struct frame *quoted; /* ICMP: what it says it is about, behind the payload */
 
 	/* oddities */
 	uint8_t options;    /* IPv4: bytes, a multiple of 4 */
@@ -42,10 +48,5 @@ struct pkt {
 #define UDP(from, to, from_port, to_port) IP(from, to, P_UDP), .sport = (from_port), .dport = (to_port)
 #define ICMP(from, to, kind, ident)       IP(from, to, P_ICMP), .type = (kind), .id = (ident)
 #define ICMPV6(from, to, kind, ident)     IP(from, to, P_ICMPV6), .type = (kind), .id = (ident)
-
-struct frame {
-	uint8_t data[2048];
-	size_t len;
-};
 
 void frame_build(struct frame *f, const struct pkt *p);
