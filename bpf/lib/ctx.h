@@ -19,6 +19,12 @@ enum pkt_track {
 	TRACK_ERROR = 3,  /* an ICMP error: may be about a flow; p->off is left at its header */
 };
 
+enum pkt_frag {
+	FRAG_NO = 0,    /* whole; also an IPv6 packet that is its own only fragment (RFC 6946) */
+	FRAG_FIRST = 1, /* has the transport header */
+	FRAG_LATER = 2, /* has not */
+};
+
 struct pkt {
 	/* parse.h */
 	struct by_ct_key key __attribute__((aligned(8)));
@@ -30,6 +36,14 @@ struct pkt {
 	__u8 is_syn;   /* TCP SYN without ACK */
 	__u8 icmp_type;
 	__u8 is_new_flow; /* policy.h: this packet opened it */
+	__u8 version;     /* of IP */
+	__u8 frag;        /* enum pkt_frag */
+	__u8 is_last_frag;
+	__u8 has_frag_hdr; /* IPv6 */
+	__u32 frag_id;     /* the rest only where frag says so */
+	__u32 frag_start;  /* of its data, as `off` */
+	__u32 frag_off;    /* in the datagram, bytes */
+	__u32 frag_end;    /* likewise, behind the last one */
 
 	/* policy.h and identity.h */
 	__u64 now_ns; /* CLOCK_MONOTONIC_COARSE, 0: not read yet. Milliseconds are fine enough, at a tenth of the price.

@@ -75,6 +75,13 @@ struct {
 } by_ct SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, BY_MAX_FRAGS);
+	__type(key, struct by_frag_key);
+	__type(value, struct by_frag);
+} by_frag SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, BY_DIR_COUNT *BY_MAX_REASONS);
 	__type(key, __u32);

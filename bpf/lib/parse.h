@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Packet bytes -> the flow key and what TCP or ICMP say about the packet's part in the flow. Nothing is waved
- * through: a header that can not be read or is not understood is a drop. The packet is only ever read.
+ * through: a header that can not be read or is not understood is a drop. The packet is only ever read. What later
+ * fragments hold is not looked at (frag.h).
  */
 #pragma once
 
@@ -24,8 +25,12 @@
 
 #define EXT_HEADERS_MAX 6
 
-#define IP4_MORE_OR_OFFSET 0x3fff /* of frag_be: any bit says fragment */
-#define IP4_OFFSET         0x1fff /* of frag_be, in units of eight bytes */
+#define IP4_MORE   0x2000 /* of frag_be */
+#define IP4_OFFSET 0x1fff /* in units of eight bytes */
+#define IP6_MORE   0x0001 /* of an IPv6 fragment header's */
+#define IP6_OFFSET 0xfff8 /* bytes */
+
+#define IP_BYTES_MAX 65535 /* of an IPv4 packet, and of an IPv6 packet without its first header */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -64,11 +69,17 @@ struct ip6_hdr { /* RFC 8200 */
 	__be32 dst[4];
 };
 
-struct ip6_ext { /* the part that hop-by-hop, routing and destination options share, RFC 8200 section 4 */
+struct ip6_ext { /* what extension headers have in their first eight bytes, RFC 8200 section 4 */
 	__u8 next;
-	__u8 len8; /* of eight bytes, the first eight not counted */
-	__u8 routing_type;
-	__u8 segments_left;
+	__u8 len8; /* of eight bytes, the first eight not counted; fragment: reserved */
+	union {
+		struct {
+			__u8 routing_type;
+			__u8 segments_left;
+		};
+		__be16 frag_be;
+	};
+	__be32 frag_id_be;
 };
 
 struct tcp_hdr { /* RFC 9293 */
@@ -167,6 +178,28 @@ static __always_inline int ip_end_set(struct __sk_buff *skb, struct pkt *p, __u3
 	return 0;
 }
 
+/* p->off is behind the header that says so. */
+static __always_inline void frag_set(struct pkt *p, __u32 off, int has_more)
+{
+	p->frag = off ? FRAG_LATER : FRAG_FIRST;
+	p->is_last_frag = !has_more;
+	p->frag_start = p->off;
+	p->frag_off = off;
+}
+
+/* RFC 791 and RFC 8200 section 4.5. A fragment that no datagram has would end up somewhere in the receiver's memory. */
+static __always_inline int frag_bounds(struct pkt *p)
+{
+	__u32 front = p->frag_start - conf.l3_offset, len = p->end - p->frag_start;
+
+	if (p->version == 6)
+		front -= sizeof(struct ip6_hdr) + sizeof(struct ip6_ext);
+	if (p->frag_start >= p->end || (!p->is_last_frag && len % 8))
+		return -BY_DROP_FRAG_BOUNDS;
+	p->frag_end = p->frag_off + len;
+	return front + p->frag_end > IP_BYTES_MAX ? -BY_DROP_FRAG_BOUNDS : 0;
+}
+
 static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *p)
 {
 	struct ip4_hdr ip;
@@ -183,10 +216,11 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *p)
 	addr_set4(src_of(p), ip.src);
 	addr_set4(dst_of(p), ip.dst);
 	p->key.l4_proto = ip.proto;
-	/* The first one has ports, the others do not: passing the first alone would help nobody. */
-	if (ip.frag_be & bpf_htons(IP4_MORE_OR_OFFSET))
-		return -BY_DROP_FRAGMENT;
 	p->off += hdr_bytes;
+	if (ip.frag_be & bpf_htons(IP4_MORE | IP4_OFFSET)) {
+		p->frag_id = bpf_ntohs(ip.id_be);
+		frag_set(p, (bpf_ntohs(ip.frag_be) & IP4_OFFSET) * 8u, ip.frag_be & bpf_htons(IP4_MORE));
+	}
 	return ip.proto;
 }
 
@@ -197,10 +231,9 @@ static __always_inline int ext_kind(__u8 next, int is_first)
 	case NEXT_HOP_BY_HOP:
 		return is_first ? 1 : -BY_DROP_EXT_HEADERS;
 	case NEXT_ROUTING:
+	case NEXT_FRAGMENT:
 	case NEXT_DEST_OPTS:
 		return 1;
-	case NEXT_FRAGMENT:
-		return -BY_DROP_FRAGMENT;
 	case NEXT_MOBILITY:
 	case NEXT_HIP:
 	case NEXT_SHIM6:
@@ -210,7 +243,22 @@ static __always_inline int ext_kind(__u8 next, int is_first)
 	}
 }
 
-/* Skips extension headers; returns the transport protocol. */
+/* p->off is behind the fragment header. One that stands alone changes nothing, RFC 6946. */
+static __always_inline int ext_frag(struct pkt *p, const struct ip6_ext *ext)
+{
+	__u32 word = bpf_ntohs(ext->frag_be);
+
+	if (p->has_frag_hdr)
+		return -BY_DROP_EXT_HEADERS; /* a fragment in a fragment */
+	p->has_frag_hdr = 1;
+	if (word & (IP6_OFFSET | IP6_MORE)) {
+		p->frag_id = bpf_ntohl(ext->frag_id_be);
+		frag_set(p, word & IP6_OFFSET, word & IP6_MORE);
+	}
+	return 0;
+}
+
+/* Skips extension headers; returns the transport protocol, or what a later fragment says in its place. */
 static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 next)
 {
 	struct ip6_ext ext;
@@ -226,8 +274,12 @@ static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 
 		/* The destination in the IP header is then not where the packet ends up. */
 		if (next == NEXT_ROUTING && ext.segments_left)
 			return -BY_DROP_EXT_HEADERS;
-		p->off += (ext.len8 + 1u) * 8;
+		p->off += next == NEXT_FRAGMENT ? sizeof(ext) : (ext.len8 + 1u) * 8;
+		if (next == NEXT_FRAGMENT && ext_frag(p, &ext) < 0)
+			return -BY_DROP_EXT_HEADERS;
 		next = ext.next;
+		if (p->frag == FRAG_LATER)
+			return next;
 	}
 	kind = ext_kind(next, 0);
 	if (kind > 0)
@@ -351,6 +403,12 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *p, int pr
 	return p->off > p->end ? -BY_DROP_SHORT : 0;
 }
 
+/* Headers that go on in the next fragment would be read by nobody but the receiver: RFC 1858, RFC 7112. */
+static __always_inline int frag_reason(const struct pkt *p, int ret)
+{
+	return p->frag == FRAG_FIRST && ret == -BY_DROP_SHORT ? -BY_DROP_FRAG_TINY : ret;
+}
+
 /* A global function: what follows is verified once, not once for every shape of a packet. */
 __noinline int parse(struct __sk_buff *skb, struct pkt *p)
 {
@@ -366,9 +424,18 @@ __noinline int parse(struct __sk_buff *skb, struct pkt *p)
 	version = first >> 4;
 	if (version != 4 && version != 6)
 		return -BY_DROP_NOT_IP;
+	p->version = version;
 	/* On Ethernet the frame says what the receiver will take it for; L3 devices go by the nibble as we do. */
 	if (conf.l3_offset && skb->protocol != (version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
 		return -BY_DROP_NOT_IP;
 	proto = version == 4 ? parse_ip4(skb, p) : parse_ip6(skb, p);
-	return proto < 0 ? proto : parse_l4(skb, p, proto, version);
+	if (p->frag != FRAG_NO && frag_bounds(p) < 0)
+		return -BY_DROP_FRAG_BOUNDS;
+	if (proto < 0 || p->frag == FRAG_LATER)
+		return frag_reason(p, proto < 0 ? proto : 0);
+	proto = parse_l4(skb, p, proto, version);
+	/* Errors are short enough never to come in parts. */
+	if (p->frag != FRAG_NO && p->track == TRACK_ERROR)
+		p->track = TRACK_NO;
+	return frag_reason(p, proto);
 }

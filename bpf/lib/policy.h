@@ -3,21 +3,26 @@
  * The ladder. The first rung that answers decides; its number stands at the return.
  *
  *  1  no policy was ever committed                      drop NO_POLICY
- *  2  the packet can not be read, or is a fragment      drop, reason from parse.h
+ *  2  the packet can not be read                         drop, reason from parse.h
  *  3  the peer's address has no identity                drop NO_IDENTITY
  *  4  the local address is not this node's              drop NOT_LOCAL
- *  5  a tracked flow that the live policy judged        pass
- *  6  a tracked flow that an older generation judged    judge again as it was opened: pass, or forget it and
+ *  5  a later fragment                                  pass when it is the next one of a datagram whose first one
+ *                                                       passed under the live policy; else drop FRAGMENT,
+ *                                                       FRAG_ORDER or FRAG_OVERLAP (frag.h)
+ *     a first fragment of a datagram that has one       drop FRAG_OVERLAP; any other goes on as a packet
+ *  6  a tracked flow that the live policy judged        pass
+ *  7  a tracked flow that an older generation judged    judge again as it was opened: pass, or forget it and
  *                                                       drop POLICY_DENY
- *  7  an ICMP error of the flow's own peer about a      pass; the flow is not touched (related.h)
+ *  8  an ICMP error of the flow's own peer about a      pass; the flow is not touched (related.h)
  *     tracked flow that the live policy judged
- *  8  TCP that is no pure SYN                           drop NO_FLOW
- *  9  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
- * 10  no rule                                           drop POLICY_DENY
+ *  9  TCP that is no pure SYN                           drop NO_FLOW
+ * 10  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
+ * 11  no rule                                           drop POLICY_DENY
  */
 #pragma once
 
 #include "ct.h"
+#include "frag.h"
 #include "identity.h"
 #include "maps.h"
 #include "parse.h"
@@ -84,12 +89,12 @@ static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 		return -BY_DROP_INTERNAL;
 	key.port_class = dir == BY_DIR_IN ? port->port_class[BY_DIR_IN] : port->port_class[BY_DIR_OUT];
 	if (!key.port_class || !key.peer_class)
-		return -BY_DROP_POLICY_DENY; /* 10 */
+		return -BY_DROP_POLICY_DENY; /* 11 */
 	v = bpf_map_lookup_elem(&by_verdict, &key);
 	if (!v)
-		return -BY_DROP_POLICY_DENY; /* 10 */
+		return -BY_DROP_POLICY_DENY; /* 11 */
 	p->rule = v->rule;
-	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 9 */
+	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 10 */
 }
 
 /* A tracked flow under a policy that has not seen it. Only echo requests open ICMP flows. */
@@ -104,7 +109,7 @@ static __always_inline int judge_again(struct pkt *p, struct by_ct *ct)
 		bpf_map_delete_elem(&by_ct, &p->key);
 	else
 		ct_restamp(p, ct);
-	return ret; /* 6 */
+	return ret; /* 7 */
 }
 
 static __always_inline int judge_new(struct pkt *p, __u32 bytes)
@@ -113,7 +118,7 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 	int ret;
 
 	if (p->key.l4_proto == NEXT_TCP && !p->is_syn)
-		return -BY_DROP_NO_FLOW; /* 8 */
+		return -BY_DROP_NO_FLOW; /* 9 */
 	ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
 	key.rule = p->rule;
 	if (p->rule)
@@ -125,9 +130,26 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 	return 0;
 }
 
-static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
+/* Identified, and no later fragment. */
+static __always_inline int decide_flow(struct __sk_buff *skb, struct pkt *p)
 {
 	struct by_ct *ct = 0;
+
+	if (p->track == TRACK_ERROR && is_related(skb, p))
+		return 0; /* 8 */
+	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
+		ct = ct_find(p);
+	if (!ct)
+		return judge_new(p, skb->len - conf.l3_offset);
+	if (ct->gen != p->live.gen)
+		return judge_again(p, ct);
+	p->rule = ct->rule;
+	ct_touch(p, ct);
+	return 0; /* 6 */
+}
+
+static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
+{
 	int ret;
 
 	ret = gen_read(p);
@@ -140,15 +162,11 @@ static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 	if (ret < 0)
 		return ret; /* 3, 4 */
 	p->now_ns = bpf_ktime_get_coarse_ns();
-	if (p->track == TRACK_ERROR && is_related(skb, p))
-		return 0; /* 7 */
-	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
-		ct = ct_find(p);
-	if (!ct)
-		return judge_new(p, skb->len - conf.l3_offset);
-	if (ct->gen != p->live.gen)
-		return judge_again(p, ct);
-	p->rule = ct->rule;
-	ct_touch(p, ct);
-	return 0; /* 5 */
+	if (p->frag == FRAG_NO)
+		return decide_flow(skb, p);
+	ret = frag_check(p);
+	if (ret < 0 || p->frag == FRAG_LATER)
+		return ret; /* 5 */
+	ret = decide_flow(skb, p);
+	return ret < 0 ? ret : frag_open(p);
 }

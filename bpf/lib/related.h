@@ -40,6 +40,7 @@ static __always_inline int quoted_ip4(struct __sk_buff *skb, struct pkt *q)
 static __always_inline int quoted_ip6(struct __sk_buff *skb, struct pkt *q)
 {
 	struct ip6_hdr ip;
+	int proto;
 
 	if (read_hdr(skb, q, &ip, sizeof(ip)) < 0)
 		return -BY_DROP_SHORT;
@@ -50,7 +51,8 @@ static __always_inline int quoted_ip6(struct __sk_buff *skb, struct pkt *q)
 	addr_set6(src_of(q), ip.src);
 	addr_set6(dst_of(q), ip.dst);
 	q->off += sizeof(ip);
-	return parse_ext(skb, q, ip.next);
+	proto = parse_ext(skb, q, ip.next);
+	return q->frag == FRAG_LATER ? -BY_DROP_FRAGMENT : proto;
 }
 
 /* The identifier goes where parse_icmp() puts it. A quoted error has no flow. */

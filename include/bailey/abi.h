@@ -17,6 +17,7 @@
 #define BY_MAX_VERDICTS   1048576 /* (peer class, port class, direction) entries, both slots */
 #define BY_MAX_RULES      262144  /* rules, both slots */
 #define BY_MAX_FLOWS      262144  /* tracked flows; the least recently used one makes room */
+#define BY_MAX_FRAGS      16384   /* fragmented packets under way; likewise */
 #define BY_MAX_REASONS    32      /* drop reasons: by_stat has room for this many, so a new one keeps the layout */
 #define BY_RING_BYTES     (1 << 20)
 

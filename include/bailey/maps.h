@@ -11,6 +11,7 @@
  *   by_rule       hash           by_rule_key             by_rule             user
  *   by_rule_stat  percpu hash    by_rule_key             by_counter          BPF, user deletes
  *   by_ct         LRU hash       by_ct_key               by_ct               BPF
+ *   by_frag       LRU hash       by_frag_key             by_frag             BPF
  *   by_stat       percpu array   dir*MAX_REASONS+reason by_counter           BPF
  *   by_limit      percpu array   reason              by_limit            BPF
  *   by_events     ring buffer    -                       by_event (event.h)  BPF
@@ -107,6 +108,23 @@ struct by_ct {
 	__u8 pad[6];
 };
 
+/* A fragmented packet under way. */
+struct by_frag_key {
+	struct by_addr src;
+	struct by_addr dst;
+	__u32 id;      /* identification */
+	__u8 l4_proto; /* IPv6: 0, the identification is unique without it */
+	__u8 pad[3];
+};
+
+struct by_frag {
+	__u64 first_ns; /* CLOCK_MONOTONIC, coarse: when the first one passed */
+	__u32 gen;      /* of the policy that judged it */
+	__u32 rule;     /* that allowed it */
+	__u32 next;     /* offset in bytes that the next one must have; ~0: none passes any more */
+	__u32 pad;
+};
+
 /* Keeps events of one reason, on one CPU, within by_tc_conf's limit. */
 struct by_limit {
 	__u64 window_ns; /* CLOCK_MONOTONIC; start of the running second */
@@ -127,4 +145,6 @@ BY_SIZE_IS(struct by_rule, 128);
 BY_SIZE_IS(struct by_counter, 16);
 BY_SIZE_IS(struct by_ct_key, 40);
 BY_SIZE_IS(struct by_ct, 24);
+BY_SIZE_IS(struct by_frag_key, 40);
+BY_SIZE_IS(struct by_frag, 24);
 BY_SIZE_IS(struct by_limit, 24);

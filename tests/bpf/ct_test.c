@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rungs 5, 6 and 8: tracked flows. */
+/* Rungs 6, 7 and 9: tracked flows. */
 #include <bpf/bpf.h>
 #include <string.h>
 #include <unistd.h>

@@ -64,6 +64,7 @@ static void check(const struct pkt *in, const char *want)
 static void options_are_skipped(void **state)
 {
 	(void)state;
+	expect("NONE", TCP4, .frag = 0x4000); /* do not fragment */
 	for (uint8_t n = 0; n <= 40; n += 4) {
 		expect("NONE", TCP4, .options = n);
 		expect("POLICY_DENY", TCP(DB4, WEB4, 4000, 1, F_SYN), .options = n);
@@ -110,20 +111,6 @@ static void only_ip_passes(void **state)
 	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
 	p.ether = 0x88cc;
 	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
-}
-
-static void fragments_first_and_later_are_dropped(void **state)
-{
-	(void)state;
-	expect("FRAGMENT", TCP4, .frag = 0x2000); /* first */
-	expect("FRAGMENT", TCP4, .frag = 0x2001); /* middle */
-	expect("FRAGMENT", TCP4, .frag = 0x0001); /* last */
-	expect("NONE", TCP4, .frag = 0x4000);     /* do not fragment */
-	expect("FRAGMENT", UDP(DB4, WEB4, 4000, 4000), .frag = 0x2000);
-	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1, .frag = 0x0001);
-	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1, .frag = 0x0008);
-	expect("FRAGMENT", TCP6, .ext = { 44 }, .n_ext = 1); /* atomic: whole, and dropped all the same */
-	expect("FRAGMENT", TCP6, .ext = { 0, 60, 44 }, .n_ext = 3);
 }
 
 static void extension_headers_are_walked(void **state)
@@ -225,7 +212,6 @@ int main(void)
 		cmocka_unit_test(bad_header_lengths_are_malformed),
 		cmocka_unit_test(bytes_behind_the_packet_do_not_count),
 		cmocka_unit_test(only_ip_passes),
-		cmocka_unit_test(fragments_first_and_later_are_dropped),
 		cmocka_unit_test(extension_headers_are_walked),
 		cmocka_unit_test(odd_extension_headers_are_dropped),
 		cmocka_unit_test(tcp_headers_are_sane_or_dropped),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rungs 1, 9 and 10 of the ladder: what rules say, in both directions and families. */
+/* Rungs 1, 10 and 11 of the ladder: what rules say, in both directions and families. */
 #include "../lib/world.h"
 
 static int fresh(void **state)

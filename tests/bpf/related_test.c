@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rung 7: ICMP errors about tracked flows, and what attackers may make of them. Both directions, both framings. */
+/* Rung 8: ICMP errors about tracked flows, and what attackers may make of them. Both directions, both framings. */
 #include <bpf/bpf.h>
 #include <string.h>
 #include <unistd.h>

@@ -25,7 +25,9 @@ static void add_l4(struct frame *f, const struct pkt *p)
 {
 	uint8_t *at;
 
-	switch (p->proto) {
+	switch (p->is_later ? P_NOTHING : p->proto) {
+	case P_NOTHING:
+		break;
 	case P_TCP:
 		at = grow(f, 20);
 		put16(at, p->sport);
@@ -61,6 +63,7 @@ static void add_ip4(struct frame *f, const struct pkt *p)
 
 	at[0] = (uint8_t)((p->version ? p->version : 4) << 4 | (p->ihl ? p->ihl : 5 + p->options / 4));
 	memset(at + 20, 1, p->options); /* no-operation */
+	put16(at + 4, (uint16_t)p->ip_id);
 	put16(at + 6, p->frag);
 	at[8] = 64;
 	at[9] = p->proto;
@@ -77,6 +80,8 @@ static void add_ext(struct frame *f, const struct pkt *p)
 		at[0] = i + 1 < p->n_ext ? p->ext[i + 1] : p->proto;
 		if (p->ext[i] == EXT_FRAGMENT) {
 			put16(at + 2, p->frag);
+			put16(at + 4, (uint16_t)(p->ip_id >> 16));
+			put16(at + 6, (uint16_t)p->ip_id);
 			continue;
 		}
 		at[1] = p->ext_len8;

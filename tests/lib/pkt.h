@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { P_ICMP = 1, P_TCP = 6, P_UDP = 17, P_GRE = 47, P_ICMPV6 = 58 };
+enum { P_NOTHING = -1, P_ICMP = 1, P_TCP = 6, P_UDP = 17, P_GRE = 47, P_ICMPV6 = 58 };
 enum { F_FIN = 1, F_SYN = 2, F_RST = 4, F_PSH = 8, F_ACK = 16 };
 
 #define EXT_FRAGMENT 44
@@ -28,6 +28,8 @@ struct pkt {
 
 	/* oddities */
 	uint8_t options;    /* IPv4: bytes, a multiple of 4 */
+	uint32_t ip_id;     /* identification, IPv4 and fragment header */
+	bool is_later;      /* a later fragment: the payload stands alone */
 	uint16_t frag;      /* IPv4: flags and offset, host order; IPv6 fragment header: the same word */
 	uint8_t ext[10];    /* IPv6 extension headers in order */
 	uint8_t n_ext;      /* how many of ext */

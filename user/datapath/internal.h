@@ -13,6 +13,7 @@ enum dp_map {
 	MAP_RULE,
 	MAP_RULE_STAT,
 	MAP_CT,
+	MAP_FRAG,
 	MAP_STAT,
 	MAP_LIMIT,
 	MAP_EVENTS,

@@ -23,7 +23,7 @@ const char *const dp_map_name[MAP_COUNT] = {
 	[MAP_GEN] = "by_gen",       [MAP_ADDR] = "by_addr",   [MAP_IDENT] = "by_ident",
 	[MAP_PORT] = "by_port",     [MAP_RULE] = "by_rule",   [MAP_VERDICT] = "by_verdict",
 	[MAP_CT] = "by_ct",         [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
-	[MAP_EVENTS] = "by_events", [MAP_LIMIT] = "by_limit",
+	[MAP_EVENTS] = "by_events", [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
 };
 const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
 const char *const dp_link_name[BY_DIR_COUNT] = { [BY_DIR_IN] = "link_in", [BY_DIR_OUT] = "link_out" };
