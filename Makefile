@@ -108,6 +108,9 @@ check-bpf: tests ## BPF_PROG_TEST_RUN on the real objects (root)
 check-net: tests ## namespace tests (root)
 	$(Q)BUILD=$(BUILD) tests/run.sh net
 
+check-equal: all $(BUILD)/tests/equal/equal ## a million random packets: loaded programs against image and explain (root; CASES= SEED=)
+	$(Q)$(BUILD)/tests/equal/equal $(or $(CASES),1000000) $(SEED)
+
 check-fuzz: ## fuzz every parser, FUZZ_S seconds each (default 30), with ASan and UBSan
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_S),30) $(FUZZ)
 
@@ -155,5 +158,5 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: V=1 (commands), SAN=1 (ASan and UBSan), ONLY=text (tests whose name has it), CFLAGS, PREFIX, DESTDIR'
 
-.PHONY: all tests check check-unit check-bpf check-net check-fuzz vmtest bench demo lint deps deps-test deps-vm \
+.PHONY: all tests check check-unit check-bpf check-net check-equal check-fuzz vmtest bench demo lint deps deps-test deps-vm \
 	deps-bench deps-demo install compile_commands clean help
