@@ -78,6 +78,8 @@ check_not 'web does not reach db on tcp/8080' tcp_ok web "$(overlay_of db)" 8080
 check_not 'nor over IPv6' tcp_ok web "$(overlay6_of db)" 8080
 check 'db pings web' eventually 10 ping_from db "$(overlay_of web)"
 check 'and over IPv6' ping_from db "$(overlay6_of web)"
+check 'also in fragments' ping_from db "$(overlay_of web)" -s 3000
+check 'and those over IPv6' ping_from db "$(overlay6_of web)" -s 3000
 check_not 'web does not ping db' ping_from web "$(overlay_of db)"
 before=$(drops_of db POLICY_DENY)
 check_not 'lax, whose own policy allows it, does not reach db' tcp_ok lax "$(overlay_of db)" 5432
@@ -102,6 +104,7 @@ is 'the pins are for root' "$(stat -c %a /sys/fs/bpf/bailey)" 700
 is 'keys are for root' "$(stat -c %a "$dir/db.wgkey" "$dir/state-db")" "600
 700"
 check_not 'a second daemon for the instance is refused' in_ns db "$baileyd" -c "$dir/db.yaml"
+check_not 'nor is a running one taken down' in_ns db "$baileyd" -c "$dir/db.yaml" --down
 
 # --- the control socket ------------------------------------------------------------------------------------------------
 sock=/run/bailey/$prefix-db/ctl.sock

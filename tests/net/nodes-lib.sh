@@ -120,8 +120,10 @@ wait_until() { # SECONDS COMMAND...
 	done
 }
 
-ping_from() { # NODE ADDRESS
+ping_from() { # NODE ADDRESS [OPTION...]
+	target=$2 node=$1
+	shift 2
 	tool=$(command -v ping || echo 'busybox ping')
 	# shellcheck disable=SC2086
-	in_ns "$1" $tool -c 1 -W 2 "$2"
+	in_ns "$node" $tool -c 1 -W 2 "$@" "$target"
 }

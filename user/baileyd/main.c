@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "conf.h"
+#include "ctl/server.h"
 #include "datapath/datapath.h"
 #include "overlay/overlay.h"
 #include "role.h"
@@ -74,8 +75,13 @@ static int run_role(const struct args *a)
 static int take_down(const struct conf *conf)
 {
 	struct err e = ERR_INIT, pins = ERR_INIT;
-	char text[600];
+	char text[600], sock[PATH_MAX];
 
+	snprintf(sock, sizeof(sock), "%.*s/ctl.sock", PATH_MAX - 16, conf->run);
+	if (ctl_is_served(sock)) {
+		log_err("%s: baileyd runs; end it before its overlay is taken down", sock);
+		return 1;
+	}
 	/* the device first: its programs go with it, so there is no moment with a device and without a policy */
 	if (ov_destroy(conf->interface, &e) < 0 || dp_destroy(conf->bpffs, conf->instance, 0, &pins) < 0) {
 		log_err("%s", err_text(e.code ? &e : &pins, text, sizeof(text)));

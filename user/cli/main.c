@@ -19,7 +19,7 @@ static const struct {
 	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
 	{ "reload", cmd_reload, DAEMON, "read the policy and the records directory again" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
-	{ "policy", cmd_policy, OFFLINE, "check, explain, test or compile policy files" },
+	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },
 	{ "cert", cmd_cert, OFFLINE, "show what an RA-TLS certificate carries and proves" },
 	{ "record", cmd_record, OFFLINE, "show, verify or sign attested node records" },
 	{ "dev-identity", cmd_dev_identity, OFFLINE, "SIMULATED evidence for development" },

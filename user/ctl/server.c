@@ -34,6 +34,14 @@ static bool somebody_listens(const struct sockaddr_un *sun)
 	return fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0;
 }
 
+bool ctl_is_served(const char *path)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	return snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) < (int)sizeof(sun.sun_path) &&
+	       somebody_listens(&sun);
+}
+
 static int bind_socket(const char *path, struct err *e)
 {
 	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

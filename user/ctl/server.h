@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -23,6 +24,8 @@ struct ctl_route {
 int ctl_open(struct event_base *base, const char *path, const struct ctl_route *routes, void *arg, struct ctl **ctl,
 	     struct err *e);
 void ctl_close(struct ctl *ctl); /* accepts NULL; removes the socket */
+
+bool ctl_is_served(const char *path); /* a daemon answers there */
 
 /* Each answers `req` and takes over `body`. */
 void ctl_reply_json(struct evhttp_request *req, int status, json_t *body);
