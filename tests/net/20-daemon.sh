@@ -55,6 +55,14 @@ hold() {
 	sleep 0.5
 }
 
+# monitored NODE PORT PATTERN: asked again each time, for a monitor that starts slowly has missed the first.
+# shellcheck disable=SC2317 # called through check
+monitored() {
+	tcp_ok "$1" "$(overlay_of db)" "$2"
+	sleep 0.2
+	grep -q "$3" "$TMP/monitor"
+}
+
 # The second connection still carries a word and its echo.
 # shellcheck disable=SC2317 # called through check
 goes_on() {
@@ -116,11 +124,8 @@ check 'metrics count denied packets' test "$(metric 'bailey_packets_total{dir="i
 "$bailey" monitor --instance "$prefix-db" --json >"$TMP/monitor" &
 monitor=$!
 at_end "kill $monitor"
-sleep 0.5
-tcp_ok web "$(overlay_of db)" 5432
-tcp_ok lax "$(overlay_of db)" 8080
-check 'monitor shows the flow' eventually 5 grep -q '"event":"flow".*"rule":"web-to-db"' "$TMP/monitor"
-check 'monitor shows the drop' eventually 5 grep -q '"reason":"POLICY_DENY"' "$TMP/monitor"
+check 'monitor shows the flow' eventually 30 monitored web 5432 '"event":"flow".*"rule":"web-to-db"'
+check 'monitor shows the drop' eventually 30 monitored lax 8080 '"reason":"POLICY_DENY"'
 kill $monitor
 
 # --- a broken policy changes nothing -----------------------------------------------------------------------------------
