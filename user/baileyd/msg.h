@@ -37,7 +37,6 @@ enum msg_type {
 	MSG_EDGE_START,      /* all of the above was sent */
 	MSG_EDGE_SELF,       /* struct id_record to sign and to hand to peers */
 	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_origin */
-	MSG_EDGE_FORGET,     /* struct msg_instance */
 	MSG_EDGE_MARK,       /* struct msg_token, answered in order */
 	/* E -> P */
 	MSG_EDGE_STARTED, /* struct msg_started: what the own certificate proves, or why not */
@@ -132,7 +131,6 @@ struct msg_origin {
 
 struct msg_node {
 	struct id_node node;
-	uint32_t admit; /* enum id_admit */
 	char origin[MSG_ORIGIN_LEN];
 };
 

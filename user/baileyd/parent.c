@@ -3,8 +3,6 @@
 #include "parent.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <signal.h>
@@ -12,7 +10,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -504,24 +501,30 @@ static void parent_fini(struct parent *p)
 	free(p);
 }
 
-static void parent_init(struct parent *p, const struct conf *conf)
+static struct parent *parent_new(const struct conf *conf)
 {
+	struct parent *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		log_err("out of memory");
+		return NULL;
+	}
 	p->conf = *conf;
 	p->net.pid = p->edge.pid = -1;
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;
+	return p;
 }
 
 int parent_check(const struct conf *conf)
 {
-	struct parent *p = calloc(1, sizeof(*p));
+	struct parent *p = parent_new(conf);
 	struct err e = ERR_INIT;
 	char text[600];
 	int status;
 
 	if (!p)
 		return 1;
-	parent_init(p, conf);
 	status = plan_load_policy(p, &e) < 0 || read_identity(p, &e) < 0 || find_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
@@ -533,14 +536,13 @@ int parent_check(const struct conf *conf)
 
 int parent_run(const struct conf *conf)
 {
-	struct parent *p = calloc(1, sizeof(*p));
+	struct parent *p = parent_new(conf);
 	struct err e = ERR_INIT;
 	char text[600];
 	int status;
 
 	if (!p)
 		return 1;
-	parent_init(p, conf);
 	if (prepare(p, &e) < 0 || start(p, &e) < 0) {
 		log_err("%s", err_text(&e, text, sizeof(text)));
 		p->exit_status = 1;

@@ -66,7 +66,6 @@ static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, c
 
 	if (ret < 0)
 		return ret;
-	m.admit = what;
 	snprintf(m.origin, sizeof(m.origin), "%s", origin);
 	if (what != ID_ADMIT_SAME)
 		ret = ipc_send_blob(edge->parent, MSG_EDGE_NODE, &m, sizeof(m), bytes, len);
@@ -235,10 +234,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_RECORD:
 		on_stored_record(edge, msg);
-		break;
-	case MSG_EDGE_FORGET:
-		if ((p = ipc_as(msg, sizeof(struct msg_instance))) && edge->registry)
-			id_registry_remove(edge->registry, ((const struct msg_instance *)p)->instance_id);
 		break;
 	case MSG_EDGE_MARK:
 		ipc_send(edge->parent, MSG_EDGE_MARKED, msg->data, msg->len, -1);
