@@ -84,6 +84,7 @@ static __always_inline void ct_open(const struct pkt *p)
 {
 	struct by_ct ct = {
 		.last_ns = p->now_ns,
+		.opened_ns = p->now_ns,
 		.gen = p->live.gen,
 		.rule = p->rule,
 		.dir = p->dir,

@@ -46,6 +46,7 @@ static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32
 	ev->dst_port_be = is_icmp ? 0 : is_in ? p->key.local_port_be : p->key.peer_port_be;
 	ev->l4_proto = p->key.l4_proto;
 	ev->icmp_type = p->icmp_type;
+	ev->flags = 0;
 	ev->pad = 0;
 	ev->peer = p->peer;
 	ev->rule = p->rule;

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#define BY_ABI_VERSION 1
+#define BY_ABI_VERSION 2
 
 #define BY_SLOTS 2 /* policy generations held at once: the live one and the staged or previous one */
 

@@ -5,11 +5,12 @@
 #include "abi.h"
 #include "types.h"
 
-#define BY_EVENT_VERSION 1
+#define BY_EVENT_VERSION 2
 
 enum by_event_type {
-	BY_EVENT_DROP = 1, /* a packet was dropped */
-	BY_EVENT_FLOW = 2, /* the first packet of a flow was allowed */
+	BY_EVENT_DROP = 1,  /* a packet was dropped */
+	BY_EVENT_FLOW = 2,  /* the first packet of a flow was allowed */
+	BY_EVENT_AUDIT = 3, /* likewise, and the audit rule `rule` says that it would have been dropped */
 };
 
 /* Drop reasons, from the one table. */
@@ -34,7 +35,8 @@ struct by_event {
 	__u16 dst_port_be;
 	__u8 l4_proto;
 	__u8 icmp_type;
-	__u16 pad;
+	__u8 flags; /* BY_RULE_* of the rule */
+	__u8 pad;
 	__u32 peer;       /* identity, 0 unknown */
 	__u32 rule;       /* that decided; 0: the default */
 	__u32 ip_bytes;   /* packet length from the IP header on */

@@ -63,9 +63,20 @@ struct by_verdict_key {
 	__u32 peer_class;
 };
 
+/* What a rule asks for beside its action. */
+#define BY_RULE_LOG          (1u << 0) /* tell user space of each flow that it decides */
+#define BY_RULE_RATE_FLOWS   (1u << 1) /* `rate` counts new flows */
+#define BY_RULE_RATE_PACKETS (1u << 2) /* `rate` counts packets, of tracked flows too */
+#define BY_RULE_RATE_PEER    (1u << 3) /* each peer has the rate for itself */
+#define BY_RULE_AUDIT        (1u << 4) /* drops nothing, says what it would drop */
+#define BY_RULE_FLAGS        0x1fu
+
 struct by_verdict {
-	__u32 rule;   /* key of by_rule; 0 would be the default and is never stored */
-	__u32 action; /* enum by_action */
+	__u32 rule;  /* key of by_rule that decides; 0: none does, and `audit` is why there is an entry */
+	__u32 audit; /* key of by_rule: an audit rule because of which the packet would be dropped; 0: none */
+	__u8 action; /* enum by_action */
+	__u8 flags;  /* BY_RULE_* of `rule`: the packet path reads by_rule only where it must */
+	__u8 pad[2];
 };
 
 struct by_rule_key {
@@ -76,6 +87,10 @@ struct by_rule_key {
 struct by_rule {
 	char name[48];
 	char where[80]; /* "three-tier.yaml:9" */
+	__u32 flags;    /* BY_RULE_* */
+	__u32 rate;     /* a second; 0: no limit */
+	__u32 burst;    /* at once, at least 1 where there is a rate */
+	__u32 pad;
 };
 
 struct by_counter {
@@ -100,12 +115,14 @@ enum by_ct_state {
 };
 
 struct by_ct {
-	__u64 last_ns; /* CLOCK_MONOTONIC, coarse, and written at most once a second */
-	__u32 gen;     /* of the policy that last judged the flow */
-	__u32 rule;    /* that allowed it */
-	__u8 dir;      /* of the first packet */
-	__u8 state;    /* enum by_ct_state */
-	__u8 pad[6];
+	__u64 last_ns;   /* CLOCK_MONOTONIC, coarse, and written at most once a second */
+	__u32 gen;       /* of the policy that last judged the flow */
+	__u32 rule;      /* that allowed it */
+	__u64 opened_ns; /* CLOCK_MONOTONIC, coarse */
+	__u8 dir;        /* of the first packet */
+	__u8 state;      /* enum by_ct_state */
+	__u8 flags;      /* BY_RULE_* of the rule */
+	__u8 pad[5];
 };
 
 /* A fragmented packet under way. */
@@ -139,12 +156,12 @@ BY_SIZE_IS(struct by_addr_val, 12);
 BY_SIZE_IS(struct by_ident, 76);
 BY_SIZE_IS(struct by_port, 4);
 BY_SIZE_IS(struct by_verdict_key, 8);
-BY_SIZE_IS(struct by_verdict, 8);
+BY_SIZE_IS(struct by_verdict, 12);
 BY_SIZE_IS(struct by_rule_key, 8);
-BY_SIZE_IS(struct by_rule, 128);
+BY_SIZE_IS(struct by_rule, 144);
 BY_SIZE_IS(struct by_counter, 16);
 BY_SIZE_IS(struct by_ct_key, 40);
-BY_SIZE_IS(struct by_ct, 24);
+BY_SIZE_IS(struct by_ct, 32);
 BY_SIZE_IS(struct by_frag_key, 40);
 BY_SIZE_IS(struct by_frag, 24);
 BY_SIZE_IS(struct by_limit, 24);

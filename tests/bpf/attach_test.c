@@ -207,13 +207,13 @@ static void a_map_of_another_shape_is_refused_by_name(void **state)
 
 	snprintf(path, sizeof(path), "%s/bailey/test/v%d/by_verdict", w->bpffs, BY_ABI_VERSION);
 	assert_int_equal(unlink(path), 0);
-	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "by_verdict", 8, 16, 10, NULL);
+	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "by_verdict", 8, 24, 10, NULL);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_pin(fd, path), 0);
 	close(fd);
 	assert_int_equal(dp_open(w->bpffs, "test", 0, &dp, &e), -ESTALE);
 	assert_non_null(strstr(e.where, "by_verdict"));
-	assert_non_null(strstr(e.msg, "value size is 16, this build needs 8"));
+	assert_non_null(strstr(e.msg, "value size is 24, this build needs 12"));
 	assert_null(dp);
 }
 

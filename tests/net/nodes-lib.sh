@@ -17,7 +17,7 @@ instance_of() { printf '%040d' "$(host_of "$1")"; }
 app_of() { sed -n "s/^  $1: *{ *app-id: *\([0-9a-f]\{40\}\).*/\1/p" policy/examples/three-tier.yaml; }
 status_of() { "$bailey" status --instance "$prefix-$1" --json; }
 ifname_of() { echo "by-$1"; }
-pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v1"; }
+pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v2"; }
 
 make_root() { "$bailey" dev-identity root --out "$dir/root" >/dev/null; }
 

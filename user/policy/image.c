@@ -145,7 +145,9 @@ static int check_verdicts(const struct pol_image *img, struct err *e)
 	for (size_t i = 0; i < img->n_verdicts; i++) {
 		if (v[i].dir >= BY_DIR_COUNT || v[i].pad || !v[i].port_class || !v[i].peer_class ||
 		    v[i].port_class > img->n_port_classes || v[i].peer_class > img->n_peer_classes ||
-		    !v[i].verdict.rule || v[i].verdict.rule > img->n_rules ||
+		    v[i].verdict.rule > img->n_rules || v[i].verdict.audit > img->n_rules ||
+		    (!v[i].verdict.rule && !v[i].verdict.audit) || (v[i].verdict.flags & ~BY_RULE_FLAGS) ||
+		    v[i].verdict.pad[0] || v[i].verdict.pad[1] ||
 		    (v[i].verdict.action != BY_ALLOW && v[i].verdict.action != BY_DENY))
 			return bad(e, "verdict", i);
 		if (i && verdict_order(&v[i - 1], v[i].dir, v[i].peer_class, v[i].port_class) >= 0)
@@ -173,7 +175,8 @@ static int check_rules(const struct pol_image *img, struct err *e)
 	const struct by_rule *rule = pol_image_rules(img);
 
 	for (size_t i = 0; i < img->n_rules; i++)
-		if (!is_text(rule[i].name, sizeof(rule[i].name)) || !is_text(rule[i].where, sizeof(rule[i].where)))
+		if (!is_text(rule[i].name, sizeof(rule[i].name)) || !is_text(rule[i].where, sizeof(rule[i].where)) ||
+		    (rule[i].flags & ~BY_RULE_FLAGS) || rule[i].pad || !rule[i].rate != !rule[i].burst)
 			return bad(e, "rule", i);
 	return 0;
 }
