@@ -7,7 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "lib/maps.h"
+#include "lib/identity.h"
 #include "lib/policy.h"
 #include "lib/report.h"
 

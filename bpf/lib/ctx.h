@@ -40,6 +40,8 @@ struct pkt {
 	__u8 frag;        /* enum pkt_frag */
 	__u8 is_last_frag;
 	__u8 has_frag_hdr; /* IPv6 */
+	__u8 hops;         /* IPv6: hop limit */
+	__u8 l3;           /* frame.h: where the packet starts in its frame */
 	__u32 frag_id;     /* the rest only where frag says so */
 	__u32 frag_start;  /* of its data, as `off` */
 	__u32 frag_off;    /* in the datagram, bytes */

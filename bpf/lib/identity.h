@@ -2,8 +2,8 @@
 /* Addresses -> identities. WireGuard lets only a peer's own addresses in, so the address names the attested node. */
 #pragma once
 
-#include "maps.h"
 #include "ctx.h"
+#include "maps_identity.h"
 
 static __always_inline int identify(struct pkt *p)
 {
@@ -19,4 +19,17 @@ static __always_inline int identify(struct pkt *p)
 	if (!v || v->identity != BY_IDENT_LOCAL)
 		return -BY_DROP_NOT_LOCAL; /* 4 */
 	return 0;
+}
+
+/*
+ * May the sender of the error `p` speak of the flow that `q` quotes? Only that flow's own peer, from any address of
+ * its own: the overlay has no routers, only nodes, and a tunnel that ends at the peer, so an error from any third
+ * node is about something that it can not have seen. The worst that a forged error does is to disturb the forger's
+ * own flow; sequence numbers are therefore not looked at.
+ */
+static __always_inline int is_witness(const struct pkt *p, const struct pkt *q)
+{
+	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &q->key.peer);
+
+	return v && v->identity == p->peer;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Every map, once. What they mean and who writes them: include/bailey/maps.h. All are pinned under their own name.
+ * The maps of every datapath. What they mean and who writes them: include/bailey/maps.h. All are pinned under their
+ * own name.
  *
  * Hashes that user space fills do not preallocate: their limits are generous and most nodes use little of them.
  * by_gen and by_port are mapped by the loader: a generation flips with one store, ports are staged without a system
@@ -18,22 +19,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct by_gen);
 } by_gen SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BY_MAX_ADDRS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct by_addr);
-	__type(value, struct by_addr_val);
-} by_addr SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BY_MAX_IDENTITIES);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct by_ident);
-} by_ident SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -6,10 +6,7 @@
  */
 #pragma once
 
-#include "ctx.h"
-
-#define ETH_P_IP   0x0800
-#define ETH_P_IPV6 0x86dd
+#include "hook.h"
 
 #define NEXT_HOP_BY_HOP 0
 #define NEXT_ICMP       1
@@ -113,10 +110,10 @@ struct icmp_hdr { /* RFC 792 and 4443; the identifier is there in echo messages 
  * Copies `len` bytes at p->off to `to`: from the linear part when they are there, else from the pages of a TSO or GRO
  * packet. Bytes behind the IP packet's own end (Ethernet padding) do not count.
  */
-static __always_inline int read_hdr(struct __sk_buff *skb, const struct pkt *p, void *to, __u32 len)
+static __always_inline int read_hdr(struct hook_ctx *ctx, const struct pkt *p, void *to, __u32 len)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
 	__u32 off = p->off;
 
 	if (off + len > p->end)
@@ -125,7 +122,7 @@ static __always_inline int read_hdr(struct __sk_buff *skb, const struct pkt *p, 
 		__builtin_memcpy(to, data + off, len);
 		return 0;
 	}
-	return bpf_skb_load_bytes(skb, off, to, len) ? -BY_DROP_SHORT : 0;
+	return hook_load(ctx, off, to, len) ? -BY_DROP_SHORT : 0;
 }
 
 static __always_inline void addr_set4(struct by_addr *a, __be32 v4)
@@ -168,11 +165,11 @@ static __always_inline void ports_set(struct pkt *p, __be16 src_be, __be16 dst_b
  * The IP packet is `bytes` long from its header at p->off on. 0 is what a packet over 64 KiB says (BIG TCP): only a
  * segmentation packet of this machine's own stack can be one.
  */
-static __always_inline int ip_end_set(struct __sk_buff *skb, struct pkt *p, __u32 bytes, int is_unsaid)
+static __always_inline int ip_end_set(struct hook_ctx *ctx, struct pkt *p, __u32 bytes, int is_unsaid)
 {
-	if (is_unsaid && skb->gso_size)
+	if (is_unsaid && hook_is_gso(ctx))
 		return 0;
-	if (p->off + bytes > skb->len)
+	if (p->off + bytes > hook_len(ctx))
 		return -BY_DROP_SHORT;
 	p->end = p->off + bytes;
 	return 0;
@@ -190,7 +187,7 @@ static __always_inline void frag_set(struct pkt *p, __u32 off, int has_more)
 /* RFC 791 and RFC 8200 section 4.5. A fragment that no datagram has would end up somewhere in the receiver's memory. */
 static __always_inline int frag_bounds(struct pkt *p)
 {
-	__u32 front = p->frag_start - conf.l3_offset, len = p->end - p->frag_start;
+	__u32 front = p->frag_start - hook_l3(p), len = p->end - p->frag_start;
 
 	if (p->version == 6)
 		front -= sizeof(struct ip6_hdr) + sizeof(struct ip6_ext);
@@ -200,18 +197,18 @@ static __always_inline int frag_bounds(struct pkt *p)
 	return front + p->frag_end > IP_BYTES_MAX ? -BY_DROP_FRAG_BOUNDS : 0;
 }
 
-static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int parse_ip4(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct ip4_hdr ip;
 	__u32 hdr_bytes, bytes;
 
-	if (read_hdr(skb, p, &ip, sizeof(ip)) < 0)
+	if (read_hdr(ctx, p, &ip, sizeof(ip)) < 0)
 		return -BY_DROP_SHORT;
 	hdr_bytes = (ip.version_ihl & 0xf) * 4;
 	bytes = bpf_ntohs(ip.len_be);
-	if (hdr_bytes < sizeof(ip) || (bytes < hdr_bytes && !(bytes == 0 && skb->gso_size)))
+	if (hdr_bytes < sizeof(ip) || (bytes < hdr_bytes && !(bytes == 0 && hook_is_gso(ctx))))
 		return -BY_DROP_IP_HEADER;
-	if (ip_end_set(skb, p, bytes, bytes == 0) < 0)
+	if (ip_end_set(ctx, p, bytes, bytes == 0) < 0)
 		return -BY_DROP_SHORT;
 	addr_set4(src_of(p), ip.src);
 	addr_set4(dst_of(p), ip.dst);
@@ -259,7 +256,7 @@ static __always_inline int ext_frag(struct pkt *p, const struct ip6_ext *ext)
 }
 
 /* Skips extension headers; returns the transport protocol, or what a later fragment says in its place. */
-static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 next)
+static __always_inline int parse_ext(struct hook_ctx *ctx, struct pkt *p, __u8 next)
 {
 	struct ip6_ext ext;
 	int kind;
@@ -269,7 +266,7 @@ static __always_inline int parse_ext(struct __sk_buff *skb, struct pkt *p, __u8 
 		kind = ext_kind(next, i == 0);
 		if (kind <= 0)
 			return kind < 0 ? kind : next;
-		if (read_hdr(skb, p, &ext, sizeof(ext)) < 0)
+		if (read_hdr(ctx, p, &ext, sizeof(ext)) < 0)
 			return -BY_DROP_SHORT;
 		/* The destination in the IP header is then not where the packet ends up. */
 		if (next == NEXT_ROUTING && ext.segments_left)
@@ -293,35 +290,36 @@ static __always_inline int is_mapped(const __be32 *v6)
 	return v6[0] == 0 && v6[1] == 0 && v6[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int parse_ip6(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct ip6_hdr ip;
 	__u32 payload;
 	int proto;
 
-	if (read_hdr(skb, p, &ip, sizeof(ip)) < 0)
+	if (read_hdr(ctx, p, &ip, sizeof(ip)) < 0)
 		return -BY_DROP_SHORT;
 	payload = bpf_ntohs(ip.payload_be);
-	if (ip_end_set(skb, p, sizeof(ip) + payload, payload == 0) < 0)
+	if (ip_end_set(ctx, p, sizeof(ip) + payload, payload == 0) < 0)
 		return -BY_DROP_SHORT;
 	if (is_mapped(ip.src) || is_mapped(ip.dst))
 		return -BY_DROP_IP_HEADER;
 	addr_set6(src_of(p), ip.src);
 	addr_set6(dst_of(p), ip.dst);
 	p->key.l4_proto = ip.next;
+	p->hops = ip.hops;
 	p->off += sizeof(ip);
-	proto = parse_ext(skb, p, ip.next);
+	proto = parse_ext(ctx, p, ip.next);
 	if (proto >= 0)
 		p->key.l4_proto = proto;
 	return proto;
 }
 
-static __always_inline int parse_tcp(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int parse_tcp(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct tcp_hdr tcp;
 	__u32 hdr_bytes;
 
-	if (read_hdr(skb, p, &tcp, sizeof(tcp)) < 0)
+	if (read_hdr(ctx, p, &tcp, sizeof(tcp)) < 0)
 		return -BY_DROP_SHORT;
 	hdr_bytes = (tcp.offset >> 4) * 4;
 	ports_set(p, tcp.src_be, tcp.dst_be);
@@ -340,11 +338,11 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct pkt *p)
 	return 0;
 }
 
-static __always_inline int parse_udp(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int parse_udp(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct udp_hdr udp;
 
-	if (read_hdr(skb, p, &udp, sizeof(udp)) < 0)
+	if (read_hdr(ctx, p, &udp, sizeof(udp)) < 0)
 		return -BY_DROP_SHORT;
 	ports_set(p, udp.src_be, udp.dst_be);
 	if (bpf_ntohs(udp.len_be) < sizeof(udp))
@@ -363,11 +361,11 @@ static __always_inline int is_icmp_error(__u8 request, __u8 type)
 }
 
 /* The identifier goes where a source port would: to the asker's side, so that two pings that cross stay two flows. */
-static __always_inline int parse_icmp(struct __sk_buff *skb, struct pkt *p, __u8 request, __u8 reply)
+static __always_inline int parse_icmp(struct hook_ctx *ctx, struct pkt *p, __u8 request, __u8 reply)
 {
 	struct icmp_hdr icmp;
 
-	if (read_hdr(skb, p, &icmp, sizeof(icmp)) < 0)
+	if (read_hdr(ctx, p, &icmp, sizeof(icmp)) < 0)
 		return -BY_DROP_SHORT;
 	p->icmp_type = icmp.type;
 	if (is_icmp_error(request, icmp.type))
@@ -386,16 +384,16 @@ static __always_inline int parse_icmp(struct __sk_buff *skb, struct pkt *p, __u8
 	return 0;
 }
 
-static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *p, int proto, __u8 version)
+static __always_inline int parse_l4(struct hook_ctx *ctx, struct pkt *p, int proto, __u8 version)
 {
 	if (proto == NEXT_TCP)
-		return parse_tcp(skb, p);
+		return parse_tcp(ctx, p);
 	if (proto == NEXT_UDP)
-		return parse_udp(skb, p);
+		return parse_udp(ctx, p);
 	if (proto == NEXT_ICMP && version == 4)
-		return parse_icmp(skb, p, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
+		return parse_icmp(ctx, p, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
 	if (proto == NEXT_ICMPV6 && version == 6)
-		return parse_icmp(skb, p, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY);
+		return parse_icmp(ctx, p, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY);
 	/* ICMP of the other family is no protocol at all */
 	if (proto == NEXT_ICMP || proto == NEXT_ICMPV6)
 		return -BY_DROP_L4_HEADER;
@@ -410,30 +408,29 @@ static __always_inline int frag_reason(const struct pkt *p, int ret)
 }
 
 /* A global function: what follows is verified once, not once for every shape of a packet. */
-__noinline int parse(struct __sk_buff *skb, struct pkt *p)
+__noinline int parse(struct hook_ctx *ctx, struct pkt *p)
 {
 	__u8 first, version;
 	int proto;
 
 	if (!p)
 		return -BY_DROP_INTERNAL;
-	p->off = conf.l3_offset;
-	p->end = skb->len;
-	if (read_hdr(skb, p, &first, sizeof(first)) < 0)
+	p->off = hook_l3(p);
+	p->end = hook_len(ctx);
+	if (read_hdr(ctx, p, &first, sizeof(first)) < 0)
 		return -BY_DROP_SHORT;
 	version = first >> 4;
 	if (version != 4 && version != 6)
 		return -BY_DROP_NOT_IP;
-	p->version = version;
-	/* On Ethernet the frame says what the receiver will take it for; L3 devices go by the nibble as we do. */
-	if (conf.l3_offset && skb->protocol != (version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6)))
+	if (!hook_says_version(ctx, p, version))
 		return -BY_DROP_NOT_IP;
-	proto = version == 4 ? parse_ip4(skb, p) : parse_ip6(skb, p);
+	p->version = version;
+	proto = version == 4 ? parse_ip4(ctx, p) : parse_ip6(ctx, p);
 	if (p->frag != FRAG_NO && frag_bounds(p) < 0)
 		return -BY_DROP_FRAG_BOUNDS;
 	if (proto < 0 || p->frag == FRAG_LATER)
 		return frag_reason(p, proto < 0 ? proto : 0);
-	proto = parse_l4(skb, p, proto, version);
+	proto = parse_l4(ctx, p, proto, version);
 	/* Errors are short enough never to come in parts. */
 	if (p->frag != FRAG_NO && p->track == TRACK_ERROR)
 		p->track = TRACK_NO;

@@ -18,12 +18,13 @@
  *  9  TCP that is no pure SYN                           drop NO_FLOW
  * 10  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
  * 11  no rule                                           drop POLICY_DENY
+ *
+ * identity.h comes before this file: it has identify() (rungs 3 and 4) and is_witness() (rung 8).
  */
 #pragma once
 
 #include "ct.h"
 #include "frag.h"
-#include "identity.h"
 #include "maps.h"
 #include "parse.h"
 #include "related.h"
@@ -131,16 +132,16 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 }
 
 /* Identified, and no later fragment. */
-static __always_inline int decide_flow(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct by_ct *ct = 0;
 
-	if (p->track == TRACK_ERROR && is_related(skb, p))
+	if (p->track == TRACK_ERROR && is_related(ctx, p))
 		return 0; /* 8 */
 	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
 		ct = ct_find(p);
 	if (!ct)
-		return judge_new(p, skb->len - conf.l3_offset);
+		return judge_new(p, hook_len(ctx) - hook_l3(p));
 	if (ct->gen != p->live.gen)
 		return judge_again(p, ct);
 	p->rule = ct->rule;
@@ -148,14 +149,14 @@ static __always_inline int decide_flow(struct __sk_buff *skb, struct pkt *p)
 	return 0; /* 6 */
 }
 
-static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 {
 	int ret;
 
 	ret = gen_read(p);
 	if (ret < 0)
 		return ret; /* 1 */
-	ret = parse(skb, p);
+	ret = parse(ctx, p);
 	if (ret < 0)
 		return ret; /* 2 */
 	ret = identify(p);
@@ -163,10 +164,10 @@ static __always_inline int decide(struct __sk_buff *skb, struct pkt *p)
 		return ret; /* 3, 4 */
 	p->now_ns = bpf_ktime_get_coarse_ns();
 	if (p->frag == FRAG_NO)
-		return decide_flow(skb, p);
+		return decide_flow(ctx, p);
 	ret = frag_check(p);
 	if (ret < 0 || p->frag == FRAG_LATER)
 		return ret; /* 5 */
-	ret = decide_flow(skb, p);
+	ret = decide_flow(ctx, p);
 	return ret < 0 ? ret : frag_open(p);
 }

@@ -3,10 +3,8 @@
  * ICMP errors about a tracked flow: without them no path MTU is found and every refused port is a timeout.
  *
  * An error passes without a rule when the packet that it quotes went the other way on a flow which the live policy has
- * judged, and when the error comes from that flow's own peer. Nobody else can be trusted to speak of it: the overlay
- * has no routers, only nodes, and a tunnel that ends at the peer; an error from any third node is at best about
- * something it can not have seen. So the worst that a forged error does is to disturb the forger's own flow. Sequence
- * numbers are therefore not looked at.
+ * judged, and when it comes from somebody who can have seen that packet: is_witness(), which differs between the
+ * overlay and the host's own network.
  *
  * The flow is only read: an error opens, refreshes, changes and closes none. Whatever is not related in this sense,
  * also a quotation that can not be read, is judged by the rules for its ICMP type like any other packet.
@@ -19,12 +17,12 @@
 #define QUOTED_L4_MIN 8 /* RFC 792; ports and the echo identifier lie in it */
 
 /* Reads the quoted IP header; returns the transport protocol. Its length is the original's: there may be less. */
-static __always_inline int quoted_ip4(struct __sk_buff *skb, struct pkt *q)
+static __always_inline int quoted_ip4(struct hook_ctx *ctx, struct pkt *q)
 {
 	struct ip4_hdr ip;
 	__u32 hdr_bytes;
 
-	if (read_hdr(skb, q, &ip, sizeof(ip)) < 0)
+	if (read_hdr(ctx, q, &ip, sizeof(ip)) < 0)
 		return -BY_DROP_SHORT;
 	hdr_bytes = (ip.version_ihl & 0xf) * 4;
 	if (ip.version_ihl >> 4 != 4 || hdr_bytes < sizeof(ip) || bpf_ntohs(ip.len_be) < hdr_bytes + QUOTED_L4_MIN)
@@ -37,12 +35,12 @@ static __always_inline int quoted_ip4(struct __sk_buff *skb, struct pkt *q)
 	return ip.proto;
 }
 
-static __always_inline int quoted_ip6(struct __sk_buff *skb, struct pkt *q)
+static __always_inline int quoted_ip6(struct hook_ctx *ctx, struct pkt *q)
 {
 	struct ip6_hdr ip;
 	int proto;
 
-	if (read_hdr(skb, q, &ip, sizeof(ip)) < 0)
+	if (read_hdr(ctx, q, &ip, sizeof(ip)) < 0)
 		return -BY_DROP_SHORT;
 	if ((ip.version_class_flow_be & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
 		return -BY_DROP_IP_HEADER;
@@ -51,7 +49,7 @@ static __always_inline int quoted_ip6(struct __sk_buff *skb, struct pkt *q)
 	addr_set6(src_of(q), ip.src);
 	addr_set6(dst_of(q), ip.dst);
 	q->off += sizeof(ip);
-	proto = parse_ext(skb, q, ip.next);
+	proto = parse_ext(ctx, q, ip.next);
 	return q->frag == FRAG_LATER ? -BY_DROP_FRAGMENT : proto;
 }
 
@@ -68,14 +66,14 @@ static __always_inline int quoted_echo(struct pkt *q, const struct icmp_hdr *icm
 }
 
 /* Fills the rest of the flow key. TCP, UDP and ICMP keep what is needed in the first eight bytes. */
-static __always_inline int quoted_l4(struct __sk_buff *skb, struct pkt *q, int is_ip4)
+static __always_inline int quoted_l4(struct hook_ctx *ctx, struct pkt *q, int is_ip4)
 {
 	union {
 		struct udp_hdr udp;
 		struct icmp_hdr icmp;
 	} l4;
 
-	if (read_hdr(skb, q, &l4, QUOTED_L4_MIN) < 0)
+	if (read_hdr(ctx, q, &l4, QUOTED_L4_MIN) < 0)
 		return -BY_DROP_SHORT;
 	switch (q->key.l4_proto) {
 	case NEXT_TCP:
@@ -92,7 +90,7 @@ static __always_inline int quoted_l4(struct __sk_buff *skb, struct pkt *q, int i
 }
 
 /* A global function: verified once. 0, and in q->key the flow of the packet that `p` quotes. */
-__noinline int quoted(struct __sk_buff *skb, const struct pkt *p, struct pkt *q)
+__noinline int quoted(struct hook_ctx *ctx, const struct pkt *p, struct pkt *q)
 {
 	int is_ip4, proto;
 
@@ -102,11 +100,11 @@ __noinline int quoted(struct __sk_buff *skb, const struct pkt *p, struct pkt *q)
 	q->dir = p->dir == BY_DIR_IN ? BY_DIR_OUT : BY_DIR_IN;
 	q->off = p->off + sizeof(struct icmp_hdr);
 	q->end = p->end;
-	proto = is_ip4 ? quoted_ip4(skb, q) : quoted_ip6(skb, q);
+	proto = is_ip4 ? quoted_ip4(ctx, q) : quoted_ip6(ctx, q);
 	if (proto < 0)
 		return proto;
 	q->key.l4_proto = proto;
-	return quoted_l4(skb, q, is_ip4);
+	return quoted_l4(ctx, q, is_ip4);
 }
 
 static __always_inline int addr_equal(const struct by_addr *a, const struct by_addr *b)
@@ -117,16 +115,14 @@ static __always_inline int addr_equal(const struct by_addr *a, const struct by_a
 }
 
 /* Is it about a live flow, from that flow's peer, and addressed to the sender of what it quotes? */
-static __always_inline int is_related(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p)
 {
-	struct by_addr_val *v;
 	struct pkt q = { 0 };
 	struct by_ct *ct;
 
-	if (quoted(skb, p, &q) < 0 || !addr_equal(dst_of(p), src_of(&q)))
+	if (quoted(ctx, p, &q) < 0 || !addr_equal(dst_of(p), src_of(&q)))
 		return 0;
-	v = bpf_map_lookup_elem(&by_addr, &q.key.peer); /* a peer may answer from another address of its own */
-	if (!v || v->identity != p->peer)
+	if (!is_witness(p, &q))
 		return 0;
 	ct = bpf_map_lookup_elem(&by_ct, &q.key);
 	if (!ct || ct->gen != p->live.gen || ct_idle(p, ct) > ct_idle_max(&q.key, ct->state))

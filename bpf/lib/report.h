@@ -2,13 +2,9 @@
 /* The only way out: every packet is counted, drops and new flows are told to user space. */
 #pragma once
 
-#include "maps.h"
 #include "ctx.h"
+#include "maps.h"
 #include "parse.h"
-
-/* Not TC_ACT_OK: that would end the hook, and a program behind this one would never see what we let pass. */
-#define TC_ACT_NEXT (-1)
-#define TC_ACT_SHOT 2
 
 /* At most conf.events_per_sec of one reason a second and CPU; *held: how many were held back before this one. */
 static __always_inline int may_tell(struct pkt *p, struct by_limit *limit, __u32 *held)
@@ -76,10 +72,10 @@ __noinline int tell(struct pkt *p, __u32 reason, __u32 bytes)
 }
 
 /* `ret` of decide() -> what the hook returns. */
-static __always_inline int report(struct __sk_buff *skb, struct pkt *p, int ret)
+static __always_inline int report(struct hook_ctx *ctx, struct pkt *p, int ret)
 {
 	__u32 reason = ret < 0 ? -ret : BY_DROP_NONE;
-	__u32 bytes = skb->len > conf.l3_offset ? skb->len - conf.l3_offset : 0;
+	__u32 len = hook_len(ctx), bytes = len > hook_l3(p) ? len - hook_l3(p) : 0;
 	__u32 at = p->dir * BY_MAX_REASONS + reason;
 	struct by_counter *n = bpf_map_lookup_elem(&by_stat, &at);
 
@@ -89,5 +85,5 @@ static __always_inline int report(struct __sk_buff *skb, struct pkt *p, int ret)
 	}
 	if (reason || p->is_new_flow)
 		tell(p, reason, bytes);
-	return reason ? TC_ACT_SHOT : TC_ACT_NEXT;
+	return reason ? HOOK_DROP : HOOK_PASS;
 }
