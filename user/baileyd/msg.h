@@ -4,8 +4,11 @@
  * one only when its size is exact, and never a string that is not terminated (msg_terminate).
  *
  * Start: P sends CONF to both. E gets SELF, the stored RECORDs and MARK; when it answers MARK, P knows the verified
- * nodes, compiles the policy with them and sends N: POLICY, NODE_SET for itself and each node, SYNC. From then on
- * N and E can die and are started again from what P holds.
+ * nodes, compiles the policy with them and sends N, for each target: POLICY, NODE_SET for itself and each node; then
+ * SYNC. From then on N and E can die and are started again from what P holds.
+ *
+ * A target is what has a policy and counters of its own: the overlay device is number 0, others follow in the order of
+ * the configuration. Messages about one carry its number first.
  */
 #pragma once
 
@@ -16,16 +19,18 @@
 enum msg_type {
 	/* P -> N */
 	MSG_NET_CONF = 1, /* struct msg_net_conf */
-	MSG_NET_POLICY,   /* blob: struct pol_image */
+	MSG_NET_TARGET,   /* struct msg_target: one more */
+	MSG_NET_POLICY,   /* struct msg_number + blob: struct pol_image */
 	MSG_NET_NODE_SET, /* struct msg_node_set */
 	MSG_NET_NODE_DEL, /* struct msg_instance */
 	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
 	MSG_NET_STATUS,   /* struct msg_token */
 	/* N -> P */
-	MSG_NET_DONE,         /* struct msg_done, for CONF, POLICY, NODE_SET, NODE_DEL, SYNC */
+	MSG_NET_DONE,         /* struct msg_done, for all but STATUS */
 	MSG_NET_EVENT,        /* struct msg_event */
 	MSG_NET_RULE,         /* struct msg_rule, before STATUS_REPLY */
 	MSG_NET_PEER,         /* struct msg_peer, before STATUS_REPLY */
+	MSG_NET_COUNTS,       /* struct msg_counts, one for each target, before STATUS_REPLY */
 	MSG_NET_STATUS_REPLY, /* struct msg_status */
 
 	/* P -> E */
@@ -58,8 +63,26 @@ struct msg_net_conf {
 	uint32_t n_addrs;
 };
 
-/* One attested node, this one included (is_local), as the kernel shall know it. */
+#define TARGETS_MAX    64 /* net keeps who was named for which in one word */
+#define TARGET_OVERLAY 0u
+
+enum target_kind {
+	TARGET_IS_OVERLAY, /* made by CONF, always there */
+};
+
+struct msg_target {
+	uint32_t target, kind; /* enum target_kind */
+	char interface[IF_NAMESIZE];
+};
+
+struct msg_number {
+	uint32_t target;
+};
+
+/* One attested node as the target's datapath shall know it; is_local: the one that the target judges for. */
 struct msg_node_set {
+	uint32_t target;
+	uint32_t is_wg_peer;
 	struct dp_identity identity;
 	uint8_t wg_key[OV_KEY_LEN];
 	uint32_t has_endpoint;
@@ -67,6 +90,7 @@ struct msg_node_set {
 };
 
 struct msg_instance {
+	uint32_t target;
 	uint8_t instance_id[BY_INSTANCE_ID_LEN];
 };
 
@@ -75,19 +99,21 @@ struct msg_token {
 };
 
 struct msg_done {
+	uint32_t target;
 	uint32_t request; /* enum msg_type */
 	int32_t code;     /* 0 or -errno */
 	struct err err;
 };
 
 struct msg_event {
+	uint32_t target;
 	struct by_event event;
 	char rule[sizeof(((struct by_rule *)0)->name)];
 	char where[sizeof(((struct by_rule *)0)->where)];
 };
 
 struct msg_rule {
-	uint32_t number;
+	uint32_t target, number;
 	struct by_rule rule;
 	struct by_counter hits;
 };
@@ -100,11 +126,16 @@ struct msg_peer {
 	uint64_t rx_bytes, tx_bytes;
 };
 
-struct msg_status {
-	uint64_t token;
+struct msg_counts {
+	uint32_t target;
 	int32_t code; /* 0 or -errno: nothing below is known */
 	struct dp_status dp;
-	char backend[16], attach[16];
+	char attach[16];
+};
+
+struct msg_status {
+	uint64_t token;
+	char backend[16];
 	uint64_t events_held; /* not forwarded: the parent did not read */
 };
 

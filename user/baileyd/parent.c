@@ -146,6 +146,16 @@ static int find_user(struct parent *p, struct err *e)
 
 /* --- net --- */
 
+static void send_targets(struct parent *p)
+{
+	for (uint32_t i = TARGET_OVERLAY + 1; i < p->n_targets; i++) {
+		struct msg_target m = { .target = i, .kind = p->targets[i].kind };
+
+		memcpy(m.interface, p->targets[i].interface, sizeof(m.interface));
+		ipc_send(p->net.ipc, MSG_NET_TARGET, &m, sizeof(m), -1);
+	}
+}
+
 static void on_net_up(void *arg)
 {
 	struct parent *p = arg;
@@ -163,6 +173,7 @@ static void on_net_up(void *arg)
 							   .bits = conf_network_of(&p->conf, &p->conf.addrs[i])->bits };
 	ipc_send(p->net.ipc, MSG_NET_CONF, &m, sizeof(m), -1);
 	explicit_bzero(&m, sizeof(m));
+	send_targets(p);
 	plan_send_all(p);
 }
 
@@ -188,7 +199,7 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	msg_terminate(e.where);
 	msg_terminate(e.msg);
 	log_err("%s", err_text(&e, text, sizeof(text)));
-	if (m->request == MSG_NET_CONF)
+	if (m->request == MSG_NET_CONF || m->request == MSG_NET_TARGET)
 		stop(p, 1);
 	if (m->request == MSG_NET_POLICY) {
 		p->policy_refusals++;
@@ -491,7 +502,8 @@ static void parent_fini(struct parent *p)
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		close_at(&p->listen_fd[i]);
 	pol_free(p->model);
-	free(p->image);
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		free(p->targets[i].image);
 	free(p->nodes);
 	free(p->cert_pem);
 	if (p->key_pem)
@@ -499,6 +511,15 @@ static void parent_fini(struct parent *p)
 	free(p->key_pem);
 	free(p->roots_pem);
 	free(p);
+}
+
+static struct target *target_add(struct parent *p, enum target_kind kind, const char *interface)
+{
+	struct target *t = &p->targets[p->n_targets++];
+
+	t->kind = kind;
+	snprintf(t->interface, sizeof(t->interface), "%s", interface);
+	return t;
 }
 
 static struct parent *parent_new(const struct conf *conf)
@@ -510,6 +531,7 @@ static struct parent *parent_new(const struct conf *conf)
 		return NULL;
 	}
 	p->conf = *conf;
+	target_add(p, TARGET_IS_OVERLAY, conf->interface);
 	p->net.pid = p->edge.pid = -1;
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;

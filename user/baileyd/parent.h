@@ -34,9 +34,17 @@ struct seen_event {
 	struct msg_event m;
 };
 
+/* What has a policy of its own (msg.h); its number is its place in parent.targets. */
+struct target {
+	enum target_kind kind;
+	char interface[IF_NAMESIZE];
+	struct pol_image *image; /* what net was last told to load; NULL: nothing yet */
+};
+
 struct net_report { /* one answer of net, being collected or the last one */
 	bool is_known;
 	struct msg_status status;
+	struct msg_counts counts[TARGETS_MAX]; /* by target */
 	struct msg_rule *rules;
 	struct msg_peer *peers;
 	size_t n_rules, n_peers;
@@ -48,7 +56,8 @@ struct parent {
 	struct event_base *base;
 	struct conf conf;
 	struct pol_model *model;
-	struct pol_image *image; /* what net was last told to load */
+	struct target targets[TARGETS_MAX];
+	uint32_t n_targets;
 	uint32_t policy_loads, policy_refusals;
 	struct err policy_err; /* of the last reload that was refused */
 

@@ -19,10 +19,18 @@ static struct pol_subject subject_of(const struct id_claims *claims)
 	return s;
 }
 
-/* Compiles `model` for this node and what it knows of others. */
-static int compile(struct parent *p, const struct pol_model *model, struct pol_image **img, struct err *e)
+/* For whom a target's policy is compiled. */
+static const struct id_claims *self_of(const struct parent *p, const struct target *t)
 {
-	struct pol_subject self = subject_of(&p->self);
+	(void)t;
+	return &p->self;
+}
+
+/* Compiles `model` for a target and the nodes it may meet. */
+static int compile(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
+		   struct err *e)
+{
+	struct pol_subject self = subject_of(self_of(p, t));
 	auto_free struct pol_subject *peers = calloc(p->n_nodes + 1, sizeof(*peers));
 
 	if (!peers)
@@ -51,31 +59,55 @@ static int read_model(const struct parent *p, struct pol_model **model, struct e
 	return ret;
 }
 
-static void send_image(struct parent *p)
+static uint32_t number_of(const struct parent *p, const struct target *t)
 {
-	int ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, NULL, 0, p->image, p->image->size);
+	return (uint32_t)(t - p->targets);
+}
+
+static void send_image(struct parent *p, const struct target *t)
+{
+	struct msg_number m = { .target = number_of(p, t) };
+	int ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, &m, sizeof(m), t->image, t->image->size);
 
 	if (ret < 0)
 		log_err("policy can not be handed to net: %s", strerror(-ret));
 }
 
-static void take_image(struct parent *p, struct pol_image *img)
+/* The same text again is no new generation: counters and flows go on. */
+static void take_image(struct parent *p, struct target *t, struct pol_image *img)
 {
-	free(p->image);
-	p->image = img;
+	if (t->image && memcmp(img->digest, t->image->digest, sizeof(img->digest)) == 0) {
+		free(img);
+		return;
+	}
+	free(t->image);
+	t->image = img;
 	if (p->net.ipc)
-		send_image(p);
+		send_image(p, t);
+}
+
+/* All targets take the new policy or none does. */
+static int compile_all(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX],
+		       struct err *e)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < p->n_targets && !ret; i++)
+		ret = compile(p, &p->targets[i], model, &imgs[i], e);
+	for (uint32_t i = 0; i < p->n_targets && ret; i++)
+		free(imgs[i]);
+	return ret;
 }
 
 /* Before the own evidence and the stored records are judged there is no node to compile for. */
 int plan_load_policy(struct parent *p, struct err *e)
 {
+	struct pol_image *imgs[TARGETS_MAX] = { 0 };
 	struct pol_model *model = NULL;
-	struct pol_image *img = NULL;
 	int ret = read_model(p, &model, e);
 
 	if (!ret && p->is_loaded)
-		ret = compile(p, model, &img, e);
+		ret = compile_all(p, model, imgs, e);
 	if (ret) {
 		pol_free(model);
 		p->policy_refusals++;
@@ -84,11 +116,9 @@ int plan_load_policy(struct parent *p, struct err *e)
 	pol_free(p->model);
 	p->model = model;
 	p->policy_loads++;
-	/* the same text again is no new generation: counters and flows go on */
-	if (img && p->image && memcmp(img->digest, p->image->digest, sizeof(img->digest)) == 0)
-		free(img);
-	else if (img)
-		take_image(p, img);
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		if (imgs[i])
+			take_image(p, &p->targets[i], imgs[i]);
 	return 0;
 }
 
@@ -101,43 +131,57 @@ static void fill_identity(struct dp_identity *id, const struct id_record *r, con
 	memcpy(id->addrs, r->addrs, r->n_addrs * sizeof(id->addrs[0]));
 }
 
-/* A class that the image lacks needs a new image; the new one has it. */
-static int class_of(struct parent *p, const struct node *n, uint32_t *peer_class)
+static int target_compile(struct parent *p, struct target *t)
 {
-	struct pol_subject s = subject_of(&n->id.claims);
 	struct pol_image *img = NULL;
 	struct err e = ERR_INIT;
 	char text[600];
 
-	if (pol_classify(p->model, p->image, &s, peer_class) == 0)
-		return 0;
-	if (compile(p, p->model, &img, &e) < 0) {
+	if (compile(p, t, p->model, &img, &e) < 0) {
 		log_err("policy: %s", err_text(&e, text, sizeof(text)));
 		return e.code;
 	}
-	take_image(p, img);
-	return pol_classify(p->model, p->image, &s, peer_class);
+	take_image(p, t, img);
+	return 0;
+}
+
+/* A class that the image lacks needs a new image; the new one has it. */
+static uint32_t class_of(struct parent *p, struct target *t, const struct id_claims *claims)
+{
+	struct pol_subject s = subject_of(claims);
+	uint32_t peer_class = 0; /* nothing is allowed */
+
+	if (pol_classify(p->model, t->image, &s, &peer_class) < 0 && target_compile(p, t) == 0)
+		pol_classify(p->model, t->image, &s, &peer_class);
+	return peer_class;
+}
+
+static void send_node(struct parent *p, struct target *t, const struct node *n)
+{
+	struct msg_node_set m = { .target = number_of(p, t),
+				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY,
+				  .has_endpoint = n->id.record.n_endpoints > 0,
+				  .endpoint = n->id.record.endpoints[0] };
+
+	fill_identity(&m.identity, &n->id.record, &n->id.claims);
+	memcpy(m.wg_key, n->id.record.wg_key, sizeof(m.wg_key));
+	m.identity.peer_class = class_of(p, t, &n->id.claims);
+	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
 
 void plan_send_node(struct parent *p, const struct node *n)
 {
-	struct msg_node_set m = { .has_endpoint = n->id.record.n_endpoints > 0, .endpoint = n->id.record.endpoints[0] };
-
-	if (!p->net.ipc || !p->image)
-		return;
-	fill_identity(&m.identity, &n->id.record, &n->id.claims);
-	memcpy(m.wg_key, n->id.record.wg_key, sizeof(m.wg_key));
-	if (class_of(p, n, &m.identity.peer_class) < 0)
-		m.identity.peer_class = 0; /* no class: nothing is allowed */
-	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++)
+		if (p->targets[i].image)
+			send_node(p, &p->targets[i], n);
 }
 
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
-	struct msg_instance m;
+	struct msg_instance m = { 0 };
 
 	memcpy(m.instance_id, instance_id, sizeof(m.instance_id));
-	if (p->net.ipc)
+	for (; m.target < p->n_targets && p->net.ipc; m.target++)
 		ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
 }
 
@@ -147,29 +191,33 @@ void plan_send_nodes(struct parent *p)
 		plan_send_node(p, &p->nodes[i]);
 }
 
-static void send_self(struct parent *p)
+static void send_self(struct parent *p, struct target *t)
 {
-	struct msg_node_set m = { 0 };
+	struct msg_node_set m = { .target = number_of(p, t) };
 
 	fill_identity(&m.identity, &p->record, &p->self);
 	m.identity.is_local = true;
 	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
 
+/* The image first: nothing is decided by an older policy with the new nodes. */
+static void send_target(struct parent *p, struct target *t)
+{
+	if (t->image)
+		send_image(p, t);
+	else if (target_compile(p, t) < 0)
+		return;
+	send_self(p, t);
+	for (size_t i = 0; i < p->n_nodes; i++)
+		send_node(p, t, &p->nodes[i]);
+}
+
 void plan_send_all(struct parent *p)
 {
-	struct err e = ERR_INIT;
-	char text[600];
-
 	if (!p->net.ipc || !p->is_loaded)
 		return;
-	if (!p->image && compile(p, p->model, &p->image, &e) < 0) {
-		log_err("policy: %s", err_text(&e, text, sizeof(text)));
-		return;
-	}
-	send_image(p);
-	send_self(p);
-	plan_send_nodes(p);
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		send_target(p, &p->targets[i]);
 	ipc_send(p->net.ipc, MSG_NET_SYNC, NULL, 0, -1);
 }
 

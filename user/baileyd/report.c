@@ -113,6 +113,14 @@ static void *append(void *array, size_t *n, size_t size, const void *item)
 	return array;
 }
 
+static void take_counts(struct net_report *r, const struct msg_counts *m)
+{
+	if (!m || m->target >= TARGETS_MAX)
+		return;
+	r->counts[m->target] = *m;
+	msg_terminate(r->counts[m->target].attach);
+}
+
 void report_net_message(struct parent *p, const struct ipc_msg *msg)
 {
 	struct net_report *c = &p->collecting;
@@ -122,12 +130,13 @@ void report_net_message(struct parent *p, const struct ipc_msg *msg)
 		c->rules = append(c->rules, &c->n_rules, sizeof(*c->rules), msg->data);
 	if (msg->type == MSG_NET_PEER && ipc_as(msg, sizeof(*c->peers)))
 		c->peers = append(c->peers, &c->n_peers, sizeof(*c->peers), msg->data);
+	if (msg->type == MSG_NET_COUNTS)
+		take_counts(c, ipc_as(msg, sizeof(*c->counts)));
 	if (msg->type != MSG_NET_STATUS_REPLY || !status)
 		return;
 	c->status = *status;
 	msg_terminate(c->status.backend);
-	msg_terminate(c->status.attach);
-	c->is_known = status->code == 0;
+	c->is_known = p->net_ok && c->counts[TARGET_OVERLAY].code == 0;
 	report_free(&p->report);
 	p->report = *c;
 	*c = (struct net_report){ 0 };

@@ -54,10 +54,12 @@ static json_t *policy_part(const struct parent *p)
 			      p->model ? (int)pol_rule_count(p->model) : 0, "loads", (int)p->policy_loads, "refusals",
 			      (int)p->policy_refusals);
 
-	if (p->image)
-		json_object_set_new(o, "digest", hex(p->image->digest, sizeof(p->image->digest)));
+	if (p->targets[TARGET_OVERLAY].image)
+		json_object_set_new(o, "digest",
+				    hex(p->targets[TARGET_OVERLAY].image->digest,
+					sizeof(p->targets[TARGET_OVERLAY].image->digest)));
 	if (p->report.is_known)
-		json_object_set_new(o, "generation", json_integer(p->report.status.dp.gen.gen));
+		json_object_set_new(o, "generation", json_integer(p->report.counts[TARGET_OVERLAY].dp.gen.gen));
 	if (p->policy_err.code)
 		json_object_set_new(o, "last_refusal", json_sprintf("%s: %s", p->policy_err.where, p->policy_err.msg));
 	return o;
@@ -80,14 +82,15 @@ static json_t *drops_part(const struct dp_status *dp)
 
 static json_t *datapath_part(const struct net_report *r)
 {
-	const struct dp_status *dp = &r->status.dp;
+	const struct msg_counts *m = &r->counts[TARGET_OVERLAY];
+	const struct dp_status *dp = &m->dp;
 	json_t *o;
 
 	if (!r->is_known)
 		return json_null();
-	o = json_pack("{s:s, s:I, s:I, s:I, s:I}", "attach", r->status.attach, "identities",
-		      (json_int_t)dp->n_identities, "addresses", (json_int_t)dp->n_addrs, "flows",
-		      (json_int_t)dp->n_flows, "events_lost", (json_int_t)(dp->events_lost + r->status.events_held));
+	o = json_pack("{s:s, s:I, s:I, s:I, s:I}", "attach", m->attach, "identities", (json_int_t)dp->n_identities,
+		      "addresses", (json_int_t)dp->n_addrs, "flows", (json_int_t)dp->n_flows, "events_lost",
+		      (json_int_t)(dp->events_lost + r->status.events_held));
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		json_object_set_new(o, dir ? "passed_out" : "passed_in",
 				    json_integer((json_int_t)dp->stat[dir][BY_DROP_NONE].packets));

@@ -77,19 +77,20 @@ static void processes(struct out *out, const struct parent *p)
 
 char *report_metrics_text(const struct parent *p)
 {
+	const struct dp_status *dp = &p->report.counts[TARGET_OVERLAY].dp;
 	struct out out = { 0 };
 	size_t len;
 
 	single(&out, "up", "gauge", "1: net answered.", p->report.is_known);
 	if (p->report.is_known) {
-		packets(&out, &p->report.status.dp);
+		packets(&out, dp);
 		rules(&out, &p->report);
-		single(&out, "flows", "gauge", "Tracked flows.", p->report.status.dp.n_flows);
+		single(&out, "flows", "gauge", "Tracked flows.", dp->n_flows);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
-		       p->report.status.dp.n_identities);
-		single(&out, "policy_generation", "gauge", "Generation that decides.", p->report.status.dp.gen.gen);
+		       dp->n_identities);
+		single(&out, "policy_generation", "gauge", "Generation that decides.", dp->gen.gen);
 		single(&out, "events_lost_total", "counter", "Events that did not reach a reader.",
-		       p->report.status.dp.events_lost + p->report.status.events_held);
+		       dp->events_lost + p->report.status.events_held);
 	}
 	single(&out, "policy_loads_total", "counter", "Policies loaded.", p->policy_loads);
 	single(&out, "policy_refusals_total", "counter", "Policies refused; the old one stayed.", p->policy_refusals);

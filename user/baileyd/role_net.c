@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The net process: holds CAP_BPF and CAP_NET_ADMIN, owns the datapath and the WireGuard device, and does what the
+ * The net process: holds CAP_BPF and CAP_NET_ADMIN, owns the datapaths and the WireGuard device, and does what the
  * parent says in fixed-size messages. It parses no YAML, TLS, X.509, JSON or record.
  */
 #include "role.h"
@@ -12,126 +12,17 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "box.h"
-#include "ipc.h"
-#include "msg.h"
+#include "net.h"
 
-#define IMAGE_MAX   (256u << 20)
-#define HELD_EVENTS 4096 /* queued for a parent that does not read; more are counted and dropped */
+#define IMAGE_MAX (256u << 20)
 
-/* A node and its WireGuard half. The identity half is in the datapath. */
-struct peer {
-	uint8_t instance_id[BY_INSTANCE_ID_LEN];
-	struct ov_peer wg;
-};
-
-struct net {
-	struct event_base *base;
-	struct ipc *parent;
-	struct msg_net_conf conf;
-	struct dp *dp;
-	struct ov *ov;
-	struct peer *peers; /* sorted by instance */
-	size_t n_peers, cap_peers;
-	bool is_synced;      /* all nodes were named once; from then on changes go to the device at once */
-	struct event *apply; /* coalesces a burst of changes into one reconcile */
-	struct event *ring;
-	uint64_t events_held;
-};
-
-static void answer(struct net *net, enum msg_type request, int code, const struct err *e)
+static void answer(struct net *net, enum msg_type request, uint32_t target, int code, const struct err *e)
 {
-	struct msg_done m = { .request = request, .code = code };
+	struct msg_done m = { .target = target, .request = request, .code = code };
 
 	if (code)
 		m.err = *e;
 	ipc_send(net->parent, MSG_NET_DONE, &m, sizeof(m), -1);
-}
-
-/* --- peers of the device --- */
-
-static int compare_instance(const void *a, const void *b)
-{
-	return memcmp(a, b, BY_INSTANCE_ID_LEN); /* the key is struct peer's first member */
-}
-
-static struct peer *peer_find(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
-{
-	return net->n_peers ? bsearch(instance_id, net->peers, net->n_peers, sizeof(*net->peers), compare_instance)
-			    : NULL;
-}
-
-static struct peer *peer_add(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
-{
-	struct peer *p = peer_find(net, instance_id);
-	size_t at = 0;
-
-	if (p)
-		return p;
-	if (net->n_peers == net->cap_peers) {
-		size_t cap = net->cap_peers ? 2 * net->cap_peers : 16;
-
-		p = realloc(net->peers, cap * sizeof(*p));
-		if (!p)
-			return NULL;
-		net->peers = p;
-		net->cap_peers = cap;
-	}
-	while (at < net->n_peers && compare_instance(&net->peers[at], instance_id) < 0)
-		at++;
-	memmove(&net->peers[at + 1], &net->peers[at], (net->n_peers - at) * sizeof(*p));
-	net->n_peers++;
-	net->peers[at] = (struct peer){ 0 };
-	memcpy(net->peers[at].instance_id, instance_id, BY_INSTANCE_ID_LEN);
-	return &net->peers[at];
-}
-
-static void peer_remove(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
-{
-	struct peer *p = peer_find(net, instance_id);
-	size_t at;
-
-	if (!p)
-		return;
-	at = (size_t)(p - net->peers);
-	net->n_peers--;
-	memmove(p, p + 1, (net->n_peers - at) * sizeof(*p));
-}
-
-static void peer_fill(const struct net *net, struct ov_peer *wg, const struct msg_node_set *m)
-{
-	*wg = (struct ov_peer){ .has_endpoint = m->has_endpoint,
-				.endpoint = m->endpoint,
-				.has_keepalive = true,
-				.keepalive_s = (uint16_t)net->conf.keepalive_s };
-	memcpy(wg->public_key, m->wg_key, sizeof(wg->public_key));
-	for (uint32_t i = 0; i < m->identity.n_addrs && i < OV_MAX_ALLOWED; i++)
-		wg->allowed[wg->n_allowed++] =
-			(struct ip_prefix){ .addr = m->identity.addrs[i],
-					    .bits = addr_is_v4(&m->identity.addrs[i]) ? 32 : 128 };
-}
-
-/* Makes the device what the peers say. Sessions of peers that did not change go on. */
-static int device_apply(struct net *net, struct err *e)
-{
-	struct ov_device want = { .listen_port = (uint16_t)net->conf.wg_port, .mtu = net->conf.mtu };
-	struct ov_changes changes = { 0 };
-	int ret;
-
-	snprintf(want.name, sizeof(want.name), "%s", net->conf.interface);
-	memcpy(want.private_key, net->conf.private_key, sizeof(want.private_key));
-	memcpy(want.addrs, net->conf.addrs, net->conf.n_addrs * sizeof(want.addrs[0]));
-	want.n_addrs = net->conf.n_addrs;
-	want.peers = calloc(net->n_peers + 1, sizeof(*want.peers));
-	if (!want.peers)
-		return err_at(e, -ENOMEM, want.name, "out of memory");
-	for (size_t i = 0; i < net->n_peers; i++)
-		want.peers[want.n_peers++] = net->peers[i].wg;
-	ret = ov_apply(net->ov, &want, &changes, e);
-	ov_device_fini(&want);
-	if (!ret)
-		log_debug("%s: %u peers added, %u changed, %u removed", net->conf.interface, changes.peers_added,
-			  changes.peers_changed, changes.peers_removed);
-	return ret;
 }
 
 static void on_apply(evutil_socket_t fd, short what, void *arg)
@@ -153,47 +44,11 @@ static void apply_soon(struct net *net)
 		event_add(net->apply, &soon);
 }
 
-/* --- events --- */
-
-/* The rule's words are looked up now: its number means nothing once the generation is gone. */
-static void on_ring_event(const struct by_event *ev, void *arg)
-{
-	struct msg_event m = { .event = *ev };
-	struct by_counter hits;
-	struct by_rule rule;
-	struct net *net = arg;
-
-	if (ev->rule && dp_rule_get(net->dp, dp_gen(net->dp).slot, ev->rule, &rule, &hits) == 0) {
-		memcpy(m.rule, rule.name, sizeof(m.rule));
-		memcpy(m.where, rule.where, sizeof(m.where));
-	}
-	if (ipc_queued(net->parent) >= HELD_EVENTS || ipc_send(net->parent, MSG_NET_EVENT, &m, sizeof(m), -1) < 0)
-		net->events_held++;
-}
-
-static void on_ring(evutil_socket_t fd, short what, void *arg)
-{
-	struct net *net = arg;
-
-	(void)fd, (void)what;
-	dp_events_read(net->dp);
-}
-
-static int open_ring(struct net *net, struct err *e)
-{
-	int fd, ret = dp_events_open(net->dp, on_ring_event, net, &fd, e);
-
-	if (ret < 0)
-		return ret;
-	net->ring = event_new(net->base, fd, EV_READ | EV_PERSIST, on_ring, net);
-	return net->ring && event_add(net->ring, NULL) == 0 ? 0 : err_at(e, -ENOMEM, "events", "out of memory");
-}
-
 /* --- requests --- */
 
 static int conf_take(struct net *net, const struct msg_net_conf *conf, struct err *e)
 {
-	if (!conf || net->dp)
+	if (!conf || net->n_targets)
 		return err_at(e, -EPROTO, "net process", "configuration message is wrong");
 	net->conf = *conf;
 	msg_terminate(net->conf.instance);
@@ -205,22 +60,50 @@ static int conf_take(struct net *net, const struct msg_net_conf *conf, struct er
 }
 
 /* The programs are on the device before it is up: there is no moment without a policy, only one without packets. */
+static int open_overlay(struct target *t, struct err *e)
+{
+	const struct msg_net_conf *conf = &t->net->conf;
+	int ret = dp_open(conf->bpffs, conf->instance, 0, &t->dp, e);
+
+	if (!ret)
+		ret = dp_attach(t->dp, ov_ifindex(t->net->ov), e);
+	return ret ? ret : open_ring(t, e);
+}
+
+/* A target that can not be opened ends the daemon: its number means nothing to anybody. */
+static int target_open(struct net *net, const struct msg_target *conf, struct err *e)
+{
+	struct target *t = &net->targets[net->n_targets];
+	int ret;
+
+	if (!conf || net->n_targets == TARGETS_MAX || conf->target != net->n_targets)
+		return err_at(e, -EPROTO, "net process", "target message is wrong");
+	*t = (struct target){ .net = net, .conf = *conf };
+	msg_terminate(t->conf.interface);
+	switch ((enum target_kind)conf->kind) {
+	case TARGET_IS_OVERLAY:
+		ret = open_overlay(t, e);
+		break;
+	default:
+		ret = err_at(e, -EPROTO, "net process", "target of unknown kind %u", conf->kind);
+	}
+	if (!ret)
+		net->n_targets++;
+	return ret;
+}
+
 static int on_conf(struct net *net, const struct msg_net_conf *conf, struct err *e)
 {
+	struct msg_target overlay = { .target = TARGET_OVERLAY, .kind = TARGET_IS_OVERLAY };
 	int ret = conf_take(net, conf, e);
 
 	if (!ret)
 		ret = ov_open(net->conf.interface, (enum ov_backend)net->conf.backend, &net->ov, e);
-	if (!ret)
-		ret = dp_open(net->conf.bpffs, net->conf.instance, 0, &net->dp, e);
-	if (!ret)
-		ret = dp_attach(net->dp, ov_ifindex(net->ov), e);
-	if (!ret)
-		ret = open_ring(net, e);
-	return ret;
+	memcpy(overlay.interface, net->conf.interface, sizeof(overlay.interface));
+	return ret ? ret : target_open(net, &overlay, e);
 }
 
-static int on_policy(struct net *net, const struct ipc_msg *msg, struct err *e)
+static int on_policy(struct target *t, const struct ipc_msg *msg, struct err *e)
 {
 	auto_free uint8_t *image = NULL;
 	size_t len;
@@ -229,13 +112,12 @@ static int on_policy(struct net *net, const struct ipc_msg *msg, struct err *e)
 	if (ret < 0)
 		return err_at(e, ret, "policy image", "can not be read: %s", strerror(-ret));
 	ret = pol_image_check(image, len, e);
-	return ret < 0 ? ret : dp_policy_commit(net->dp, (const struct pol_image *)image, e);
+	return ret < 0 ? ret : dp_policy_commit(t->dp, (const struct pol_image *)image, e);
 }
 
-static int on_node_set(struct net *net, const struct msg_node_set *m, struct err *e)
+static int on_node_set(struct target *t, const struct msg_node_set *m, struct err *e)
 {
 	struct dp_identity id;
-	struct peer *peer;
 	uint32_t number;
 	int ret;
 
@@ -243,137 +125,106 @@ static int on_node_set(struct net *net, const struct msg_node_set *m, struct err
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
 	id = m->identity;
 	msg_terminate(id.node);
-	ret = dp_identity_set(net->dp, &id, &number, e);
-	if (ret < 0 || id.is_local)
-		return ret;
-	peer = peer_add(net, id.instance_id);
-	if (!peer)
-		return err_at(e, -ENOMEM, id.node, "out of memory");
-	peer_fill(net, &peer->wg, m);
-	apply_soon(net);
-	return 0;
+	ret = dp_identity_set(t->dp, &id, &number, e);
+	if (!ret && peer_name(t->net, m) < 0)
+		ret = err_at(e, -ENOMEM, id.node, "out of memory");
+	if (m->is_wg_peer)
+		apply_soon(t->net);
+	return ret;
 }
 
 /* The identity first: from the next packet on nothing of that node passes, whatever WireGuard still does. */
-static int on_node_del(struct net *net, const struct msg_instance *m, struct err *e)
+static int on_node_del(struct target *t, const struct msg_instance *m, struct err *e)
 {
 	int ret;
 
 	if (!m)
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
-	ret = dp_identity_remove(net->dp, m->instance_id, e);
-	peer_remove(net, m->instance_id);
-	apply_soon(net);
+	ret = dp_identity_remove(t->dp, m->instance_id, e);
+	peer_forget(t->net, m->instance_id, m->target);
+	apply_soon(t->net);
 	return ret;
 }
 
 /* What an earlier daemon left and nobody named again goes. */
-static int remove_unnamed(struct net *net, struct err *e)
+static int remove_unnamed(struct target *t, struct err *e)
 {
 	struct dp_identity id;
 	uint32_t number;
 	int ret = 0;
 
-	for (size_t i = dp_identity_count(net->dp); i-- > 0 && !ret;)
-		if (dp_identity_get(net->dp, i, &number, &id) && !id.is_local && !peer_find(net, id.instance_id))
-			ret = dp_identity_remove(net->dp, id.instance_id, e);
+	for (size_t i = dp_identity_count(t->dp); i-- > 0 && !ret;)
+		if (dp_identity_get(t->dp, i, &number, &id) && !peer_is_named(t->net, id.instance_id, t->conf.target))
+			ret = dp_identity_remove(t->dp, id.instance_id, e);
 	return ret;
 }
 
 static int on_sync(struct net *net, struct err *e)
 {
-	int ret = remove_unnamed(net, e);
+	int ret = 0;
 
+	for (uint32_t i = 0; i < net->n_targets && !ret; i++)
+		ret = remove_unnamed(&net->targets[i], e);
 	if (!ret)
 		ret = device_apply(net, e);
 	net->is_synced = true;
 	return ret;
 }
 
-/* --- status --- */
-
-static void send_rules(struct net *net, const struct by_gen *gen, size_t n)
+/* Messages about one target begin with its number. */
+static int dispatch_target(struct net *net, struct ipc_msg *msg, uint32_t *number, struct err *e)
 {
-	struct msg_rule m;
+	const struct msg_number *head = msg->data;
+	struct target *t;
 
-	for (uint32_t i = 1; i <= n; i++) {
-		m = (struct msg_rule){ .number = i };
-		if (dp_rule_get(net->dp, gen->slot, i, &m.rule, &m.hits) == 0 && m.hits.packets)
-			ipc_send(net->parent, MSG_NET_RULE, &m, sizeof(m), -1);
+	if (msg->len < sizeof(*head) || head->target >= net->n_targets)
+		return err_at(e, -EPROTO, "net process", "message of type %u names no target", msg->type);
+	*number = head->target;
+	t = &net->targets[head->target];
+	switch (msg->type) {
+	case MSG_NET_POLICY:
+		return on_policy(t, msg, e);
+	case MSG_NET_NODE_SET:
+		return on_node_set(t, ipc_as(msg, sizeof(struct msg_node_set)), e);
+	case MSG_NET_NODE_DEL:
+		return on_node_del(t, ipc_as(msg, sizeof(struct msg_instance)), e);
+	default:
+		return err_at(e, -EPROTO, "net process", "message of unknown type %u", msg->type);
 	}
 }
 
-static void send_peers(struct net *net)
-{
-	struct ov_device dev = { 0 };
-	struct err e = ERR_INIT;
-	struct msg_peer m;
-
-	if (ov_read(net->ov, &dev, &e) < 0)
-		return;
-	for (size_t i = 0; i < dev.n_peers; i++) {
-		const struct ov_peer *p = &dev.peers[i];
-
-		m = (struct msg_peer){ .has_endpoint = p->has_endpoint,
-				       .endpoint = p->endpoint,
-				       .last_handshake_s = p->last_handshake_s,
-				       .rx_bytes = p->rx_bytes,
-				       .tx_bytes = p->tx_bytes };
-		memcpy(m.wg_key, p->public_key, sizeof(m.wg_key));
-		ipc_send(net->parent, MSG_NET_PEER, &m, sizeof(m), -1);
-	}
-	ov_device_fini(&dev);
-}
-
-static void on_status(struct net *net, const struct msg_token *request)
-{
-	struct msg_status m = { .token = request->token, .events_held = net->events_held };
-	struct err e = ERR_INIT;
-
-	m.code = net->dp ? dp_status_get(net->dp, &m.dp, &e) : -ENOTCONN;
-	if (!m.code) {
-		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
-		snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(net->dp));
-		send_rules(net, &m.dp.gen, m.dp.n_rules);
-		send_peers(net);
-	}
-	ipc_send(net->parent, MSG_NET_STATUS_REPLY, &m, sizeof(m), -1);
-}
-
-static int dispatch(struct net *net, struct ipc_msg *msg, struct err *e)
+static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, struct err *e)
 {
 	if (msg->type == MSG_NET_CONF)
 		return on_conf(net, ipc_as(msg, sizeof(struct msg_net_conf)), e);
-	if (!net->dp || !net->ov)
+	if (!net->n_targets)
 		return err_at(e, -ENOTCONN, "net process", "has no configuration yet");
 	switch (msg->type) {
-	case MSG_NET_POLICY:
-		return on_policy(net, msg, e);
-	case MSG_NET_NODE_SET:
-		return on_node_set(net, ipc_as(msg, sizeof(struct msg_node_set)), e);
-	case MSG_NET_NODE_DEL:
-		return on_node_del(net, ipc_as(msg, sizeof(struct msg_instance)), e);
+	case MSG_NET_TARGET:
+		*number = net->n_targets;
+		return target_open(net, ipc_as(msg, sizeof(struct msg_target)), e);
 	case MSG_NET_SYNC:
 		return on_sync(net, e);
 	default:
-		return err_at(e, -EPROTO, "net process", "message of unknown type %u", msg->type);
+		return dispatch_target(net, msg, number, e);
 	}
 }
 
 static void on_message(struct ipc_msg *msg, void *arg)
 {
 	const struct msg_token *token = ipc_as(msg, sizeof(*token));
+	uint32_t target = TARGET_OVERLAY;
 	struct net *net = arg;
 	struct err e = ERR_INIT;
 	int ret;
 
 	if (msg->type == MSG_NET_STATUS) {
 		if (token)
-			on_status(net, token);
+			send_status(net, token);
 		return;
 	}
-	ret = dispatch(net, msg, &e);
-	answer(net, (enum msg_type)msg->type, ret, &e);
+	ret = dispatch(net, msg, &target, &e);
+	answer(net, (enum msg_type)msg->type, target, ret, &e);
 }
 
 static void on_down(void *arg)
@@ -397,11 +248,13 @@ static int open_channel(struct net *net)
 /* Handles close; what they stand for (pins, programs, device) stays and goes on deciding. */
 static void net_fini(struct net *net)
 {
-	if (net->ring)
-		event_free(net->ring);
+	for (size_t i = 0; i < ARRAY_LEN(net->targets); i++) {
+		if (net->targets[i].ring)
+			event_free(net->targets[i].ring);
+		dp_close(net->targets[i].dp);
+	}
 	if (net->apply)
 		event_free(net->apply);
-	dp_close(net->dp);
 	ov_close(net->ov);
 	ipc_free(net->parent);
 	if (net->base)
@@ -412,7 +265,7 @@ static void net_fini(struct net *net)
 
 int role_net(void)
 {
-	struct net net = { 0 };
+	static struct net net;
 	struct err e = ERR_INIT;
 	char text[600];
 	int ret = box_net(&e);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The net process inside: role_net.c (life, requests), net_peers.c (WireGuard's side of the nodes), net_report.c (what
+ * it tells the parent).
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "ipc.h"
+#include "msg.h"
+
+struct net;
+
+/* A datapath with its own policy. */
+struct target {
+	struct net *net;
+	struct msg_target conf;
+	struct dp *dp;
+	struct event *ring;
+};
+
+/* A node as one target or several know it, and its WireGuard half. The identity half is in the datapaths. */
+struct peer {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint64_t named; /* bit per target: the parent named it there */
+	bool has_wg;
+	struct ov_peer wg;
+};
+
+struct net {
+	struct event_base *base;
+	struct ipc *parent;
+	struct msg_net_conf conf;
+	struct target targets[TARGETS_MAX];
+	uint32_t n_targets; /* 0: not configured yet */
+	struct ov *ov;
+	struct peer *peers; /* sorted by instance */
+	size_t n_peers, cap_peers;
+	bool is_synced;      /* all nodes were named once; from then on changes go to the device at once */
+	struct event *apply; /* coalesces a burst of changes into one reconcile */
+	uint64_t events_held;
+};
+
+/* net_peers.c */
+bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
+int peer_name(struct net *net, const struct msg_node_set *m); /* 0 or -ENOMEM */
+void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
+int device_apply(struct net *net, struct err *e); /* makes the device what the peers say; sessions go on */
+
+/* net_report.c */
+int open_ring(struct target *t, struct err *e);
+void send_status(struct net *net, const struct msg_token *request);

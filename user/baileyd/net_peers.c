@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Who was named by the parent, and the WireGuard device made to match. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net.h"
+
+static int compare_instance(const void *a, const void *b)
+{
+	return memcmp(a, b, BY_INSTANCE_ID_LEN); /* the key is struct peer's first member */
+}
+
+static struct peer *peer_find(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	return net->n_peers ? bsearch(instance_id, net->peers, net->n_peers, sizeof(*net->peers), compare_instance)
+			    : NULL;
+}
+
+static struct peer *peer_add(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	struct peer *p = peer_find(net, instance_id);
+	size_t at = 0;
+
+	if (p)
+		return p;
+	if (net->n_peers == net->cap_peers) {
+		size_t cap = net->cap_peers ? 2 * net->cap_peers : 16;
+
+		p = realloc(net->peers, cap * sizeof(*p));
+		if (!p)
+			return NULL;
+		net->peers = p;
+		net->cap_peers = cap;
+	}
+	while (at < net->n_peers && compare_instance(&net->peers[at], instance_id) < 0)
+		at++;
+	memmove(&net->peers[at + 1], &net->peers[at], (net->n_peers - at) * sizeof(*p));
+	net->n_peers++;
+	net->peers[at] = (struct peer){ 0 };
+	memcpy(net->peers[at].instance_id, instance_id, BY_INSTANCE_ID_LEN);
+	return &net->peers[at];
+}
+
+static void peer_remove(struct net *net, struct peer *p)
+{
+	net->n_peers--;
+	memmove(p, p + 1, (size_t)(&net->peers[net->n_peers] - p) * sizeof(*p));
+}
+
+static void peer_fill(const struct net *net, struct ov_peer *wg, const struct msg_node_set *m)
+{
+	*wg = (struct ov_peer){ .has_endpoint = m->has_endpoint,
+				.endpoint = m->endpoint,
+				.has_keepalive = true,
+				.keepalive_s = (uint16_t)net->conf.keepalive_s };
+	memcpy(wg->public_key, m->wg_key, sizeof(wg->public_key));
+	for (uint32_t i = 0; i < m->identity.n_addrs && i < OV_MAX_ALLOWED; i++)
+		wg->allowed[wg->n_allowed++] =
+			(struct ip_prefix){ .addr = m->identity.addrs[i],
+					    .bits = addr_is_v4(&m->identity.addrs[i]) ? 32 : 128 };
+}
+
+bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target)
+{
+	const struct peer *p = peer_find(net, instance_id);
+
+	return p && p->named & 1ull << target;
+}
+
+int peer_name(struct net *net, const struct msg_node_set *m)
+{
+	struct peer *p = peer_add(net, m->identity.instance_id);
+
+	if (!p)
+		return -ENOMEM;
+	p->named |= 1ull << m->target;
+	if (m->is_wg_peer) {
+		p->has_wg = true;
+		peer_fill(net, &p->wg, m);
+	}
+	return 0;
+}
+
+void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target)
+{
+	struct peer *p = peer_find(net, instance_id);
+
+	if (!p)
+		return;
+	p->named &= ~(1ull << target);
+	if (target == TARGET_OVERLAY)
+		p->has_wg = false;
+	if (!p->named)
+		peer_remove(net, p);
+}
+
+int device_apply(struct net *net, struct err *e)
+{
+	struct ov_device want = { .listen_port = (uint16_t)net->conf.wg_port, .mtu = net->conf.mtu };
+	struct ov_changes changes = { 0 };
+	int ret;
+
+	snprintf(want.name, sizeof(want.name), "%s", net->conf.interface);
+	memcpy(want.private_key, net->conf.private_key, sizeof(want.private_key));
+	memcpy(want.addrs, net->conf.addrs, net->conf.n_addrs * sizeof(want.addrs[0]));
+	want.n_addrs = net->conf.n_addrs;
+	want.peers = calloc(net->n_peers + 1, sizeof(*want.peers));
+	if (!want.peers)
+		return err_at(e, -ENOMEM, want.name, "out of memory");
+	for (size_t i = 0; i < net->n_peers; i++)
+		if (net->peers[i].has_wg)
+			want.peers[want.n_peers++] = net->peers[i].wg;
+	ret = ov_apply(net->ov, &want, &changes, e);
+	ov_device_fini(&want);
+	if (!ret)
+		log_debug("%s: %u peers added, %u changed, %u removed", net->conf.interface, changes.peers_added,
+			  changes.peers_changed, changes.peers_removed);
+	return ret;
+}

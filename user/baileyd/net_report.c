@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What net tells the parent: events as they come, counters when it asks. */
+#include <errno.h>
+#include <string.h>
+
+#include "net.h"
+
+#define HELD_EVENTS 4096 /* queued for a parent that does not read; more are counted and dropped */
+
+/* The rule's words are looked up now: its number means nothing once the generation is gone. */
+static void on_ring_event(const struct by_event *ev, void *arg)
+{
+	struct target *t = arg;
+	struct net *net = t->net;
+	struct msg_event m = { .target = t->conf.target, .event = *ev };
+	struct by_counter hits;
+	struct by_rule rule;
+
+	if (ev->rule && dp_rule_get(t->dp, dp_gen(t->dp).slot, ev->rule, &rule, &hits) == 0) {
+		memcpy(m.rule, rule.name, sizeof(m.rule));
+		memcpy(m.where, rule.where, sizeof(m.where));
+	}
+	if (ipc_queued(net->parent) >= HELD_EVENTS || ipc_send(net->parent, MSG_NET_EVENT, &m, sizeof(m), -1) < 0)
+		net->events_held++;
+}
+
+static void on_ring(evutil_socket_t fd, short what, void *arg)
+{
+	struct target *t = arg;
+
+	(void)fd, (void)what;
+	dp_events_read(t->dp);
+}
+
+int open_ring(struct target *t, struct err *e)
+{
+	int fd, ret = dp_events_open(t->dp, on_ring_event, t, &fd, e);
+
+	if (ret < 0)
+		return ret;
+	t->ring = event_new(t->net->base, fd, EV_READ | EV_PERSIST, on_ring, t);
+	return t->ring && event_add(t->ring, NULL) == 0 ? 0 : err_at(e, -ENOMEM, "events", "out of memory");
+}
+
+static void send_rules(struct target *t, const struct by_gen *gen, size_t n)
+{
+	struct msg_rule m;
+
+	for (uint32_t i = 1; i <= n; i++) {
+		m = (struct msg_rule){ .target = t->conf.target, .number = i };
+		if (dp_rule_get(t->dp, gen->slot, i, &m.rule, &m.hits) == 0 && m.hits.packets)
+			ipc_send(t->net->parent, MSG_NET_RULE, &m, sizeof(m), -1);
+	}
+}
+
+static void send_peers(struct net *net)
+{
+	struct ov_device dev = { 0 };
+	struct err e = ERR_INIT;
+	struct msg_peer m;
+
+	if (ov_read(net->ov, &dev, &e) < 0)
+		return;
+	for (size_t i = 0; i < dev.n_peers; i++) {
+		const struct ov_peer *p = &dev.peers[i];
+
+		m = (struct msg_peer){ .has_endpoint = p->has_endpoint,
+				       .endpoint = p->endpoint,
+				       .last_handshake_s = p->last_handshake_s,
+				       .rx_bytes = p->rx_bytes,
+				       .tx_bytes = p->tx_bytes };
+		memcpy(m.wg_key, p->public_key, sizeof(m.wg_key));
+		ipc_send(net->parent, MSG_NET_PEER, &m, sizeof(m), -1);
+	}
+	ov_device_fini(&dev);
+}
+
+static void send_counts(struct target *t)
+{
+	struct msg_counts m = { .target = t->conf.target };
+	struct err e = ERR_INIT;
+
+	m.code = dp_status_get(t->dp, &m.dp, &e);
+	if (!m.code) {
+		snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(t->dp));
+		send_rules(t, &m.dp.gen, m.dp.n_rules);
+	}
+	ipc_send(t->net->parent, MSG_NET_COUNTS, &m, sizeof(m), -1);
+}
+
+void send_status(struct net *net, const struct msg_token *request)
+{
+	struct msg_status m = { .token = request->token, .events_held = net->events_held };
+
+	for (uint32_t i = 0; i < net->n_targets; i++)
+		send_counts(&net->targets[i]);
+	if (net->n_targets) {
+		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
+		send_peers(net);
+	}
+	ipc_send(net->parent, MSG_NET_STATUS_REPLY, &m, sizeof(m), -1);
+}
