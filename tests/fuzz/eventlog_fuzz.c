@@ -11,15 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct id_log log, again;
 	struct err e = ERR_INIT;
-	uint8_t rtmr3[ID_MR_LEN];
+	uint8_t rtmr[ID_RTMRS][ID_MR_LEN];
 
 	if (id_eventlog_read((const char *)data, size, NULL, &log, &e) < 0)
 		return 0;
-	memcpy(rtmr3, log.rtmr3, sizeof(rtmr3));
-	if (id_eventlog_read((const char *)data, size, rtmr3, &again, &e) < 0)
+	memcpy(rtmr, log.rtmr, sizeof(rtmr));
+	if (id_eventlog_read((const char *)data, size, rtmr, &again, &e) < 0)
 		abort();
-	rtmr3[ID_MR_LEN - 1] ^= 1;
-	if (id_eventlog_read((const char *)data, size, rtmr3, &again, &e) == 0)
+	rtmr[3][ID_MR_LEN - 1] ^= 1;
+	if (id_eventlog_read((const char *)data, size, rtmr, &again, &e) == 0)
 		abort();
 	return 0;
 }

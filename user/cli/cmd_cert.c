@@ -98,18 +98,11 @@ static json_t *log_report(const struct id_log *log, const struct id_quote *q)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "runtime_events", json_integer(log->n_runtime));
+	json_object_set_new(o, "runtime_events", json_integer(log->n_events[3]));
 	if (q)
 		json_object_set_new(o, "replays_to_rtmr3",
-				    json_boolean(memcmp(log->rtmr3, q->rtmr[3], ID_MR_LEN) == 0));
-	json_object_set_new(o, "app_id", ev_hex(log->app_id, sizeof(log->app_id)));
-	json_object_set_new(o, "compose_hash", ev_hex(log->compose_hash, sizeof(log->compose_hash)));
-	if (log->has_instance_id)
-		json_object_set_new(o, "instance_id", ev_hex(log->instance_id, sizeof(log->instance_id)));
-	if (log->has_os_image_hash)
-		json_object_set_new(o, "os_image_hash", ev_hex(log->os_image_hash, sizeof(log->os_image_hash)));
-	if (log->key_provider[0])
-		json_object_set_new(o, "key_provider", json_string(log->key_provider));
+				    json_boolean(memcmp(log->rtmr[3], q->rtmr[3], ID_MR_LEN) == 0));
+	json_object_update_new(o, ev_log_identity(log));
 	return o;
 }
 

@@ -13,6 +13,7 @@ int cmd_metrics(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 
 int cmd_cert(int argc, char **argv);
+int cmd_eventlog(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_dev_identity(int argc, char **argv);
 

@@ -107,6 +107,21 @@ json_t *ev_time(int64_t unix_s)
 	return json_string(text);
 }
 
+json_t *ev_log_identity(const struct id_log *log)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "app_id", ev_hex(log->app_id, sizeof(log->app_id)));
+	json_object_set_new(o, "compose_hash", ev_hex(log->compose_hash, sizeof(log->compose_hash)));
+	if (log->has_instance_id)
+		json_object_set_new(o, "instance_id", ev_hex(log->instance_id, sizeof(log->instance_id)));
+	if (log->has_os_image_hash)
+		json_object_set_new(o, "os_image_hash", ev_hex(log->os_image_hash, sizeof(log->os_image_hash)));
+	if (log->key_provider[0])
+		json_object_set_new(o, "key_provider", json_string(log->key_provider));
+	return o;
+}
+
 json_t *ev_claims(const struct id_claims *claims)
 {
 	json_t *o = json_object();

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "identity/eventlog.h"
 #include "identity/identity.h"
 
 enum { EV_OK = 0, EV_REFUSED = 1, EV_USAGE = 2 };
@@ -26,6 +27,8 @@ int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e);
 
 json_t *ev_hex(const void *bytes, size_t len);
 json_t *ev_time(int64_t unix_s);
+/* What the runtime events say, proved by nothing but their replay. */
+json_t *ev_log_identity(const struct id_log *log);
 json_t *ev_claims(const struct id_claims *claims);
 /* reason and message of a refusal */
 json_t *ev_refusal(const struct err *e);

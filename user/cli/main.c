@@ -21,6 +21,7 @@ static const struct {
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },
 	{ "cert", cmd_cert, OFFLINE, "show what an RA-TLS certificate carries and proves" },
+	{ "eventlog", cmd_eventlog, OFFLINE, "replay an event log and compare it with a quote" },
 	{ "record", cmd_record, OFFLINE, "show, verify or sign attested node records" },
 	{ "dev-identity", cmd_dev_identity, OFFLINE, "SIMULATED evidence for development" },
 	{ "genkey", cmd_genkey, OFFLINE, "a new WireGuard private key" },

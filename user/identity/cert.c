@@ -103,7 +103,7 @@ static int evidence_check(const struct id_cert *cert, const struct id_trust *tru
 		ret = binding_check(cert, &quote, e);
 	if (!ret)
 		ret = id_eventlog_read((const char *)cert->ext[ID_EXT_EVENTLOG].p, cert->ext[ID_EXT_EVENTLOG].left,
-				       quote.rtmr[3], &log, e);
+				       quote.rtmr, &log, e);
 	if (!ret)
 		ret = claims_check(cert, &log, e);
 	if (ret < 0)

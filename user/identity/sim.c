@@ -115,7 +115,8 @@ static bool event_add(json_t *log, uint8_t rtmr3[ID_MR_LEN], const char *name, c
 	uint8_t digest[ID_MR_LEN];
 	char digest_hex[2 * ID_MR_LEN + 1], payload_hex[257];
 
-	if (len * 2 >= sizeof(payload_hex) || !id_event_digest(1, name, payload, len, digest) ||
+	if (len * 2 >= sizeof(payload_hex) ||
+	    !id_event_digest(1, in_of(name, strlen(name)), in_of(payload, len), digest) ||
 	    !id_rtmr_extend(rtmr3, digest))
 		return false;
 	hex_print(digest_hex, digest, sizeof(digest));

@@ -14,6 +14,10 @@
 #define INSTANCE "1111111111111111111111111111111111111111"
 #define WG_KEY   "d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3c="
 
+#define ZERO_MR                                                                                                        \
+	"000000000000000000000000000000000000000000000000"                                                             \
+	"000000000000000000000000000000000000000000000000"
+
 static char dir[PATH_MAX], home[PATH_MAX];
 
 /* Runs "cert inspect x": standard output goes to the file "out". */
@@ -32,9 +36,10 @@ static int run(const char *line)
 	fd = open("out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
-	status = strcmp(argv[0], "cert") == 0     ? cmd_cert(argc, argv)
-		 : strcmp(argv[0], "record") == 0 ? cmd_record(argc, argv)
-						  : cmd_dev_identity(argc, argv);
+	status = strcmp(argv[0], "cert") == 0       ? cmd_cert(argc, argv)
+		 : strcmp(argv[0], "eventlog") == 0 ? cmd_eventlog(argc, argv)
+		 : strcmp(argv[0], "record") == 0   ? cmd_record(argc, argv)
+						    : cmd_dev_identity(argc, argv);
 	fflush(stdout);
 	fflush(stderr);
 	dup2(kept_out, STDOUT_FILENO);
@@ -172,6 +177,65 @@ static void records_are_shown_and_verified(void **state)
 	assert_true(out_has("RECORD_MALFORMED"));
 }
 
+/* Writes a log of two events; its RTMR3 is `eventlog replay`'s own answer. */
+static void logs_are_replayed(void **state)
+{
+#define EVENT(name) "{\"imr\":3,\"event_type\":134217729,\"digest\":\"\",\"event\":\"" name "\",\"event_payload\":\"\"}"
+	static const char array[] = " [" EVENT("system-preparing") "]", object[] = "{\"event_log\":[" EVENT("a") "]}";
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(file_write("log", array, strlen(array), 0600, &e), 0);
+	assert_int_equal(run("eventlog replay log"), 1); /* nobody's identity */
+	assert_true(out_has("EVENTLOG_IDENTITY") && out_has("not compared"));
+	assert_int_equal(run("eventlog replay log --json --rtmr 0=" ZERO_MR), 1);
+	assert_true(out_has("\"stripped log, not compared\""));
+	assert_int_equal(file_write("log", object, strlen(object), 0600, &e), 0);
+	assert_int_equal(run("eventlog replay log --rtmr 3=" ZERO_MR), 1);
+	assert_true(out_has("differs"));
+	assert_int_equal(file_write("log", "[]", 2, 0600, &e), 0);
+	assert_int_equal(run("eventlog replay log --rtmr 3=" ZERO_MR), 0);
+	assert_true(out_has("replays to the registers given") && out_has("equal"));
+	assert_int_equal(file_write("log", "nonsense", 8, 0600, &e), 0);
+	assert_int_equal(run("eventlog replay log"), 1);
+	assert_true(out_has("EVENTLOG_MALFORMED"));
+	unlink("log");
+}
+
+static void shared_copy(const char *name, const char *as)
+{
+	auto_free char *data = NULL;
+	struct err e = ERR_INIT;
+	size_t len = 0;
+
+	assert_int_equal(chdir(home), 0); /* the collection is found from there */
+	data = shared_file(name, &len);
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(file_write(as, data, len, 0600, &e), 0);
+}
+
+static void real_logs_are_compared(void **state)
+{
+	static const struct {
+		const char *log, *quote;
+		int status;
+	} real[] = { { "eventlog/dstack-quote-report.json", "quotes/q09-v4-90c06f-dstack.bin", 0 },
+		     { "eventlog/dstack-tdx-lite-getquote.json", "quotes/q10-v4-90c06f-dstack.bin", 0 },
+		     { "eventlog/gcp-cos-ccel-data.bin", "quotes/q07-v4-00806f05-gcp.bin", 0 },
+		     { "eventlog/dstack-ccel.bin", "quotes/q11-v4-b0c06f-tappd.bin", 1 },
+		     { "eventlog/dstack-quote-report.json", "quotes/q10-v4-90c06f-dstack.bin", 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(real); i++) {
+		shared_copy(real[i].log, "log");
+		shared_copy(real[i].quote, "quote");
+		assert_int_equal(run("eventlog replay log --quote quote"), real[i].status);
+		assert_true(out_has(real[i].status ? "differs" : "replays to the quote, which was not verified"));
+		unlink("log");
+		unlink("quote");
+	}
+}
+
 static void wrong_use_is_status_2(void **state)
 {
 	static const char *const lines[] = {
@@ -182,6 +246,13 @@ static void wrong_use_is_status_2(void **state)
 		"cert inspect no-such-file",
 		"cert inspect web.pem --root no-such-file",
 		"cert inspect web.pem --at never",
+		"eventlog",
+		"eventlog replay",
+		"eventlog replay no-such-file",
+		"eventlog replay web.pem --quote no-such-file",
+		"eventlog replay web.pem --rtmr 4=" ZERO_MR,
+		"eventlog replay web.pem --rtmr 3=00",
+		"eventlog replay web.pem --rtmr 3=" ZERO_MR " --quote web.pem",
 		"dev-identity",
 		"dev-identity root",
 		"dev-identity issue --root r --out x",
@@ -206,6 +277,7 @@ static void wrong_use_is_status_2(void **state)
 		if (run(lines[i]) != 2)
 			fail_msg("not refused: %s", lines[i]);
 	assert_int_equal(run("cert --help"), 0);
+	assert_int_equal(run("eventlog --help"), 0);
 	assert_int_equal(run("record --help"), 0);
 	assert_int_equal(run("dev-identity --help"), 0);
 }
@@ -216,14 +288,7 @@ static void real_dstack_files_are_shown(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		size_t len = 0;
-		auto_free char *data = NULL;
-		struct err e = ERR_INIT;
-
-		assert_int_equal(chdir(home), 0); /* the collection is found from there */
-		data = shared_file(names[i], &len);
-		assert_int_equal(chdir(dir), 0);
-		assert_int_equal(file_write("web.rec", data, len, 0600, &e), 0);
+		shared_copy(names[i], "web.rec");
 		assert_int_equal(run("cert inspect web.rec"), 0);
 		assert_true(out_has("CN = demo-server") && out_has("binds_key        yes") &&
 			    out_has("replays_to_rtmr3 yes") && out_has("9e8af4fc80bde3bea655a161280910c770c8d561"));
@@ -242,6 +307,8 @@ int main(void)
 		cmocka_unit_test(inspect_gives_verdicts_with_one),
 		cmocka_unit_test(json_is_json),
 		cmocka_unit_test(records_are_shown_and_verified),
+		cmocka_unit_test(logs_are_replayed),
+		cmocka_unit_test(real_logs_are_compared),
 		cmocka_unit_test(wrong_use_is_status_2),
 		cmocka_unit_test(real_dstack_files_are_shown), /* last: it takes web.rec's place */
 	};

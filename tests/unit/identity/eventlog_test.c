@@ -14,14 +14,25 @@
 #define EV2(name, payload, more)                                                                                       \
 	"{\"imr\":3,\"event_type\":134217729,\"digest\":\"\",\"event\":\"" name "\",\"event_payload\":\"" payload      \
 	"\",\"version\":2" more "}"
-#define BASE         EV("system-preparing", "") "," EV("app-id", APP) "," EV("compose-hash", COMPOSE)
-#define READY        EV("system-ready", "")
+#define BASE  EV("system-preparing", "") "," EV("app-id", APP) "," EV("compose-hash", COMPOSE)
+#define READY EV("system-ready", "")
+/* {"name":"app-id","payload":"5bb4...","type":134217729} in hex, with and without a blank */
+#define PREIMAGE_OF(blank)                                                                                             \
+	",\"preimage\":\"7b226e616d65223a" blank "226170702d6964222c227061796c6f6164223a22"                            \
+	"35626234666639613338333733353766313964633137363430376135373039633632656236633536"                             \
+	"222c2274797065223a3133343231373732397d\""
+#define PREIMAGE     PREIMAGE_OF("")
 #define KEY_PROVIDER "7b226e616d65223a226e6f6e65222c226964223a22227d" /* {"name":"none","id":""} */
 
 static int read_log(const char *json, struct id_log *log, struct err *e)
 {
 	*e = ERR_INIT;
 	return id_eventlog_read(json, strlen(json), NULL, log, e);
+}
+
+static bool digest_of(unsigned version, const char *name, const void *payload, size_t len, uint8_t digest[ID_MR_LEN])
+{
+	return id_event_digest(version, in_of(name, strlen(name)), in_of(payload, len), digest);
 }
 
 static void hex_is(const uint8_t *bytes, size_t len, const char *hex)
@@ -39,12 +50,12 @@ static void digests_are_those_of_dstack(void **state)
 
 	(void)state;
 	assert_true(hex_parse(app, sizeof(app), APP));
-	assert_true(id_event_digest(1, "system-preparing", "", 0, digest));
+	assert_true(digest_of(1, "system-preparing", "", 0, digest));
 	hex_is(digest, sizeof(digest),
 	       "f9974020ef507068183313d0ca808e0d1ca9b2d1ad0c61f5784e7157c362c065"
 	       "36f5ddacdad4451693f48fcc72fff624");
 	assert_true(id_rtmr_extend(mr, digest));
-	assert_true(id_event_digest(1, "app-id", app, sizeof(app), digest));
+	assert_true(digest_of(1, "app-id", app, sizeof(app), digest));
 	hex_is(digest, sizeof(digest),
 	       "ddd202447c612b8bb8723d2ce3b9882b7cfc0ede203c36b15639cc80b181b61a"
 	       "7692850c5333a1c6effef82a73d0a4f2");
@@ -52,11 +63,11 @@ static void digests_are_those_of_dstack(void **state)
 	hex_is(mr, sizeof(mr),
 	       "38a080724e4eb976f7bc89b05c80b32300c7a307e3813457c76327e61d9ffd5e"
 	       "7f3f60574871b494b5ae5a08b0cc27b0");
-	assert_true(id_event_digest(2, "system-preparing", "", 0, digest));
+	assert_true(digest_of(2, "system-preparing", "", 0, digest));
 	hex_is(digest, sizeof(digest),
 	       "918e390aef67de4520d37d7e046dd222038e0a8385825072383ab194543ffa30"
 	       "46a9a48fdabbc16e6ba9ff24249ba88f");
-	assert_true(id_event_digest(2, "app-id", app, sizeof(app), digest));
+	assert_true(digest_of(2, "app-id", app, sizeof(app), digest));
 	hex_is(digest, sizeof(digest),
 	       "f47c886443745c881b9b56ff908516c83817f25ca9187bfa4e972959281128e3"
 	       "220d47ce057e580e30eb57bfdc04d69a");
@@ -77,7 +88,7 @@ static void reads_the_identity(void **state)
 	hex_is(log.compose_hash, sizeof(log.compose_hash), COMPOSE);
 	assert_true(log.has_instance_id && log.has_os_image_hash);
 	assert_string_equal(log.key_provider, "none");
-	assert_int_equal(log.n_runtime, 7);
+	assert_int_equal(log.n_events[3], 7);
 	assert_int_equal(read_log("[" BASE "," EV("instance-id", "") "," READY "]", &log, &e), 0);
 	assert_false(log.has_instance_id || log.has_os_image_hash || log.key_provider[0]);
 }
@@ -94,7 +105,7 @@ static void events_after_system_ready_are_the_applications(void **state)
 			 0);
 	hex_is(log.app_id, sizeof(log.app_id), APP);
 	assert_false(log.has_instance_id);
-	assert_int_equal(log.n_runtime, 8);
+	assert_int_equal(log.n_events[3], 8);
 	/* an identity that comes only after it is none */
 	assert_int_equal(read_log("[" READY "," BASE "]", &log, &e), -EBADMSG);
 	assert_reason(e, EVENTLOG_IDENTITY);
@@ -112,21 +123,20 @@ static void version_2_events_replay_by_their_text(void **state)
 	assert_int_equal(
 		read_log("[" EV2("app-id", APP, "") "," EV2("compose-hash", COMPOSE, "") "," READY "]", &two, &e), 0);
 	assert_int_equal(read_log("[" EV("app-id", APP) "," EV("compose-hash", COMPOSE) "," READY "]", &one, &e), 0);
-	assert_memory_not_equal(one.rtmr3, two.rtmr3, ID_MR_LEN);
-	assert_int_equal(read_log("[" EV2("app-id", APP,
-					  ",\"preimage\":\"{\\\"name\\\":\\\"app-id\\\",\\\"payload\\\":\\\"" APP
-					  "\\\",\\\"type\\\":134217729}\"") "," EV("compose-hash", COMPOSE) "," READY
-													    "]",
-				  &two, &e),
-			 0);
-	/* a text with a space in it is not canonical */
-	assert_int_equal(read_log("[" EV2("app-id", APP,
-					  ",\"preimage\":\"{\\\"name\\\": \\\"app-id\\\",\\\"payload\\\":\\\"" APP
-					  "\\\",\\\"type\\\":134217729}\"") "," EV("compose-hash", COMPOSE) "," READY
+	assert_memory_not_equal(one.rtmr[3], two.rtmr[3], ID_MR_LEN);
+	assert_int_equal(
+		read_log("[" EV2("app-id", APP, PREIMAGE) "," EV("compose-hash", COMPOSE) "," READY "]", &two, &e), 0);
+	/* a text with a blank in it is not canonical; in the clear it is not the preimage either */
+	assert_int_equal(read_log("[" EV2("app-id", APP, PREIMAGE_OF("20")) "," EV("compose-hash", COMPOSE) "," READY
 													    "]",
 				  &two, &e),
 			 -EBADMSG);
 	assert_reason(e, EVENTLOG_REPLAY);
+	assert_int_equal(
+		read_log("[" EV2("app-id", APP, ",\"preimage\":\"{}\"") "," EV("compose-hash", COMPOSE) "," READY "]",
+			 &two, &e),
+		-EBADMSG);
+	assert_reason(e, EVENTLOG_MALFORMED);
 }
 
 static void refuses_logs_without_one_identity(void **state)
@@ -152,7 +162,8 @@ static void refuses_logs_without_one_identity(void **state)
 		"[" BASE "," EV("key-provider", "") "," READY "]",
 		"[" BASE "," EV("key-provider", "7b7d") "," READY "]",
 		/* the names in another register are not the runtime's */
-		"[{\"imr\":2,\"event_type\":134217729,\"digest\":\"\",\"event\":\"app-id\",\"event_payload\":\"" APP
+		"[{\"imr\":2,\"event_type\":134217729,\"digest\":\"" APP APP
+		"0000000000000000\",\"event\":\"app-id\",\"event_payload\":\"" APP
 		"\"}," EV("compose-hash", COMPOSE) "," READY "]",
 	};
 
@@ -238,23 +249,23 @@ static void refuses_what_is_too_much(void **state)
 static void a_wrong_register_or_digest_is_no_replay(void **state)
 {
 	struct id_sim_request req = world_request();
-	uint8_t rtmr3[ID_MR_LEN];
-	auto_free char *json = id_sim_eventlog(&req, rtmr3);
+	uint8_t rtmr[ID_RTMRS][ID_MR_LEN] = { 0 };
+	auto_free char *json = id_sim_eventlog(&req, rtmr[3]);
 	struct id_log log;
 	struct err e = ERR_INIT;
 	char *at;
 
 	(void)state;
-	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr3, &log, &e), 0);
-	assert_memory_equal(log.rtmr3, rtmr3, sizeof(rtmr3));
-	rtmr3[0] ^= 1;
-	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr3, &log, &e), -EBADMSG);
+	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr, &log, &e), 0);
+	assert_memory_equal(log.rtmr[3], rtmr[3], ID_MR_LEN);
+	rtmr[3][0] ^= 1;
+	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr, &log, &e), -EBADMSG);
 	assert_reason(e, EVENTLOG_REPLAY);
-	rtmr3[0] ^= 1;
+	rtmr[3][0] ^= 1;
 	at = strstr(json, "a1a1"); /* app-id's payload, under the digest of the old one */
 	at[0] = 'b';
 	e = ERR_INIT;
-	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr3, &log, &e), -EBADMSG);
+	assert_int_equal(id_eventlog_read(json, strlen(json), rtmr, &log, &e), -EBADMSG);
 	assert_reason(e, EVENTLOG_REPLAY);
 }
 
@@ -267,9 +278,18 @@ static void replays(const char *quote_bytes, size_t quote_len, const char *json,
 	struct err e = ERR_INIT;
 
 	assert_int_equal(id_quote_parse((const uint8_t *)quote_bytes, quote_len, &quote, &e), 0);
-	assert_int_equal(id_eventlog_read(json, len, quote.rtmr[3], &log, &e), 0);
+	assert_int_equal(id_eventlog_read(json, len, quote.rtmr, &log, &e), 0);
 	hex_is(log.app_id, sizeof(log.app_id), app_id);
 	assert_true(log.has_instance_id);
+	assert_false(log.is_stripped); /* so all four registers were compared */
+	assert_true(log.n_events[0] > 5 && log.n_events[1] > 3 && log.n_events[2] == 2);
+	for (size_t at = 0; at < ID_RTMRS * ID_MR_LEN; at += ID_MR_LEN - 1) {
+		((uint8_t *)quote.rtmr)[at] ^= 1;
+		e = ERR_INIT;
+		assert_int_equal(id_eventlog_read(json, len, quote.rtmr, &log, &e), -EBADMSG);
+		assert_reason(e, EVENTLOG_REPLAY);
+		((uint8_t *)quote.rtmr)[at] ^= 1;
+	}
 }
 
 static void real_report(const char *report_file, const char *quote_file, const char *app_id)
