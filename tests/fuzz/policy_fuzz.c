@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Any bytes as a policy: what is accepted compiles to images that pass their check and agree with explain. */
+/* Any bytes as a policy, or as several files with 0x1e between them: what is accepted compiles to images that pass
+ * their check and agree with explain. */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "policy/diff.h"
 #include "policy/model.h"
@@ -52,6 +55,64 @@ static void compare_with_itself(const struct pol_model *model)
 	pol_diff_fini(&diff);
 }
 
+#define FILES_MAX 10
+
+struct files {
+	const char *text[FILES_MAX];
+	size_t len[FILES_MAX], n;
+};
+
+static struct files cut(const char *data, size_t size)
+{
+	struct files f = { 0 };
+	const char *end = data;
+
+	for (; end && f.n < FILES_MAX; data = end ? end + 1 : NULL) {
+		size_t left = size - (size_t)(data - (f.n ? f.text[0] : data));
+
+		end = left ? memchr(data, 0x1e, left) : NULL;
+		f.text[f.n] = data;
+		f.len[f.n++] = end ? (size_t)(end - data) : left;
+	}
+	return f;
+}
+
+/* "0.yaml", "1.yaml", ... */
+static int get(void *arg, const char *path, size_t max, struct file_found *found, struct err *e)
+{
+	const struct files *f = arg;
+	size_t i = (size_t)path[0] - '0';
+
+	*found = (struct file_found){ 0 };
+	if (i >= f->n || strcmp(path + 1, ".yaml") != 0)
+		return err_at(e, -ENOENT, path, "No such file or directory");
+	must(max >= f->len[i]);
+	found->id[0] = i;
+	found->len = f->len[i];
+	found->text = malloc(found->len + 1);
+	memcpy(found->text, f->text[i], found->len);
+	found->text[found->len] = '\0';
+	return 0;
+}
+
+static int parse(const uint8_t *data, size_t size, struct pol_model **model, struct diags *d)
+{
+	struct files f = cut((const char *)data, size);
+	struct pol_sources s = { 0 };
+	const char *path = "0.yaml";
+	struct err e = ERR_INIT;
+	int ret;
+
+	if (f.n < 2)
+		return pol_parse_warn("fuzz.yaml", (const char *)data, size, model, d);
+	ret = pol_sources_load(&s, &path, 1, get, &f, d, &e);
+	if (!ret)
+		ret = pol_sources_parse(&s, true, model, d);
+	must(ret == 0 || (ret == -EINVAL && !e.code) || s.bytes == 0);
+	pol_sources_fini(&s);
+	return ret;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pol_subject self = { .app_id = { 1 } };
@@ -59,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct diags d = { 0 };
 	size_t n_tests;
 
-	if (pol_parse_warn("fuzz.yaml", (const char *)data, size, &model, &d) == 0) {
+	if (parse(data, size, &model, &d) == 0) {
 		compile(model, &self);
 		if (model->n_apps) {
 			pol_app_id(model, model->app[0].name, self.app_id, NULL);

@@ -13,11 +13,10 @@
 #include "cmds.h"
 #include "policy/diff.h"
 #include "policy/policy.h"
+#include "policy/sources.h"
 
-DEFINE_CLEANUP(model, struct pol_model, pol_free)
 DEFINE_CLEANUP(json, json_t, json_decref)
 
-#define auto_model auto_call(cleanup_model)
 #define auto_diags auto_call(diags_fini)
 #define auto_json  auto_call(cleanup_json)
 
@@ -42,33 +41,51 @@ static int misused(const char *command, const char *why)
 	return EXIT_USAGE;
 }
 
-static const char *shown(const char *path)
+/* What a person named, as one text: "policy.d", "web.yaml, db.yaml". */
+static char *shown(int n, char **paths)
 {
-	return strcmp(path, "-") == 0 ? "<stdin>" : path;
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	for (int i = 0; to && i < n; i++)
+		fprintf(to, "%s%s", i ? ", " : "", strcmp(paths[i], "-") == 0 ? "<stdin>" : paths[i]);
+	if (to)
+		fclose(to);
+	return text;
 }
 
-/* EXIT_YES and the model, or the status to end with; what is wrong has been said. n_warnings NULL: they are not asked.
- */
-static int load_warn(const char *path, struct pol_model **model, size_t *n_warnings)
+struct loaded {
+	struct pol_model *model;
+	size_t n_files, n_warnings;
+};
+
+static void loaded_fini(struct loaded *l)
 {
+	pol_free(l->model);
+}
+
+/* EXIT_YES and the model, or the status to end with; what is wrong has been said. */
+static int load_warn(int n, char **paths, bool with_warnings, struct loaded *l)
+{
+	auto_call(pol_sources_fini) struct pol_sources s = { 0 };
 	auto_diags struct diags d = { 0 };
-	auto_free char *text = NULL;
 	struct err e = ERR_INIT;
-	size_t len;
-	int ret;
+	int ret = pol_sources_load(&s, (const char *const *)paths, (size_t)n, file_get, NULL, &d, &e);
 
-	if (file_read_arg(path, POL_TEXT_MAX, &text, &len, &e) < 0)
-		return say(&e);
-	ret = (n_warnings ? pol_parse_warn : pol_parse)(shown(path), text, len, model, &d);
+	if (!ret)
+		ret = pol_sources_parse(&s, with_warnings, &l->model, &d);
 	diags_print(&d, stderr);
-	if (n_warnings)
-		*n_warnings = d.n;
-	return ret < 0 ? EXIT_NO : EXIT_YES;
+	l->n_warnings = d.n;
+	l->n_files = s.n;
+	if (ret && ret != -EINVAL)
+		return say(&e);
+	return ret ? EXIT_NO : EXIT_YES;
 }
 
-static int load(const char *path, struct pol_model **model)
+static int load(int n, char **paths, struct loaded *l)
 {
-	return load_warn(path, model, NULL);
+	return load_warn(n, paths, false, l);
 }
 
 static int options_read(int argc, char **argv, struct options *o)
@@ -126,43 +143,35 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
-static int check_one(const char *path)
-{
-	auto_model struct pol_model *model = NULL;
-	auto_diags struct diags d = { 0 };
-	size_t n_rules, n_apps, n_tests, n_warnings;
-	int ret = load_warn(path, &model, &n_warnings);
-
-	if (ret)
-		return ret;
-	if (pol_run_tests(model, &d, &n_tests)) {
-		diags_print(&d, stderr);
-		return EXIT_NO;
-	}
-	n_rules = pol_rule_count(model);
-	n_apps = pol_app_count(model);
-	printf("%s: ok, %zu rule%s, %zu app%s, %zu test%s passed", shown(path), n_rules, plural(n_rules), n_apps,
-	       plural(n_apps), n_tests, plural(n_tests));
-	if (n_warnings)
-		printf(", %zu warning%s", n_warnings, plural(n_warnings));
-	putchar('\n');
-	return EXIT_YES;
-}
-
 static int run_check(const struct options *o, int argc, char **argv)
 {
-	int worst = EXIT_YES;
+	auto_call(loaded_fini) struct loaded l = { 0 };
+	auto_free char *name = shown(argc, argv);
+	auto_diags struct diags d = { 0 };
+	size_t n_rules, n_apps, n_tests;
+	int ret;
 
 	(void)o;
 	if (argc < 1)
 		return misused("check", "no file is named");
-	for (int i = 0; i < argc; i++) {
-		int ret = check_one(argv[i]);
-
-		if (ret > worst)
-			worst = ret;
+	ret = load_warn(argc, argv, true, &l);
+	if (ret)
+		return ret;
+	if (pol_run_tests(l.model, &d, &n_tests)) {
+		diags_print(&d, stderr);
+		return EXIT_NO;
 	}
-	return worst;
+	n_rules = pol_rule_count(l.model);
+	n_apps = pol_app_count(l.model);
+	printf("%s: ok, ", name ? name : "policy");
+	if (l.n_files > 1)
+		printf("%zu files, ", l.n_files);
+	printf("%zu rule%s, %zu app%s, %zu test%s passed", n_rules, plural(n_rules), n_apps, plural(n_apps), n_tests,
+	       plural(n_tests));
+	if (l.n_warnings)
+		printf(", %zu warning%s", l.n_warnings, plural(l.n_warnings));
+	putchar('\n');
+	return EXIT_YES;
 }
 
 /* --- explain ----------------------------------------------------------------------------------------------- */
@@ -185,24 +194,26 @@ static int explain_json(const struct pol_answer *a, const struct options *o, con
 
 static int run_explain(const struct options *o, int argc, char **argv)
 {
-	auto_model struct pol_model *model = NULL;
+	auto_call(loaded_fini) struct loaded l = { 0 };
 	struct pol_answer answer;
 	struct err e = ERR_INIT;
 	uint32_t selector;
+	const char *port;
 	int ret;
 
-	if (argc != 2 || !o->from || !o->to)
+	if (argc < 2 || !o->from || !o->to)
 		return misused("explain", "needed FILE, --from APP, --to APP and one port such as tcp/443");
-	if (!pol_selector_parse(argv[1], &selector, &e))
+	port = argv[argc - 1];
+	if (!pol_selector_parse(port, &selector, &e))
 		return say(&e);
-	ret = load(argv[0], &model);
+	ret = load(argc - 1, argv, &l);
 	if (ret)
 		return EXIT_USAGE;
-	if (pol_explain(model, o->from, o->to, selector, &answer, &e) < 0)
+	if (pol_explain(l.model, o->from, o->to, selector, &answer, &e) < 0)
 		return say(&e);
 	if (!o->is_json)
 		pol_answer_print(&answer, o->from, o->to, selector, stdout);
-	else if (explain_json(&answer, o, argv[1]) != 0)
+	else if (explain_json(&answer, o, port) != 0)
 		return EXIT_USAGE;
 	return answer.action == BY_ALLOW ? EXIT_YES : EXIT_NO;
 }
@@ -215,9 +226,9 @@ static int test_json(const char *path, const struct diags *d, size_t n_tests, si
 	auto_json json_t *all = NULL;
 
 	for (size_t i = 0; i < d->n; i++)
-		json_array_append_new(failures, json_pack("{s:i, s:i, s:s, s:s}", "line", (int)d->item[i].line,
-							  "column", (int)d->item[i].col, "path", d->item[i].path,
-							  "message", d->item[i].msg));
+		json_array_append_new(failures, json_pack("{s:s, s:i, s:i, s:s, s:s}", "file", d->item[i].file, "line",
+							  (int)d->item[i].line, "column", (int)d->item[i].col, "path",
+							  d->item[i].path, "message", d->item[i].msg));
 	all = json_pack("{s:s, s:I, s:I, s:O}", "file", path, "tests", (json_int_t)n_tests, "failed",
 			(json_int_t)n_failed, "failures", failures);
 	return print_json(all);
@@ -225,23 +236,24 @@ static int test_json(const char *path, const struct diags *d, size_t n_tests, si
 
 static int run_test(const struct options *o, int argc, char **argv)
 {
-	auto_model struct pol_model *model = NULL;
+	auto_call(loaded_fini) struct loaded l = { 0 };
+	auto_free char *name = shown(argc, argv);
 	auto_diags struct diags d = { 0 };
 	size_t n_tests, n_failed;
 	int ret;
 
-	if (argc != 1)
-		return misused("test", "needed one FILE");
-	ret = load(argv[0], &model);
+	if (argc < 1 || !name)
+		return misused("test", "no file is named");
+	ret = load(argc, argv, &l);
 	if (ret)
 		return ret;
-	n_failed = pol_run_tests(model, &d, &n_tests);
+	n_failed = pol_run_tests(l.model, &d, &n_tests);
 	if (o->is_json) {
-		if (test_json(shown(argv[0]), &d, n_tests, n_failed) != 0)
+		if (test_json(name, &d, n_tests, n_failed) != 0)
 			return EXIT_USAGE;
 	} else {
 		diags_print(&d, stderr);
-		printf("%s: %zu of %zu test%s passed\n", shown(argv[0]), n_tests - n_failed, n_tests, plural(n_tests));
+		printf("%s: %zu of %zu test%s passed\n", name, n_tests - n_failed, n_tests, plural(n_tests));
 	}
 	return n_failed ? EXIT_NO : EXIT_YES;
 }
@@ -265,29 +277,29 @@ static int subjects(const struct pol_model *model, const struct options *o, stru
 static int run_compile(const struct options *o, int argc, char **argv)
 {
 	auto_free struct pol_subject *peers = calloc(o->n_peers + 1, sizeof(*peers));
-	auto_model struct pol_model *model = NULL;
+	auto_call(loaded_fini) struct loaded l = { 0 };
+	auto_free char *name = shown(argc, argv);
 	auto_free struct pol_image *img = NULL;
 	struct pol_subject self = { 0 };
 	struct err e = ERR_INIT;
 	int ret;
 
-	if (argc != 1 || !o->self || !peers)
-		return misused("compile", "needed one FILE and --self APP");
-	ret = load(argv[0], &model);
+	if (argc < 1 || !o->self || !peers || !name)
+		return misused("compile", "needed FILE and --self APP");
+	ret = load(argc, argv, &l);
 	if (ret)
 		return ret;
-	if (subjects(model, o, &self, peers, &e) < 0)
+	if (subjects(l.model, o, &self, peers, &e) < 0)
 		return say(&e);
-	if (pol_compile(model, &self, peers, o->n_peers, &img, &e) < 0) {
+	if (pol_compile(l.model, &self, peers, o->n_peers, &img, &e) < 0) {
 		say(&e);
 		return EXIT_NO;
 	}
 	if (o->is_dump)
 		pol_image_dump(img, stdout);
 	else
-		printf("%s: ok for %s, %llu bytes, %u verdicts, %u port classes, %u peer classes\n", shown(argv[0]),
-		       o->self, (unsigned long long)img->size, img->n_verdicts, img->n_port_classes,
-		       img->n_peer_classes);
+		printf("%s: ok for %s, %llu bytes, %u verdicts, %u port classes, %u peer classes\n", name, o->self,
+		       (unsigned long long)img->size, img->n_verdicts, img->n_port_classes, img->n_peer_classes);
 	return EXIT_YES;
 }
 
@@ -338,15 +350,15 @@ static int diff_json(const struct pol_diff *diff)
 
 static int run_diff(const struct options *o, int argc, char **argv)
 {
-	auto_model struct pol_model *old = NULL, *new = NULL;
+	auto_call(loaded_fini) struct loaded old = { 0 }, new = { 0 };
 	auto_call(pol_diff_fini) struct pol_diff diff = { 0 };
 	struct err e = ERR_INIT;
 
 	if (argc != 2)
-		return misused("diff", "needed two files, OLD and NEW");
-	if (load(argv[0], &old) | load(argv[1], &new))
+		return misused("diff", "needed two files or folders, OLD and NEW");
+	if (load(1, argv, &old) | load(1, argv + 1, &new))
 		return EXIT_USAGE;
-	if (pol_diff_make(old, new, &diff, &e) < 0)
+	if (pol_diff_make(old.model, new.model, &diff, &e) < 0)
 		return say(&e);
 	if (!o->is_json)
 		pol_diff_print(&diff, stdout);
@@ -363,13 +375,14 @@ static const struct command {
 } commands[] = {
 	{ "check", "is this a policy, and do its own tests pass?",
 	  "usage: bailey policy check FILE...\n\n"
-	  "Reads each FILE (- is standard input), prints every problem with its line and column, and runs the\n"
-	  "policy's own tests. Nothing is applied. Warnings (rules that can never decide, entries of lists that add\n"
-	  "nothing) change no exit status.\n\n"
-	  "exit status: 0 all are good, 1 at least one is rejected, 2 a file cannot be read\n",
+	  "Reads the policy in FILE, or in several files and folders together (a folder: its *.yaml; - is standard\n"
+	  "input), prints every problem with its file, line and column, and runs the policy's own tests. Nothing is\n"
+	  "applied. Warnings (rules that can never decide, entries of lists that add nothing) change no exit "
+	  "status.\n\n"
+	  "exit status: 0 the policy is good, 1 it is rejected, 2 a file cannot be read\n",
 	  run_check },
 	{ "explain", "may this app reach that one, and which rule says so?",
-	  "usage: bailey policy explain FILE --from APP --to APP PORT [--json]\n\n"
+	  "usage: bailey policy explain FILE... --from APP --to APP PORT [--json]\n\n"
 	  "  --from APP  who opens the connection: an app of the policy, or an app-id of 40 hex digits\n"
 	  "  --to APP    who is asked\n"
 	  "  PORT        tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
@@ -378,7 +391,7 @@ static const struct command {
 	  "exit status: 0 allowed, 1 denied, 2 no answer\n",
 	  run_explain },
 	{ "test", "run the policy's tests: section",
-	  "usage: bailey policy test FILE [--json]\n\n"
+	  "usage: bailey policy test FILE... [--json]\n\n"
 	  "  --json      the result as JSON\n\n"
 	  "exit status: 0 all pass, 1 some fail or the policy is rejected, 2 the file cannot be read\n",
 	  run_test },
@@ -390,7 +403,7 @@ static const struct command {
 	  "exit status: 0 no flow is judged otherwise, 1 some are, 2 no answer\n",
 	  run_diff },
 	{ "compile", "what a node of this app would load",
-	  "usage: bailey policy compile FILE --self APP [--peer APP]... [--dump]\n\n"
+	  "usage: bailey policy compile FILE... --self APP [--peer APP]... [--dump]\n\n"
 	  "  --self APP  the node at hand: an app of the policy, or an app-id of 40 hex digits\n"
 	  "  --peer APP  a node known already; may be repeated\n"
 	  "  --dump      the whole image as text, not only its size\n\n"

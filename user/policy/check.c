@@ -10,13 +10,10 @@
 #include "check.h"
 #include "near.h"
 
-const char *const pol_keys_top[] = { "version", "apps", "groups", "ports", "rules", "tests", NULL };
+const char *const pol_keys_top[] = { "version", "include", "apps", "groups", "ports", "rules", "tests", NULL };
 const char *const pol_keys_app[] = { "app-id", NULL };
 const char *const pol_keys_rule[] = { "name", "from", "to", "allow", "deny", NULL };
 const char *const pol_keys_test[] = { "from", "to", "port", "expect", NULL };
-
-DEFINE_CLEANUP(doc, struct yaml_doc, yaml_free)
-DEFINE_CLEANUP(model, struct pol_model, pol_free)
 
 void *check_room(struct check *c, size_t n, size_t size)
 {
@@ -58,8 +55,8 @@ const char *check_name_fault(const char *name)
 
 void check_key_error(struct check *c, const struct yaml_node *map, size_t i, const char *what, const char *fault)
 {
-	diags_add(c->d, yaml_file(c->doc), map->key_line[i], map->key_col[i], map->child[i]->path, "%s '%s' %s", what,
-		  map->key[i], fault);
+	diags_add(c->d, map->child[i]->source->name, map->key_line[i], map->key_col[i], map->child[i]->path,
+		  "%s '%s' %s", what, map->key[i], fault);
 }
 
 /* --- rules ------------------------------------------------------------------------------------------------- */
@@ -93,6 +90,7 @@ static void read_rule_name(struct check *c, const struct yaml_node *node, size_t
 
 static void read_rule(struct check *c, const struct yaml_node *node, size_t i, struct pol_rule *rule)
 {
+	rule->file = node->source->number;
 	rule->line = node->line;
 	rule->col = node->col;
 	yaml_known_keys(c->doc, node, pol_keys_rule, c->d);
@@ -126,10 +124,11 @@ static void refuse_duplicate_names(struct check *c, const struct yaml_node *rule
 	for (size_t i = 1; i < model->n_rules; i++) {
 		const struct pol_rule *first = &model->rule[order[i - 1]], *again = &model->rule[order[i]];
 		const struct yaml_node *node = rules->child[order[i]], *name = yaml_get(node, "name");
+		char where[POL_PLACE_MAX];
 
 		if (strcmp(first->name, again->name) == 0)
-			wrong(c, name ? name : node, "the rule on line %u is named '%s' already", first->line,
-			      first->name);
+			wrong(c, name ? name : node, "the rule %s is named '%s' already",
+			      pol_place(model, again->file, first->file, first->line, where), first->name);
 	}
 }
 
@@ -209,6 +208,7 @@ static void read_test(struct check *c, const struct yaml_node *node, struct pol_
 	yaml_known_keys(c->doc, node, pol_keys_test, c->d);
 	if (node->kind != YAML_MAP)
 		return;
+	test->file = node->source->number;
 	test->line = node->line;
 	test->col = node->col;
 	read_endpoint(c, node, "from", &test->from);
@@ -242,22 +242,10 @@ static void read_tests(struct check *c, const struct yaml_node *tests)
 
 /* --- the file ---------------------------------------------------------------------------------------------- */
 
-static void read_version(struct check *c, const struct yaml_node *root)
-{
-	const struct yaml_node *node = yaml_need(c->doc, root, "version", YAML_SCALAR, c->d);
-
-	if (node && (node->is_quoted || strcmp(node->text, "1") != 0))
-		wrong(c, node, "found '%.40s'%s, needed 1", node->text, node->is_quoted ? " in quotes" : "");
-}
-
-static void read_root(struct check *c, const struct yaml_node *root)
+void check_root(struct check *c, const struct yaml_node *root)
 {
 	const struct yaml_node *part;
 
-	yaml_known_keys(c->doc, root, pol_keys_top, c->d);
-	if (root->kind != YAML_MAP)
-		return;
-	read_version(c, root);
 	if ((part = yaml_get(root, "apps")))
 		check_apps(c, part);
 	if ((part = yaml_get(root, "groups")))
@@ -270,53 +258,4 @@ static void read_root(struct check *c, const struct yaml_node *root)
 		wrong(c, root, "the key 'rules' is missing");
 	if ((part = yaml_get(root, "tests")))
 		read_tests(c, part);
-}
-
-static struct pol_model *model_new(const char *file, const char *text, size_t len)
-{
-	auto_call(cleanup_model) struct pol_model *model = calloc(1, sizeof(*model));
-	const char *slash;
-
-	if (!model || !(model->file = strdup(file)) || pol_sha256(text, len, model->digest) < 0)
-		return NULL;
-	slash = strrchr(model->file, '/');
-	model->base = slash ? slash + 1 : model->file;
-	return take_ptr(model);
-}
-
-static int parse(const char *file, const char *text, size_t len, bool with_warnings, struct pol_model **model,
-		 struct diags *d)
-{
-	auto_call(cleanup_doc) struct yaml_doc *doc = NULL;
-	auto_call(cleanup_model) struct pol_model *made = NULL;
-	struct check c = { .d = d };
-	size_t n_before = d->n_errors;
-
-	if (yaml_parse_max(file, text, len, POL_TEXT_MAX, &doc, d) < 0)
-		return -EINVAL;
-	c.doc = doc;
-	c.model = made = model_new(file, text, len);
-	if (!made) {
-		diags_add(d, file, 0, 0, "", "out of memory");
-		return -EINVAL;
-	}
-	read_root(&c, yaml_root(doc));
-	if (d->n_errors == n_before && with_warnings) {
-		check_lists(&c, yaml_root(doc));
-		pol_warn_rules(made, d);
-	}
-	if (d->n_errors > n_before)
-		return -EINVAL;
-	*model = take_ptr(made);
-	return 0;
-}
-
-int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d)
-{
-	return parse(file, text, len, false, model, d);
-}
-
-int pol_parse_warn(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d)
-{
-	return parse(file, text, len, true, model, d);
 }

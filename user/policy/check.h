@@ -28,6 +28,9 @@ const char *check_name_fault(const char *name);
 const char *check_peer_name_fault(const char *name);
 void check_key_error(struct check *c, const struct yaml_node *map, size_t i, const char *what, const char *fault);
 
+/* check.c: all sections of the tree of all files */
+void check_root(struct check *c, const struct yaml_node *root);
+
 /* check_peers.c */
 void check_apps(struct check *c, const struct yaml_node *apps);
 void check_groups(struct check *c, const struct yaml_node *groups);

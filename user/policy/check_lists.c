@@ -46,11 +46,11 @@ static void tell(struct check *c, const struct yaml_node *list, const struct cov
 	while (of < list->n && (of == i || !has_parts(cover, i, of)))
 		of++;
 	if (of < list->n)
-		diags_warn(c->d, yaml_file(c->doc), item->line, item->col, item->path,
+		diags_warn(c->d, item->source->name, item->line, item->col, item->path,
 			   "'%s' adds nothing: '%s' at %u:%u covers it", item->text, list->child[of]->text,
 			   list->child[of]->line, list->child[of]->col);
 	else
-		diags_warn(c->d, yaml_file(c->doc), item->line, item->col, item->path,
+		diags_warn(c->d, item->source->name, item->line, item->col, item->path,
 			   "'%s' adds nothing: the others of the list at %u:%u cover it together", item->text,
 			   list->line, list->col);
 }
@@ -244,6 +244,6 @@ void check_lists(struct check *c, const struct yaml_node *root)
 		look_at_ports(c, yaml_get(rules->child[i], "deny"), false);
 	}
 	if (c->work > POL_WARN_WORK)
-		diags_warn(c->d, yaml_file(c->doc), rules->line, rules->col, rules->path,
+		diags_warn(c->d, rules->source->name, rules->line, rules->col, rules->path,
 			   "lists of ports were not all looked at for entries that add nothing, that is too much");
 }

@@ -55,10 +55,11 @@ static void refuse_shared_ids(struct check *c, const struct yaml_node *apps)
 	for (size_t i = 1; i < model->n_apps; i++) {
 		const struct pol_app *first = &model->app[model->by_id[i - 1]];
 		const struct pol_app *again = &model->app[model->by_id[i]];
+		char where[POL_PLACE_MAX];
 
 		if (memcmp(first->app_id, again->app_id, BY_APP_ID_LEN) == 0)
-			wrong(c, apps->child[model->by_id[i]],
-			      "has the app-id of '%s' on line %u; one app has one name", first->name, first->line);
+			wrong(c, apps->child[model->by_id[i]], "has the app-id of '%s' %s; one app has one name",
+			      first->name, pol_place(model, again->file, first->file, first->line, where));
 	}
 }
 
@@ -83,6 +84,7 @@ void check_apps(struct check *c, const struct yaml_node *apps)
 
 		if (fault)
 			check_key_error(c, apps, i, "app name", fault);
+		app->file = apps->child[i]->source->number;
 		app->line = apps->key_line[i];
 		app->name = check_copy(c, apps->key[i]);
 		if (!app->name)
@@ -341,11 +343,14 @@ static int order_group_name(const void *a, const void *b, void *arg)
 static void read_group_name(struct check *c, const struct yaml_node *groups, size_t i)
 {
 	const char *name = groups->key[i], *fault = check_peer_name_fault(name);
-	char clash[64];
+	char clash[POL_PLACE_MAX + 32], where[POL_PLACE_MAX];
+	const struct pol_app *same;
 	uint32_t app;
 
 	if (!fault && pol_app_by_name(c->model, name, &app)) {
-		snprintf(clash, sizeof(clash), "is the name of the app on line %u", c->model->app[app].line);
+		same = &c->model->app[app];
+		snprintf(clash, sizeof(clash), "is the name of the app %s",
+			 pol_place(c->model, groups->child[i]->source->number, same->file, same->line, where));
 		fault = clash;
 	}
 	if (fault)
@@ -365,8 +370,9 @@ void check_groups(struct check *c, const struct yaml_node *groups)
 	model->group_by_name = check_room(c, groups->n, sizeof(*model->group_by_name));
 	for (size_t i = 0; model->group && model->group_by_name && i < groups->n; i++) {
 		read_group_name(c, groups, i);
-		model->group[i] =
-			(struct pol_group){ .name = check_copy(c, groups->key[i]), .line = groups->key_line[i] };
+		model->group[i] = (struct pol_group){ .name = check_copy(c, groups->key[i]),
+						      .file = groups->child[i]->source->number,
+						      .line = groups->key_line[i] };
 		if (!model->group[i].name)
 			break;
 		model->group_by_name[i] = (uint32_t)i;

@@ -17,6 +17,9 @@ void diags_fini(struct diags *d)
 {
 	for (size_t i = 0; i < d->n; i++)
 		item_fini(&d->item[i]);
+	for (size_t i = 0; i < d->n_files; i++)
+		free(d->file[i]);
+	free(d->file);
 	free(d->item);
 	*d = (struct diags){ 0 };
 }
@@ -30,9 +33,29 @@ static char *printable(char *text)
 	return text;
 }
 
+unsigned diags_file(struct diags *d, const char *file)
+{
+	char **grown;
+	size_t i = 0;
+
+	while (i < d->n_files && strcmp(d->file[i], file) != 0)
+		i++;
+	if (i < d->n_files)
+		return (unsigned)i;
+	grown = realloc(d->file, (i + 1) * sizeof(*grown));
+	if (!grown)
+		return (unsigned)i; /* among the last, then */
+	d->file = grown;
+	d->file[i] = strdup(file);
+	d->n_files += d->file[i] != NULL;
+	return (unsigned)i;
+}
+
 static int is_after(const struct diag *a, const struct diag *b)
 {
-	return strcmp(a->file, b->file) == 0 && (a->line > b->line || (a->line == b->line && a->col > b->col));
+	if (a->rank != b->rank)
+		return a->rank > b->rank;
+	return a->line > b->line || (a->line == b->line && a->col > b->col);
 }
 
 /* File order, whatever the order in which checks ran; equal places keep theirs. */
@@ -49,6 +72,7 @@ static void insert(struct diags *d, const struct diag *item)
 
 static void add(struct diags *d, struct diag item, const char *file, const char *path, const char *msg)
 {
+	item.rank = item.rank ? item.rank : diags_file(d, file ? file : "");
 	item.file = printable(strdup(file ? file : ""));
 	item.path = printable(strdup(path ? path : ""));
 	item.msg = printable(strdup(msg));
@@ -70,9 +94,7 @@ static void add_more(struct diags *d, const struct diag *item, const char *file)
 		return;
 	}
 	snprintf(msg, sizeof(msg), "more problems than these %d; they are not shown", DIAGS_MAX);
-	add(d, (struct diag){ .line = ~0u, .col = ~0u, .is_warning = item->is_warning }, file, "", msg);
-	if (d->n == DIAGS_MAX + 1)
-		d->item[DIAGS_MAX].line = d->item[DIAGS_MAX].col = 0;
+	add(d, (struct diag){ .rank = ~0u, .is_warning = item->is_warning }, file, "", msg);
 }
 
 static void vadd(struct diags *d, struct diag item, const char *file, const char *path, const char *fmt, va_list ap)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Located diagnostics: all problems of a file at once, in file order. Printed as
+ * Located diagnostics: all problems of all files at once, file by file, in the order of the text. Printed as
  * `policy/web.yaml:14:7: rules[2].allow[0]: port 70000 is above 65535`.
  */
 #pragma once
@@ -16,16 +16,21 @@ struct diag {
 	char *path;         /* "rules[2].allow[0]", may be empty */
 	char *msg;          /* what was found, what was needed */
 	int is_warning;
+	unsigned rank; /* of the file among those that were named */
 };
 
 struct diags {
 	struct diag *item; /* owned */
 	size_t n, n_errors;
+	char **file; /* owned: names in the order in which they came up */
+	size_t n_files;
 };
 
 #define DIAGS_MAX 100 /* after that one last item says that there are more */
 
 void diags_fini(struct diags *d);
+/* Problems of this file come before those of files that are named later. A problem names its file, too. */
+unsigned diags_file(struct diags *d, const char *file);
 void diags_add(struct diags *d, const char *file, unsigned line, unsigned col, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));
 void diags_warn(struct diags *d, const char *file, unsigned line, unsigned col, const char *path, const char *fmt, ...)

@@ -81,11 +81,11 @@ int pol_explain(const struct pol_model *model, const char *from, const char *to,
 		a.action = rule->action;
 		a.rung = "rule";
 		a.rule = rule->name;
-		a.file = model->base;
+		a.file = model->file[rule->file].shown;
 		a.line = rule->line;
 	} else if ((rule = nearest(model, from_app, to_app, selector))) {
 		a.nearest_rule = rule->name;
-		a.nearest_file = model->base;
+		a.nearest_file = model->file[rule->file].shown;
 		a.nearest_line = rule->line;
 		pol_ranges_print(rule->port, rule->n_ports, a.nearest_ports, sizeof(a.nearest_ports));
 	}
@@ -106,18 +106,24 @@ static void tell_failure(const struct pol_model *model, size_t i, uint32_t from,
 			 const struct pol_rule *rule, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
-	char why[128], port[32], path[32], from_name[128], to_name[128];
+	char why[192], where[POL_PLACE_MAX], port[32], path[32], from_name[128], to_name[128];
+	size_t first = i;
 
-	if (rule)
+	while (first && model->test[first - 1].file == test->file)
+		first--;
+	if (rule && rule->file == test->file)
 		snprintf(why, sizeof(why), "rule %s, line %u", rule->name, rule->line);
+	else if (rule)
+		snprintf(why, sizeof(why), "rule %s, %s", rule->name,
+			 pol_place(model, test->file, rule->file, rule->line, where));
 	else
 		snprintf(why, sizeof(why), "default deny");
 	pol_selector_print(test->selector, port, sizeof(port));
-	snprintf(path, sizeof(path), "tests[%zu]", i);
+	snprintf(path, sizeof(path), "tests[%zu]", i - first);
 	end_print(model, &test->from, from, from_name, sizeof(from_name));
 	end_print(model, &test->to, to, to_name, sizeof(to_name));
-	diags_add(d, model->file, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s", from_name,
-		  to_name, port, rule && rule->action == BY_ALLOW ? "allowed" : "denied", why,
+	diags_add(d, model->file[test->file].name, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s",
+		  from_name, to_name, port, rule && rule->action == BY_ALLOW ? "allowed" : "denied", why,
 		  test->expect == BY_ALLOW ? "allow" : "deny");
 }
 

@@ -57,6 +57,8 @@ void pol_free(struct pol_model *model)
 	free(model->by_id);
 	free(model->rule);
 	free(model->test);
+	for (size_t i = 0; i < model->n_files; i++)
+		free(model->file[i].name);
 	free(model->file);
 	free(model);
 }
@@ -208,13 +210,70 @@ bool pol_rule_covers(const struct pol_rule *rule, uint32_t selector)
 	return low < rule->n_ports && rule->port[low].first <= selector;
 }
 
-void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size)
+/* Whether another file's name ends in this, too. */
+static bool is_shared(const struct pol_model *model, size_t i, const char *end)
 {
-	/* a long file name is cut, the line never is */
-	snprintf(buf, size, "%.64s:%u", model->base, rule->line);
+	size_t len = strlen(end);
+
+	for (size_t j = 0; j < model->n_files; j++) {
+		const char *name = model->file[j].name;
+		size_t n = strlen(name);
+
+		if (j != i && n >= len && strcmp(name + n - len, end) == 0 && (n == len || name[n - len - 1] == '/'))
+			return true;
+	}
+	return false;
+}
+
+static const char *shown_of(const struct pol_model *model, size_t i)
+{
+	const char *name = model->file[i].name, *at = strrchr(name, '/');
+
+	at = at ? at + 1 : name;
+	while (at > name && is_shared(model, i, at))
+		for (at--; at > name && at[-1] != '/';)
+			at--;
+	return at;
+}
+
+int pol_model_name_files(struct pol_model *model, const struct pol_text *text, size_t n)
+{
+	model->file = calloc(n, sizeof(*model->file));
+	for (size_t i = 0; model->file && i < n; i++, model->n_files++)
+		if (!(model->file[i].name = strdup(text[i].name)))
+			return -ENOMEM;
+	for (size_t i = 0; i < model->n_files; i++)
+		model->file[i].shown = shown_of(model, i);
+	return model->file ? 0 : -ENOMEM;
+}
+
+/* A long name is cut, one of several parts in front; the line never is. */
+static void print_place(const struct pol_model *model, unsigned file, unsigned line, char *buf, size_t size)
+{
+	const char *shown = model->file[file].shown;
+	size_t len = strlen(shown);
+
+	snprintf(buf, size, "%.64s:%u", shown + (len > 64 && strchr(shown, '/') ? len - 64 : 0), line);
 	for (char *p = buf; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
+}
+
+const char *pol_place(const struct pol_model *model, unsigned here, unsigned file, unsigned line,
+		      char buf[POL_PLACE_MAX])
+{
+	if (here == file) {
+		snprintf(buf, POL_PLACE_MAX, "on line %u", line);
+	} else {
+		memcpy(buf, "at ", 3);
+		print_place(model, file, line, buf + 3, POL_PLACE_MAX - 3);
+	}
+	return buf;
+}
+
+void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size)
+{
+	print_place(model, rule->file, rule->line, buf, size);
 }
 
 int pol_endpoint_find(const struct pol_model *model, const char *name, uint32_t *app, struct err *e)

@@ -3,15 +3,22 @@
 #pragma once
 
 #include "policy.h"
+#include "sources.h"
 #include "yaml.h"
 
 #define POL_ANY       "any-attested"
 #define POL_APP_OTHER UINT32_MAX /* an attested app that the policy does not name */
 
+/* A file of the policy. Whatever has a `line` has the number of its `file`, too. */
+struct pol_file {
+	char *name;        /* as diagnostics carry it */
+	const char *shown; /* the end of it that no other file has: "three-tier.yaml", or "shop/rules.yaml" */
+};
+
 struct pol_app {
 	char *name;
 	uint8_t app_id[BY_APP_ID_LEN];
-	unsigned line;
+	unsigned file, line;
 };
 
 /* A name for apps. */
@@ -19,7 +26,7 @@ struct pol_group {
 	char *name;
 	uint32_t *app; /* indices into the model's apps, sorted; groups within it are resolved */
 	size_t n;
-	unsigned line;
+	unsigned file, line;
 };
 
 /* One side of a rule: every attested node, or these apps. */
@@ -42,7 +49,7 @@ struct pol_rule {
 	struct pol_side from, to;
 	struct pol_range *port; /* sorted, neither overlapping nor touching */
 	size_t n_ports;
-	unsigned line, col;
+	unsigned file, line, col;
 };
 
 /* One side of a test. */
@@ -59,12 +66,12 @@ struct pol_test {
 	struct pol_end from, to;
 	uint32_t selector;
 	enum by_action expect;
-	unsigned line, col;
+	unsigned file, line, col;
 };
 
 struct pol_model {
-	char *file;
-	const char *base; /* last part of `file` */
+	struct pol_file *file;
+	size_t n_files;
 	uint8_t digest[32];
 	struct pol_app *app;
 	size_t n_apps;
@@ -91,6 +98,12 @@ const struct pol_group *pol_group_by_name(const struct pol_model *model, const c
 const struct pol_port_set *pol_port_set_by_name(const struct pol_model *model, const char *name);
 bool pol_side_has(const struct pol_side *side, uint32_t app);
 bool pol_rule_covers(const struct pol_rule *rule, uint32_t selector);
+/* Names the files and tells them apart. -ENOMEM, or 0. */
+int pol_model_name_files(struct pol_model *model, const struct pol_text *text, size_t n);
+/* "on line 9", or "at db.yaml:9" where `file` is not the file that the words are about. */
+#define POL_PLACE_MAX 96
+const char *pol_place(const struct pol_model *model, unsigned here, unsigned file, unsigned line,
+		      char buf[POL_PLACE_MAX]);
 /* "three-tier.yaml:9", fits struct by_rule */
 void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size);
 /* An app name or a 40-digit app-id. */

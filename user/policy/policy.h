@@ -19,7 +19,7 @@
 
 struct pol_model; /* a checked policy; immutable */
 
-/* 0 and *model, or -EINVAL with every problem in `d`. */
+/* 0 and *model, or -EINVAL with every problem in `d`. Of several files: sources.h. */
 int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d);
 /* The same, with warnings about an accepted policy: rules that can never decide, entries that add nothing. Up to two
  * seconds more for large ones. */

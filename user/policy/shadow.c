@@ -275,32 +275,37 @@ static bool fill(struct shadow *s, const struct pol_rule *rule, struct winners *
 
 static void warn(struct shadow *s, const struct pol_rule *rule, const char *why)
 {
+	const struct pol_rule *first = rule;
 	char path[32];
 
-	snprintf(path, sizeof(path), "rules[%zu]", (size_t)(rule - s->model->rule));
-	diags_warn(s->d, s->model->file, rule->line, rule->col, path, "rule '%s' can never decide: %s", rule->name,
-		   why);
+	while (first > s->model->rule && first[-1].file == rule->file)
+		first--;
+	snprintf(path, sizeof(path), "rules[%zu]", (size_t)(rule - first));
+	diags_warn(s->d, s->model->file[rule->file].name, rule->line, rule->col, path, "rule '%s' can never decide: %s",
+		   rule->name, why);
 }
 
 static void warn_of_one(struct shadow *s, const struct pol_rule *rule, const struct pol_rule *winner)
 {
-	char why[160];
+	char why[192], where[POL_PLACE_MAX];
 
-	snprintf(why, sizeof(why), "rule '%s' on line %u %s all of it%s", winner->name, winner->line,
+	snprintf(why, sizeof(why), "rule '%s' %s %s all of it%s", winner->name,
+		 pol_place(s->model, rule->file, winner->file, winner->line, where),
 		 winner->action == BY_ALLOW ? "allows" : "denies", winner->action == rule->action ? " already" : "");
 	warn(s, rule, why);
 }
 
 static void warn_of_many(struct shadow *s, const struct pol_rule *rule, const struct winners *w)
 {
-	char why[512] = "";
+	char why[1024] = "", where[POL_PLACE_MAX];
 	size_t n = 0, len = 0;
 
 	for (size_t i = 0; i < w->n; i++) {
 		if (!w->is_used[i] || n++ >= 4)
 			continue;
-		len += (size_t)snprintf(why + len, sizeof(why) - len, "%srule '%s' on line %u", len ? ", " : "",
-					w->rule[i]->name, w->rule[i]->line);
+		len += (size_t)snprintf(why + len, sizeof(why) - len, "%srule '%s' %s", len ? ", " : "",
+					w->rule[i]->name,
+					pol_place(s->model, rule->file, w->rule[i]->file, w->rule[i]->line, where));
 	}
 	if (n > 4)
 		len += (size_t)snprintf(why + len, sizeof(why) - len, " and %zu more", n - 4);
@@ -327,7 +332,8 @@ static void look_at(struct shadow *s, size_t i, struct winners *w)
 
 static void tell_limit(const struct shadow *s, size_t n_seen)
 {
-	diags_warn(s->d, s->model->file, s->model->rule[0].line, s->model->rule[0].col, "rules",
+	diags_warn(s->d, s->model->file[s->model->rule[0].file].name, s->model->rule[0].line, s->model->rule[0].col,
+		   "rules",
 		   "rules that can never decide were looked for among the first %zu of %zu only, the rest is too much",
 		   n_seen, s->model->n_rules);
 }

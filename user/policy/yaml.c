@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "yaml.h"
+#include "yaml_doc.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -11,21 +11,7 @@
 #include "base/cleanup.h"
 #include "near.h"
 
-/* Nodes live and die together, so the document hands out memory from chunks and frees those. */
-struct chunk {
-	struct chunk *next;
-	size_t used, cap;
-	max_align_t data[];
-};
-
 #define CHUNK_BYTES 65536u
-
-struct yaml_doc {
-	char *file;
-	struct yaml_node *root;
-	size_t n_nodes;
-	struct chunk *chunks;
-};
 
 DEFINE_CLEANUP(doc, struct yaml_doc, yaml_free)
 
@@ -45,7 +31,7 @@ struct build {
 	size_t n_documents;
 };
 
-static void *take(struct yaml_doc *doc, size_t n)
+void *yaml_take(struct yaml_doc *doc, size_t n)
 {
 	size_t need = (n + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
 	struct chunk *c = doc->chunks;
@@ -65,7 +51,7 @@ static void *take(struct yaml_doc *doc, size_t n)
 
 static char *take_text(struct yaml_doc *doc, const char *text, size_t len)
 {
-	char *copy = take(doc, len + 1);
+	char *copy = yaml_take(doc, len + 1);
 
 	if (!copy)
 		return NULL;
@@ -82,8 +68,19 @@ void yaml_doc_free(struct yaml_doc *doc)
 		next = c->next;
 		free(c);
 	}
-	free(doc->file);
+	free(doc->source.name);
 	free(doc);
+}
+
+struct yaml_doc *yaml_doc_new(const char *file)
+{
+	struct yaml_doc *doc = calloc(1, sizeof(*doc));
+
+	if (doc && !(doc->source.name = strdup(file))) {
+		free(doc);
+		return NULL;
+	}
+	return doc;
 }
 
 const struct yaml_node *yaml_root(const struct yaml_doc *doc)
@@ -93,7 +90,12 @@ const struct yaml_node *yaml_root(const struct yaml_doc *doc)
 
 const char *yaml_file(const struct yaml_doc *doc)
 {
-	return doc->file;
+	return doc->source.name;
+}
+
+void yaml_number(struct yaml_doc *doc, unsigned number)
+{
+	doc->source.number = number;
 }
 
 static int refuse(struct build *b, yaml_mark_t mark, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -107,7 +109,7 @@ static int refuse(struct build *b, yaml_mark_t mark, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
-	diags_add(b->d, b->doc->file, (unsigned)mark.line + 1, (unsigned)mark.column + 1, path, "%s", msg);
+	diags_add(b->d, b->doc->source.name, (unsigned)mark.line + 1, (unsigned)mark.column + 1, path, "%s", msg);
 	return -EINVAL;
 }
 
@@ -129,30 +131,35 @@ static int path_of(struct build *b, yaml_mark_t mark, char **path)
 	return *path ? 0 : refuse(b, mark, "out of memory");
 }
 
+bool yaml_take_children(struct yaml_doc *doc, struct yaml_node *node, size_t n)
+{
+	bool is_map = node->kind == YAML_MAP;
+
+	node->child = yaml_take(doc, n * sizeof(*node->child));
+	if (is_map) {
+		node->key = yaml_take(doc, n * sizeof(*node->key));
+		node->key_line = yaml_take(doc, n * sizeof(*node->key_line));
+		node->key_col = yaml_take(doc, n * sizeof(*node->key_col));
+	}
+	return node->child && (!is_map || (node->key && node->key_line && node->key_col));
+}
+
 /* Room for one more child: arrays double, the chunks keep the old ones until the end. */
 static int grow(struct build *b, struct yaml_node *node)
 {
-	size_t n = node->n, cap = n ? 2 * n : 4;
-	bool is_map = node->kind == YAML_MAP;
+	size_t n = node->n;
 	struct yaml_node grown = *node;
 
 	if (n && (n < 4 || (n & (n - 1))))
 		return 0;
-	grown.child = take(b->doc, cap * sizeof(*grown.child));
-	if (is_map) {
-		grown.key = take(b->doc, cap * sizeof(*grown.key));
-		grown.key_line = take(b->doc, cap * sizeof(*grown.key_line));
-		grown.key_col = take(b->doc, cap * sizeof(*grown.key_col));
-	}
-	if (!grown.child || (is_map && (!grown.key || !grown.key_line || !grown.key_col)))
+	if (!yaml_take_children(b->doc, &grown, n ? 2 * n : 4))
 		return -ENOMEM;
-	if (n) {
+	if (n)
 		memcpy(grown.child, node->child, n * sizeof(*grown.child));
-		if (is_map) {
-			memcpy(grown.key, node->key, n * sizeof(*grown.key));
-			memcpy(grown.key_line, node->key_line, n * sizeof(*grown.key_line));
-			memcpy(grown.key_col, node->key_col, n * sizeof(*grown.key_col));
-		}
+	if (n && node->kind == YAML_MAP) {
+		memcpy(grown.key, node->key, n * sizeof(*grown.key));
+		memcpy(grown.key_line, node->key_line, n * sizeof(*grown.key_line));
+		memcpy(grown.key_col, node->key_col, n * sizeof(*grown.key_col));
 	}
 	*node = grown;
 	return 0;
@@ -189,11 +196,15 @@ static int add_node(struct build *b, yaml_mark_t mark, enum yaml_kind kind, stru
 	ret = path_of(b, mark, &path);
 	if (ret)
 		return ret;
-	node = take(b->doc, sizeof(*node));
+	node = yaml_take(b->doc, sizeof(*node));
 	if (!node)
 		return refuse(b, mark, "out of memory");
 	*node = (struct yaml_node){
-		.kind = kind, .line = (unsigned)mark.line + 1, .col = (unsigned)mark.column + 1, .path = path
+		.kind = kind,
+		.source = &b->doc->source,
+		.line = (unsigned)mark.line + 1,
+		.col = (unsigned)mark.column + 1,
+		.path = path,
 	};
 	ret = hang(b, mark, node);
 	if (!ret)
@@ -264,8 +275,21 @@ static int by_key(const void *a, const void *b, void *arg)
 	return order ? order : (i > j) - (i < j);
 }
 
+static void tell_duplicate(const struct yaml_node *map, size_t first, size_t again, struct diags *d)
+{
+	const struct yaml_node *one = map->child[first], *two = map->child[again];
+
+	if (one->source == two->source)
+		diags_add(d, two->source->name, map->key_line[again], map->key_col[again], two->path,
+			  "key '%s' is there already, on line %u", map->key[again], map->key_line[first]);
+	else
+		diags_add(d, two->source->name, map->key_line[again], map->key_col[again], two->path,
+			  "'%s' is in %s:%u:%u already", map->key[again], one->source->name, map->key_line[first],
+			  map->key_col[first]);
+}
+
 /* Sorted rather than compared pairwise: a map may have as many keys as a megabyte holds. */
-static int refuse_duplicates(struct build *b, struct yaml_node *map)
+int yaml_refuse_duplicates(const struct yaml_node *map, struct diags *d)
 {
 	auto_free size_t *order = map->n > 1 ? calloc(map->n, sizeof(*order)) : NULL;
 
@@ -275,15 +299,10 @@ static int refuse_duplicates(struct build *b, struct yaml_node *map)
 		return -ENOMEM;
 	for (size_t i = 0; i < map->n; i++)
 		order[i] = i;
-	qsort_r(order, map->n, sizeof(*order), by_key, map);
-	for (size_t i = 1; i < map->n; i++) {
-		size_t first = order[i - 1], again = order[i];
-
-		if (strcmp(map->key[first], map->key[again]) != 0)
-			continue;
-		diags_add(b->d, b->doc->file, map->key_line[again], map->key_col[again], map->child[again]->path,
-			  "key '%s' is there already, on line %u", map->key[again], map->key_line[first]);
-	}
+	qsort_r(order, map->n, sizeof(*order), by_key, (void *)map);
+	for (size_t i = 1; i < map->n; i++)
+		if (strcmp(map->key[order[i - 1]], map->key[order[i]]) == 0)
+			tell_duplicate(map, order[i - 1], order[i], d);
 	return 0;
 }
 
@@ -291,7 +310,7 @@ static int on_close(struct build *b, const yaml_event_t *ev)
 {
 	struct yaml_node *node = b->level[b->depth - 1].node;
 
-	if (node->kind == YAML_MAP && refuse_duplicates(b, node) < 0)
+	if (node->kind == YAML_MAP && yaml_refuse_duplicates(node, b->d) < 0)
 		return refuse(b, ev->start_mark, "out of memory");
 	b->depth--;
 	return 0;
@@ -413,11 +432,11 @@ static int build(struct build *b, const char *text)
 int yaml_parse_max(const char *file, const char *text, size_t len, size_t max_len, struct yaml_doc **doc,
 		   struct diags *d)
 {
-	auto_call(cleanup_doc) struct yaml_doc *made = calloc(1, sizeof(*made));
+	auto_call(cleanup_doc) struct yaml_doc *made = yaml_doc_new(file);
 	size_t n_before = d->n_errors;
 	struct build b = { .doc = made, .d = d, .len_bytes = len };
 
-	if (!made || !(made->file = strdup(file))) {
+	if (!made) {
 		diags_add(d, file, 0, 0, "", "out of memory");
 		return -EINVAL;
 	}

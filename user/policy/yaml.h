@@ -21,8 +21,15 @@
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
+/* The file that a node is in. */
+struct yaml_source {
+	char *name;      /* as diagnostics carry it */
+	unsigned number; /* yaml_number() */
+};
+
 struct yaml_node {
 	enum yaml_kind kind;
+	const struct yaml_source *source;
 	unsigned line, col;       /* from 1 */
 	char *path;               /* "rules[2].allow[0]"; "" at the root */
 	char *text;               /* scalar: its text; NULL otherwise */
@@ -49,6 +56,14 @@ static inline void yaml_free(struct yaml_doc *doc)
 }
 const struct yaml_node *yaml_root(const struct yaml_doc *doc);
 const char *yaml_file(const struct yaml_doc *doc);
+void yaml_number(struct yaml_doc *doc, unsigned number); /* its place among others */
+/*
+ * One tree of several whose roots are maps: under each key maps are united, lists appended in order. The same name
+ * twice is an error with both places. `apart` are keys that are not joined. The nodes stay those of `docs`, which must
+ * outlive *joined.
+ */
+int yaml_join(struct yaml_doc *const *docs, size_t n, const char *const *apart, struct yaml_doc **joined,
+	      struct diags *d);
 
 /* Readers. Each reports a located error in `d` and returns NULL or false when the node is not what is asked for. */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* NULL when absent; no error */

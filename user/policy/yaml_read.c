@@ -41,20 +41,19 @@ void yaml_error(const struct yaml_doc *doc, const struct yaml_node *at, struct d
 	va_end(ap);
 	if (!at)
 		at = yaml_root(doc);
-	diags_add(d, yaml_file(doc), at->line, at->col, at->path, "%s", msg);
+	diags_add(d, at->source->name, at->line, at->col, at->path, "%s", msg);
 }
 
-static void unknown_key(const struct yaml_doc *doc, const struct yaml_node *map, size_t i, const char *nearest,
-			struct diags *d)
+static void unknown_key(const struct yaml_node *map, size_t i, const char *nearest, struct diags *d)
 {
+	const char *file = map->child[i]->source->name;
 	unsigned line = map->key_line[i], col = map->key_col[i];
 	const char *path = map->child[i]->path;
 
 	if (nearest)
-		diags_add(d, yaml_file(doc), line, col, path, "unknown key '%s'; did you mean '%s'?", map->key[i],
-			  nearest);
+		diags_add(d, file, line, col, path, "unknown key '%s'; did you mean '%s'?", map->key[i], nearest);
 	else
-		diags_add(d, yaml_file(doc), line, col, path, "unknown key '%s'", map->key[i]);
+		diags_add(d, file, line, col, path, "unknown key '%s'", map->key[i]);
 }
 
 bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, const char *const *known, struct diags *d)
@@ -72,7 +71,7 @@ bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, co
 			k++;
 		if (*k)
 			continue;
-		unknown_key(doc, map, i, near_of(map->key[i], known), d);
+		unknown_key(map, i, near_of(map->key[i], known), d);
 		all = false;
 	}
 	return all;

@@ -16,6 +16,7 @@
 #define TIER "policy/examples/three-tier.yaml"
 #define BAD  "tests/golden/policy/version-unknown.yaml"
 #define ONE  "tests/golden/policy/deny-all.yaml"
+#define MANY "tests/golden/policy/several"
 #define FAIL "tests/golden/policy/tests-fail.yaml"
 
 struct outcome {
@@ -80,7 +81,7 @@ static void check_says_ok_or_why_not(void **state)
 	(void)state;
 	expect("policy check " TIER, "", 0, TIER ": ok, 2 rules, 3 apps, 5 tests passed\n", "");
 	expect("policy check -", one, 0, "<stdin>: ok, 1 rule, 0 apps, 0 tests passed\n", "");
-	expect("policy check - " TIER, "version: 3\nrules: []\n", 1, TIER ": ok, 2 rules, 3 apps, 5 tests passed\n",
+	expect("policy check -", "version: 3\nrules: []\n", 1, "",
 	       "<stdin>:1:10: version: found '3', needed 1\n"
 	       "<stdin>:2:8: rules: needed a list of at least one rule; { from: any-attested, to: any-attested, deny: "
 	       "[any] } denies everything\n");
@@ -90,8 +91,34 @@ static void check_says_ok_or_why_not(void **state)
 	       "it "
 	       "already\n");
 	expect("policy test -", two, 0, "<stdin>: 0 of 0 tests passed\n", "");
-	expect("policy check /nonexistent " BAD, "", 2, "",
-	       "bailey policy: /nonexistent: No such file or directory\n" BAD ":1:10: version: found '2', needed 1\n");
+	expect("policy check /nonexistent " BAD, "", 2, "", "bailey policy: /nonexistent: No such file or directory\n");
+}
+
+static void several_files_are_one_policy(void **state)
+{
+	static const char more[] = "version: 1\nrules: [{ from: web, to: db, allow: [tcp/22] }]\n";
+
+	(void)state;
+	expect("policy check " TIER " -", more, 1, "",
+	       TIER ":14:5: tests[1]: web to db tcp/22 is allowed (rule rule-3, at <stdin>:2), expected deny\n");
+	expect("policy explain " TIER " - --from web --to db tcp/22", more, 0, "ALLOW  rule rule-3 (<stdin>:2)\n", "");
+	expect("policy check - -", more, 1, "", "-: is part of the policy already, as -\n");
+	expect("policy check " TIER " " MANY "/10-base.yaml", "", 1, "",
+	       MANY "/10-base.yaml:5:3: apps.web: 'web' is in " TIER ":4:3 already\n" MANY
+		    "/10-base.yaml:6:3: apps.db: 'db' is in " TIER ":5:3 already\n");
+	expect("policy check " MANY "/", "", 0, MANY "/: ok, 3 files, 3 rules, 2 apps, 2 tests passed, 1 warning\n",
+	       MANY "/teams/web.yaml:4:5: warning: rules[1]: rule 'ssh' can never decide: rule 'no-ssh' at "
+		    "20-guard.yaml:3 denies all of it\n");
+	expect("policy test " MANY, "", 0, MANY ": 2 of 2 tests passed\n", "");
+	expect("policy diff " MANY "/10-base.yaml " MANY, "", 1, "- web -> db: tcp/22\n", "");
+	expect("policy explain " MANY " --from web --to db tcp/22", "", 1, "DENY   rule no-ssh (20-guard.yaml:3)\n",
+	       "");
+	expect("policy check tests/golden/policy/several/teams/..", "", 0,
+	       "tests/golden/policy/several/teams/..: ok, 3 files, 3 rules, 2 apps, 2 tests passed, 1 warning\n",
+	       "tests/golden/policy/several/teams/../teams/web.yaml:4:5: warning: rules[1]: rule 'ssh' can never "
+	       "decide: "
+	       "rule 'no-ssh' at 20-guard.yaml:3 denies all of it\n");
+	expect("policy check tests/unit", "", 1, "", "tests/unit: has no file whose name ends in .yaml\n");
 }
 
 static void explain_answers_in_words(void **state)
@@ -130,7 +157,8 @@ static void json_is_a_contract(void **state)
 	expect("policy test " TIER " --json", "", 0,
 	       "{\n  \"file\": \"" TIER "\",\n  \"tests\": 5,\n  \"failed\": 0,\n  \"failures\": []\n}\n", "");
 	assert_non_null(strstr(run("policy test --json " FAIL, "").out,
-			       "  \"tests\": 5,\n  \"failed\": 4,\n  \"failures\": [\n    {\n      \"line\": 9,\n"
+			       "  \"tests\": 5,\n  \"failed\": 4,\n  \"failures\": [\n    {\n      \"file\": \"" FAIL
+			       "\",\n      \"line\": 9,\n"
 			       "      \"column\": 5,\n      \"path\": \"tests[0]\",\n"));
 }
 
@@ -196,7 +224,6 @@ static void misuse_exits_2(void **state)
 					     "policy explain " TIER " --from web --to db",
 					     "policy explain " TIER " --from web tcp/1",
 					     "policy test",
-					     "policy test " TIER " " TIER,
 					     "policy diff " TIER,
 					     "policy diff " TIER " " TIER " " TIER,
 					     "policy compile " TIER,
@@ -230,6 +257,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(check_says_ok_or_why_not),
+		cmocka_unit_test(several_files_are_one_policy),
 		cmocka_unit_test(explain_answers_in_words),
 		cmocka_unit_test(json_is_a_contract),
 		cmocka_unit_test(test_counts),
