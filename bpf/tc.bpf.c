@@ -9,14 +9,25 @@
 
 #include "lib/identity.h"
 #include "lib/policy.h"
+
+#include "lib/ask.h"
+#include "lib/pair.h"
 #include "lib/report.h"
+
+static __always_inline int handle(struct __sk_buff *skb, struct pkt *p)
+{
+	int ret = decide(skb, p);
+
+	pair_count(skb, p, ret);
+	return report(skb, p, ret);
+}
 
 SEC("tc")
 int by_tc_in(struct __sk_buff *skb)
 {
 	struct pkt p = { .dir = BY_DIR_IN };
 
-	return report(skb, &p, decide(skb, &p));
+	return handle(skb, &p);
 }
 
 SEC("tc")
@@ -24,7 +35,24 @@ int by_tc_out(struct __sk_buff *skb)
 {
 	struct pkt p = { .dir = BY_DIR_OUT };
 
-	return report(skb, &p, decide(skb, &p));
+	return handle(skb, &p);
+}
+
+/* Not attached: user space runs them on a packet that nobody sent (ask.h). */
+SEC("tc")
+int by_ask_in(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_IN, .is_asked = 1 };
+
+	return ask(skb, &p);
+}
+
+SEC("tc")
+int by_ask_out(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_OUT, .is_asked = 1 };
+
+	return ask(skb, &p);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,30 +5,13 @@
  */
 #pragma once
 
+#include "bailey/flow.h"
 #include "maps.h"
 #include "parse.h"
 
-#define SECOND_NS 1000000000ll
-
-/* A flow idle for longer is over. Established TCP has no limit: the least recently used entry makes room. */
-#define UDP_NEW_NS      (30 * SECOND_NS)
-#define UDP_ANSWERED_NS (180 * SECOND_NS)
-#define ICMP_NS         (30 * SECOND_NS)
-#define TCP_NEW_NS      (120 * SECOND_NS)
-#define TCP_CLOSING_NS  (60 * SECOND_NS)
-#define CT_REFRESH_NS   SECOND_NS /* last_ns may be this old: a write per packet would bounce the line between CPUs */
-
-static __always_inline __s64 ct_idle_max(const struct by_ct_key *key, __u8 state)
-{
-	if (key->l4_proto == NEXT_TCP) {
-		if (state == BY_CT_ESTABLISHED)
-			return 0x7fffffffffffffffll;
-		return state == BY_CT_CLOSING ? TCP_CLOSING_NS : TCP_NEW_NS;
-	}
-	if (key->l4_proto == NEXT_ICMP || key->l4_proto == NEXT_ICMPV6)
-		return ICMP_NS;
-	return state == BY_CT_NEW ? UDP_NEW_NS : UDP_ANSWERED_NS;
-}
+#define CT_REFRESH_NS                                                                                                  \
+	1000000000ll /* last_ns may be this old: a write per packet would bounce the line between CPUs                 \
+		      */
 
 /* Signed: another CPU may have stamped the entry a moment after this one read the clock. */
 static __always_inline __s64 ct_idle(const struct pkt *p, const struct by_ct *ct)
@@ -47,7 +30,8 @@ static __always_inline struct by_ct *ct_find(const struct pkt *p)
 
 	if (!ct)
 		return 0;
-	if (ct_idle(p, ct) > ct_idle_max(&p->key, ct->state) || (p->is_syn && ct->state == BY_CT_CLOSING)) {
+	if (ct_idle(p, ct) > by_flow_idle_max(p->key.l4_proto, ct->state) ||
+	    (p->is_syn && ct->state == BY_CT_CLOSING)) {
 		bpf_map_delete_elem(&by_ct, &p->key);
 		return 0;
 	}
@@ -75,6 +59,7 @@ static __always_inline void ct_restamp(const struct pkt *p, const struct by_ct *
 
 	copy.gen = p->live.gen;
 	copy.rule = p->rule;
+	copy.flags = p->rule_flags;
 	copy.last_ns = p->now_ns;
 	bpf_map_update_elem(&by_ct, &p->key, &copy, BPF_EXIST);
 }
@@ -88,6 +73,7 @@ static __always_inline void ct_open(const struct pkt *p)
 		.gen = p->live.gen,
 		.rule = p->rule,
 		.dir = p->dir,
+		.flags = p->rule_flags,
 	};
 
 	bpf_map_update_elem(&by_ct, &p->key, &ct, BPF_NOEXIST);

@@ -10,7 +10,7 @@
 #include "bailey/event.h"
 #include "bailey/maps.h"
 
-const volatile struct by_tc_conf conf = { 0, 100 };
+const volatile struct by_tc_conf conf = { 0, 100, 1000, 1 };
 
 enum pkt_track {
 	TRACK_NO = 0,     /* judged by itself: ICMP other than echo and errors */
@@ -35,9 +35,9 @@ struct pkt {
 	__u8 is_close; /* TCP FIN or RST */
 	__u8 is_syn;   /* TCP SYN without ACK */
 	__u8 icmp_type;
-	__u8 is_new_flow; /* policy.h: this packet opened it */
-	__u8 version;     /* of IP */
-	__u8 frag;        /* enum pkt_frag */
+	__u8 is_told; /* policy.h: it opened a flow, or its rule wants it told */
+	__u8 version; /* of IP */
+	__u8 frag;    /* enum pkt_frag */
 	__u8 is_last_frag;
 	__u8 has_frag_hdr; /* IPv6 */
 	__u8 hops;         /* IPv6: hop limit */
@@ -54,4 +54,7 @@ struct pkt {
 	__u32 peer;       /* identity */
 	__u32 peer_class; /* in the live slot */
 	__u32 rule;       /* that decided, 0: the default */
+	__u32 audit;      /* rule that would have dropped it, 0: none */
+	__u8 rule_flags;  /* BY_RULE_* of `rule` */
+	__u8 is_asked;    /* ask.h: leave no trace */
 };

@@ -13,6 +13,7 @@
 
 #include "ctx.h"
 #include "maps.h"
+#include "rate.h"
 
 #define FRAG4_NS (30 * 1000000000ll) /* how long Linux waits for the rest */
 #define FRAG6_NS (60 * 1000000000ll) /* RFC 8200 section 4.5 */
@@ -46,9 +47,10 @@ static __always_inline int frag_next(struct pkt *p, const struct by_frag_key *ke
 
 	if (was == p->frag_off) {
 		p->rule = f->rule;
+		p->rule_flags = f->flags;
 		if (p->is_last_frag)
 			bpf_map_delete_elem(&by_frag, key);
-		return 0;
+		return f->flags & BY_RULE_RATE_PACKETS ? rate_take(p) : 0;
 	}
 	if (was < p->frag_off)
 		return -BY_DROP_FRAG_ORDER;
@@ -86,6 +88,7 @@ __noinline int frag_open(struct pkt *p)
 	f.first_ns = p->now_ns;
 	f.gen = p->live.gen;
 	f.rule = p->rule;
+	f.flags = p->rule_flags;
 	f.next = p->frag_end;
 	/* another CPU may have been quicker with another first one */
 	return bpf_map_update_elem(&by_frag, &key, &f, BPF_NOEXIST) ? -BY_DROP_FRAG_OVERLAP : 0;

@@ -67,6 +67,14 @@ struct {
 } by_frag SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH); /* not LRU: peers that take turns would push each other's buckets out */
+	__uint(max_entries, BY_MAX_RATES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct by_rate_key);
+	__type(value, struct by_rate);
+} by_rate SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, BY_DIR_COUNT *BY_MAX_REASONS);
 	__type(key, __u32);
@@ -75,7 +83,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, BY_MAX_REASONS);
+	__uint(max_entries, BY_MAX_LIMITS);
 	__type(key, __u32);
 	__type(value, struct by_limit);
 } by_limit SEC(".maps");
@@ -84,3 +92,15 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, BY_RING_BYTES);
 } by_events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct by_switch);
+} by_switch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, BY_CAPTURE_BYTES);
+} by_capture SEC(".maps");

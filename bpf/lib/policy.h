@@ -10,13 +10,15 @@
  *                                                       passed under the live policy; else drop FRAGMENT,
  *                                                       FRAG_ORDER or FRAG_OVERLAP (frag.h)
  *     a first fragment of a datagram that has one       drop FRAG_OVERLAP; any other goes on as a packet
- *  6  a tracked flow that the live policy judged        pass
+ *  6  a tracked flow that the live policy judged        pass, unless its rule has a rate for packets and this one is
+ *                                                       over it: drop RATE_LIMIT (rate.h; so in 5, 7 and 8)
  *  7  a tracked flow that an older generation judged    judge again as it was opened: pass, or forget it and
  *                                                       drop POLICY_DENY
  *  8  an ICMP error of the flow's own peer about a      pass; the flow is not touched (related.h)
  *     tracked flow that the live policy judged
  *  9  TCP that is no pure SYN                           drop NO_FLOW
- * 10  a rule for (direction, peer class, port class)    allow: remember the flow and pass; deny: drop POLICY_DENY
+ * 10  a rule for (direction, peer class, port class)    allow: remember the flow and pass, or drop RATE_LIMIT; an audit
+ *                                                       rule beside it counts and tells; deny: drop POLICY_DENY
  * 11  no rule                                           drop POLICY_DENY
  *
  * identity.h comes before this file: it has identify() (rungs 3 and 4) and is_witness() (rung 8).
@@ -27,6 +29,7 @@
 #include "frag.h"
 #include "maps.h"
 #include "parse.h"
+#include "rate.h"
 #include "related.h"
 
 static __always_inline int gen_read(struct pkt *p)
@@ -63,22 +66,32 @@ static __always_inline __u32 selector_of(const struct pkt *p, __u8 dir, __u8 icm
 	}
 }
 
-/* A rule's counter is made by the first packet that it decides: most of a large policy's rules never are. */
-static __always_inline void rule_count(const struct by_rule_key *key, __u32 bytes)
+/*
+ * A rule's counter is made by the first packet that it decides: most of a large policy's rules never are. A global
+ * function: verified once.
+ */
+__noinline int rule_count(struct pkt *p, __u32 rule, __u32 bytes)
 {
-	struct by_counter *n = bpf_map_lookup_elem(&by_rule_stat, key), first = { 1, bytes };
+	struct by_counter *n, first = { 1, bytes };
+	struct by_rule_key key = { 0 };
 
-	if (!n && bpf_map_update_elem(&by_rule_stat, key, &first, BPF_NOEXIST) == 0)
-		return;
+	if (!p || !rule)
+		return 0;
+	key.slot = p->live.slot;
+	key.rule = rule;
+	n = bpf_map_lookup_elem(&by_rule_stat, &key);
+	if (!n && bpf_map_update_elem(&by_rule_stat, &key, &first, BPF_NOEXIST) == 0)
+		return 0;
 	if (!n) /* another CPU was quicker */
-		n = bpf_map_lookup_elem(&by_rule_stat, key);
+		n = bpf_map_lookup_elem(&by_rule_stat, &key);
 	if (n) {
 		n->packets++;
 		n->bytes += bytes;
 	}
+	return 0;
 }
 
-/* The live policy's answer to a flow that `dir` opens; fills p->rule. */
+/* The live policy's answer to a flow that `dir` opens; fills p->rule, p->rule_flags and p->audit. */
 static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 {
 	struct by_verdict_key key = { .slot = p->live.slot, .dir = dir, .peer_class = p->peer_class };
@@ -95,58 +108,79 @@ static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 	if (!v)
 		return -BY_DROP_POLICY_DENY; /* 11 */
 	p->rule = v->rule;
-	return v->action == BY_ALLOW ? 0 : -BY_DROP_POLICY_DENY; /* 10 */
+	p->rule_flags = v->flags;
+	if (v->action != BY_ALLOW)
+		return -BY_DROP_POLICY_DENY; /* 10 */
+	p->audit = v->audit;
+	return 0; /* 10 */
+}
+
+/* The packet that asks for a flow, or for itself alone where there are no flows. */
+static __always_inline int judge_first(struct pkt *p)
+{
+	int ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
+
+	if (ret == 0 && p->rule_flags & (BY_RULE_RATE_FLOWS | BY_RULE_RATE_PACKETS))
+		return rate_take(p);
+	return ret;
 }
 
 /* A tracked flow under a policy that has not seen it. Only echo requests open ICMP flows. */
-static __always_inline int judge_again(struct pkt *p, struct by_ct *ct)
+static __always_inline int judge_again(struct pkt *p, struct by_ct *ct, __u32 bytes)
 {
 	__u8 dir = ct->dir, request = p->key.l4_proto == NEXT_ICMP ? ICMP_ECHO_REQUEST : ICMPV6_ECHO_REQUEST;
 	int ret;
 
 	ct_touch(p, ct);
 	ret = judge(p, dir, selector_of(p, dir, request));
-	if (ret < 0)
+	if (ret < 0) {
 		bpf_map_delete_elem(&by_ct, &p->key);
-	else
-		ct_restamp(p, ct);
-	return ret; /* 7 */
+		return ret;
+	}
+	ct_restamp(p, ct);
+	rule_count(p, p->audit, bytes);
+	return rate_follow(p, p->rule_flags, dir); /* 7 */
 }
 
 static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 {
-	struct by_rule_key key = { .slot = p->live.slot };
 	int ret;
 
 	if (p->key.l4_proto == NEXT_TCP && !p->is_syn)
 		return -BY_DROP_NO_FLOW; /* 9 */
-	ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
-	key.rule = p->rule;
-	if (p->rule)
-		rule_count(&key, bytes);
-	if (ret < 0 || p->track != TRACK_OPEN)
+	ret = judge_first(p);
+	if (ret == -BY_DROP_RATE_LIMIT) {
+		p->audit = 0; /* it is dropped all the same */
 		return ret;
-	ct_open(p);
-	p->is_new_flow = 1;
+	}
+	rule_count(p, p->rule, bytes);
+	rule_count(p, p->audit, bytes);
+	if (ret < 0)
+		return ret;
+	p->is_told = p->track == TRACK_OPEN ? !p->audit || p->rule_flags & BY_RULE_LOG : p->rule_flags & BY_RULE_LOG;
+	if (p->track == TRACK_OPEN)
+		ct_open(p);
 	return 0;
 }
 
 /* Identified, and no later fragment. */
 static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 {
+	__u32 bytes = hook_len(ctx) - hook_l3(p);
 	struct by_ct *ct = 0;
+	int ret = 0;
 
-	if (p->track == TRACK_ERROR && is_related(ctx, p))
-		return 0; /* 8 */
+	if (p->track == TRACK_ERROR && is_related(ctx, p, &ret))
+		return ret; /* 8 */
 	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
 		ct = ct_find(p);
 	if (!ct)
-		return judge_new(p, hook_len(ctx) - hook_l3(p));
+		return judge_new(p, bytes);
 	if (ct->gen != p->live.gen)
-		return judge_again(p, ct);
+		return judge_again(p, ct, bytes);
 	p->rule = ct->rule;
 	ct_touch(p, ct);
-	return 0; /* 6 */
+	return rate_follow(p, ct->flags, ct->dir); /* 6 */
 }
 
 static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)

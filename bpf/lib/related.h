@@ -13,6 +13,7 @@
 
 #include "ct.h"
 #include "parse.h"
+#include "rate.h"
 
 #define QUOTED_L4_MIN 8 /* RFC 792; ports and the echo identifier lie in it */
 
@@ -114,8 +115,8 @@ static __always_inline int addr_equal(const struct by_addr *a, const struct by_a
 	return x[0] == y[0] && x[1] == y[1];
 }
 
-/* Is it about a live flow, from that flow's peer, and addressed to the sender of what it quotes? */
-static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p)
+/* Is it about a live flow, from that flow's peer, and addressed to the sender of what it quotes? *ret: then what. */
+static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p, int *ret)
 {
 	struct pkt q = { 0 };
 	struct by_ct *ct;
@@ -125,8 +126,9 @@ static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p)
 	if (!is_witness(p, &q))
 		return 0;
 	ct = bpf_map_lookup_elem(&by_ct, &q.key);
-	if (!ct || ct->gen != p->live.gen || ct_idle(p, ct) > ct_idle_max(&q.key, ct->state))
+	if (!ct || ct->gen != p->live.gen || ct_idle(p, ct) > by_flow_idle_max(q.key.l4_proto, ct->state))
 		return 0;
 	p->rule = ct->rule;
+	*ret = rate_follow(p, ct->flags, ct->dir);
 	return 1;
 }

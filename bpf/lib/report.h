@@ -2,36 +2,19 @@
 /* The only way out: every packet is counted, drops and new flows are told to user space. */
 #pragma once
 
+#include "capture.h"
 #include "ctx.h"
+#include "limit.h"
 #include "maps.h"
 #include "parse.h"
 
-/* At most conf.events_per_sec of one reason a second and CPU; *held: how many were held back before this one. */
-static __always_inline int may_tell(struct pkt *p, struct by_limit *limit, __u32 *held)
+static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32 type, __u32 reason, __u32 bytes)
 {
-	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
-	if (p->now_ns - limit->window_ns >= 1000000000ull) {
-		limit->window_ns = p->now_ns;
-		limit->sent = 0;
-	}
-	if (limit->sent >= conf.events_per_sec) {
-		limit->suppressed++;
-		limit->lost++;
-		return 0;
-	}
-	limit->sent++;
-	*held = limit->suppressed;
-	return 1;
-}
-
-static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32 reason, __u32 bytes)
-{
-	int is_in = p->dir == BY_DIR_IN;
+	int is_in = p->dir == BY_DIR_IN, is_audit = type == BY_EVENT_AUDIT;
 	int is_icmp = p->key.l4_proto == NEXT_ICMP || p->key.l4_proto == NEXT_ICMPV6;
 
 	ev->version = BY_EVENT_VERSION;
-	ev->type = reason ? BY_EVENT_DROP : BY_EVENT_FLOW;
+	ev->type = type;
 	ev->reason = reason;
 	ev->dir = p->dir;
 	ev->gen = p->live.gen;
@@ -42,21 +25,32 @@ static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32
 	ev->dst_port_be = is_icmp ? 0 : is_in ? p->key.local_port_be : p->key.peer_port_be;
 	ev->l4_proto = p->key.l4_proto;
 	ev->icmp_type = p->icmp_type;
-	ev->flags = 0;
+	ev->flags = is_audit ? BY_RULE_AUDIT : p->rule_flags;
 	ev->pad = 0;
 	ev->peer = p->peer;
-	ev->rule = p->rule;
+	ev->rule = is_audit ? p->audit : p->rule;
 	ev->ip_bytes = bytes;
 }
 
-/* A global function: the verifier looks at it once, not once for every way that leads here. */
-__noinline int tell(struct pkt *p, __u32 reason, __u32 bytes)
+static __always_inline __u32 budget_of(const struct pkt *p, __u32 type, __u32 reason)
 {
-	struct by_limit *limit = bpf_map_lookup_elem(&by_limit, &reason);
-	struct by_event *ev;
-	__u32 held = 0;
+	if (type == BY_EVENT_AUDIT)
+		return BY_LIMIT_AUDIT;
+	return p->rule_flags & BY_RULE_LOG ? BY_LIMIT_LOG : reason;
+}
 
-	if (!p || !limit || !may_tell(p, limit, &held))
+/* A global function: the verifier looks at it once, not once for every way that leads here. */
+__noinline int tell(struct pkt *p, __u32 type, __u32 reason, __u32 bytes)
+{
+	struct by_limit *limit;
+	struct by_event *ev;
+	__u32 held = 0, at;
+
+	if (!p)
+		return 0;
+	at = budget_of(p, type, reason);
+	limit = bpf_map_lookup_elem(&by_limit, &at);
+	if (!limit || !may_tell(p, limit, conf.events_per_sec, &held))
 		return 0;
 	ev = bpf_ringbuf_reserve(&by_events, sizeof(*ev), 0);
 	if (!ev) {
@@ -64,26 +58,44 @@ __noinline int tell(struct pkt *p, __u32 reason, __u32 bytes)
 		limit->lost++;
 		return 0;
 	}
-	event_fill(ev, p, reason, bytes);
+	event_fill(ev, p, type, reason, bytes);
 	ev->suppressed = held;
 	limit->suppressed = 0;
 	bpf_ringbuf_submit(ev, 0);
 	return 0;
 }
 
+static __always_inline void count(struct by_counter *n, __u32 bytes)
+{
+	n->packets++;
+	n->bytes += bytes;
+}
+
+/* From the IP header on. */
+static __always_inline __u32 bytes_of(struct hook_ctx *ctx, const struct pkt *p)
+{
+	__u32 len = hook_len(ctx);
+
+	return len > hook_l3(p) ? len - hook_l3(p) : 0;
+}
+
 /* `ret` of decide() -> what the hook returns. */
 static __always_inline int report(struct hook_ctx *ctx, struct pkt *p, int ret)
 {
 	__u32 reason = ret < 0 ? -ret : BY_DROP_NONE;
-	__u32 len = hook_len(ctx), bytes = len > hook_l3(p) ? len - hook_l3(p) : 0;
-	__u32 at = p->dir * BY_MAX_REASONS + reason;
+	__u32 at = p->dir * BY_MAX_REASONS + reason, bytes = bytes_of(ctx, p);
 	struct by_counter *n = bpf_map_lookup_elem(&by_stat, &at);
 
-	if (n) {
-		n->packets++;
-		n->bytes += bytes;
+	if (n)
+		count(n, bytes);
+	if (reason) {
+		tell(p, BY_EVENT_DROP, reason, bytes);
+		capture(ctx, p, reason);
+		return HOOK_DROP;
 	}
-	if (reason || p->is_new_flow)
-		tell(p, reason, bytes);
-	return reason ? HOOK_DROP : HOOK_PASS;
+	if (p->audit)
+		tell(p, BY_EVENT_AUDIT, BY_DROP_NONE, bytes);
+	if (p->is_told)
+		tell(p, BY_EVENT_FLOW, BY_DROP_NONE, bytes);
+	return HOOK_PASS;
 }

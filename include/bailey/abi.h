@@ -18,12 +18,18 @@
 #define BY_MAX_RULES      262144  /* rules, both slots */
 #define BY_MAX_FLOWS      262144  /* tracked flows; the least recently used one makes room */
 #define BY_MAX_FRAGS      16384   /* fragmented packets under way; likewise */
+#define BY_MAX_RATES      65536   /* (rule, peer) pairs under a rate; what one more sends is over its rate */
 #define BY_MAX_REASONS    32      /* drop reasons: by_stat has room for this many, so a new one keeps the layout */
+#define BY_MAX_LIMITS     40      /* of by_limit: one for each reason, then those of enum by_limit_extra */
 #define BY_RING_BYTES     (1 << 20)
+#define BY_CAPTURE_BYTES  (1 << 18)
+#define BY_SNAPLEN_MAX    256 /* bytes of a dropped packet that a capture keeps */
 
 /* Names: at most 15 characters, and no dot (bpffs refuses dots). */
-#define BY_PROG_IN  "by_tc_in"
-#define BY_PROG_OUT "by_tc_out"
+#define BY_PROG_IN      "by_tc_in"
+#define BY_PROG_OUT     "by_tc_out"
+#define BY_PROG_ASK_IN  "by_ask_in"
+#define BY_PROG_ASK_OUT "by_ask_out"
 
 /*
  * The port space: every protocol selector that a rule can name has one index. TCP and UDP are indexed by the

@@ -5,6 +5,8 @@
 #include "types.h"
 
 struct by_tc_conf {
-	__u32 l3_offset;      /* 0 on WireGuard and TUN (no link header), 14 on Ethernet */
-	__u32 events_per_sec; /* per CPU and reason; the rest is counted as suppressed */
+	__u32 l3_offset;        /* 0 on WireGuard and TUN (no link header), 14 on Ethernet */
+	__u32 events_per_sec;   /* per CPU and budget of by_limit; the rest is counted as suppressed */
+	__u32 captures_per_sec; /* likewise, records of by_capture */
+	__u32 has_pairs;        /* 0: by_pair is not kept */
 };

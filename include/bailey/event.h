@@ -44,3 +44,20 @@ struct by_event {
 };
 
 _Static_assert(sizeof(struct by_event) == 72, "struct by_event is part of the ABI");
+
+/* A dropped packet, in by_capture while somebody captures. */
+struct by_capture {
+	__u8 version;   /* BY_EVENT_VERSION */
+	__u8 reason;    /* enum by_drop */
+	__u8 dir;       /* enum by_dir */
+	__u8 l3_offset; /* of the IP header in `data`: 0 or 14 */
+	__u32 gen;
+	__u64 ts_ns;        /* CLOCK_BOOTTIME */
+	__u32 peer;         /* identity, 0 unknown */
+	__u32 rule;         /* that decided; 0: the default */
+	__u32 packet_bytes; /* the packet's own length */
+	__u32 n;            /* how many of `data` count */
+	__u8 data[BY_SNAPLEN_MAX];
+};
+
+_Static_assert(sizeof(struct by_capture) == 32 + BY_SNAPLEN_MAX, "struct by_capture is part of the ABI");

@@ -12,9 +12,13 @@
  *   by_rule_stat  percpu hash    by_rule_key             by_counter          BPF, user deletes
  *   by_ct         LRU hash       by_ct_key               by_ct               BPF
  *   by_frag       LRU hash       by_frag_key             by_frag             BPF
- *   by_stat       percpu array   dir*MAX_REASONS+reason by_counter           BPF
- *   by_limit      percpu array   reason              by_limit            BPF
+ *   by_rate       hash           by_rate_key             by_rate             BPF, user deletes
+ *   by_stat       percpu array   dir*MAX_REASONS+reason  by_counter          BPF
+ *   by_pair       percpu hash    u32 identity            by_pair             BPF, user deletes
+ *   by_limit      percpu array   reason or limit_extra   by_limit            BPF
  *   by_events     ring buffer    -                       by_event (event.h)  BPF
+ *   by_switch     array[1]       0                       by_switch           user
+ *   by_capture    ring buffer    -                       by_capture (event.h) BPF
  */
 #pragma once
 
@@ -139,10 +143,48 @@ struct by_frag {
 	__u32 gen;      /* of the policy that judged it */
 	__u32 rule;     /* that allowed it */
 	__u32 next;     /* offset in bytes that the next one must have; ~0: none passes any more */
-	__u32 pad;
+	__u8 flags;     /* BY_RULE_* of the rule */
+	__u8 pad[3];
 };
 
-/* Keeps events of one reason, on one CPU, within by_tc_conf's limit. */
+/* Who shares a rate. */
+struct by_rate_key {
+	__u32 slot;
+	__u32 rule;
+	__u32 peer; /* identity, 0: all peers of a rule without BY_RULE_RATE_PEER */
+};
+
+/* GCRA: when the bucket would be full again. One word, so that compare-and-exchange takes a token. */
+struct by_rate {
+	__u64 full_ns; /* CLOCK_MONOTONIC */
+};
+
+enum by_outcome {
+	BY_PASSED = 0,
+	BY_DROPPED = 1,
+	BY_OUTCOME_COUNT,
+};
+
+/* What this node and one peer sent each other. */
+struct by_pair {
+	struct by_counter n[BY_DIR_COUNT][BY_OUTCOME_COUNT];
+};
+
+/* What user space turns on and off while the programs run. */
+struct by_switch {
+	__u32 snaplen; /* bytes of each dropped packet that go to by_capture; 0: nobody captures */
+};
+
+/* Budgets of by_limit behind those of the drop reasons (reason NONE: flows). */
+enum by_limit_extra {
+	BY_LIMIT_LOG = BY_MAX_REASONS, /* whatever a rule with BY_RULE_LOG decided */
+	BY_LIMIT_AUDIT,                /* BY_EVENT_AUDIT */
+	BY_LIMIT_CAPTURE,              /* records of by_capture */
+	BY_LIMIT_COUNT,
+};
+_Static_assert(BY_LIMIT_COUNT <= BY_MAX_LIMITS, "by_limit has no room for it");
+
+/* Keeps events of one kind, on one CPU, within by_tc_conf's limit. */
 struct by_limit {
 	__u64 window_ns; /* CLOCK_MONOTONIC; start of the running second */
 	__u64 lost;      /* events never sent: held back, or no room in the ring */
@@ -164,4 +206,8 @@ BY_SIZE_IS(struct by_ct_key, 40);
 BY_SIZE_IS(struct by_ct, 32);
 BY_SIZE_IS(struct by_frag_key, 40);
 BY_SIZE_IS(struct by_frag, 24);
+BY_SIZE_IS(struct by_rate_key, 12);
+BY_SIZE_IS(struct by_rate, 8);
+BY_SIZE_IS(struct by_pair, 64);
+BY_SIZE_IS(struct by_switch, 4);
 BY_SIZE_IS(struct by_limit, 24);

@@ -20,7 +20,7 @@ static int on(const char *bpffs, unsigned ifindex, struct err *e)
 
 	img_rule(img, BY_DIR_IN, BY_PORT_TCP + 5432, BY_PORT_TCP + 5432, CLASS_DB, BY_ALLOW);
 	img_member(img, db.instance_id, CLASS_DB);
-	ret = dp_open(bpffs, INSTANCE, 0, &dp, e);
+	ret = dp_open(bpffs, INSTANCE, NULL, &dp, e);
 	if (!ret)
 		ret = dp_identity_set(dp, &web, NULL, e);
 	if (!ret)
@@ -38,7 +38,7 @@ static int off(const char *bpffs, unsigned ifindex, struct err *e)
 {
 	struct dp_status st;
 	struct dp *dp = NULL;
-	int ret = dp_open(bpffs, INSTANCE, 0, &dp, e);
+	int ret = dp_open(bpffs, INSTANCE, NULL, &dp, e);
 
 	if (!ret)
 		ret = dp_status_get(dp, &st, e);

@@ -87,6 +87,36 @@ uint32_t img_rule(struct img *img, enum by_dir dir, uint32_t first, uint32_t las
 	return img->n_rules;
 }
 
+static struct pol_verdict *verdict_of(struct img *img, uint32_t rule)
+{
+	for (uint32_t i = 0; i < img->n_verdicts; i++)
+		if (img->verdicts[i].verdict.rule == rule)
+			return &img->verdicts[i];
+	assert(!"a rule without a verdict");
+	return NULL;
+}
+
+void img_flags(struct img *img, uint32_t rule, uint32_t flags, uint32_t rate, uint32_t burst)
+{
+	struct by_rule *r = &img->rules[rule - 1];
+
+	r->flags = flags;
+	r->rate = rate;
+	r->burst = burst;
+	verdict_of(img, rule)->verdict.flags = (uint8_t)flags;
+}
+
+uint32_t img_audit(struct img *img, uint32_t rule)
+{
+	struct by_rule *r = push(&img->rules, &img->n_rules, sizeof(*r));
+
+	snprintf(r->name, sizeof(r->name), "rule-%u", img->n_rules);
+	snprintf(r->where, sizeof(r->where), "test.yaml:%u", img->n_rules);
+	r->flags = BY_RULE_AUDIT;
+	verdict_of(img, rule)->verdict.audit = img->n_rules;
+	return img->n_rules;
+}
+
 void img_member(struct img *img, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t peer_class)
 {
 	struct pol_member *m = push(&img->members, &img->n_members, sizeof(*m));

@@ -26,7 +26,7 @@ static void programs_open(struct world *w)
 	struct err e = ERR_INIT;
 	char path[128];
 
-	must(dp_open(w->bpffs, INSTANCE, w->l3_offset, &w->dp, &e), &e);
+	must(dp_open(w->bpffs, INSTANCE, &w->options, &w->dp, &e), &e);
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
 		snprintf(path, sizeof(path), "%s/bailey/" INSTANCE "/v%d/%s", w->bpffs, BY_ABI_VERSION,
 			 dir == BY_DIR_IN ? BY_PROG_IN : BY_PROG_OUT);
@@ -44,10 +44,15 @@ static void programs_close(struct world *w)
 
 struct world *world_open(uint32_t l3_offset)
 {
+	return world_open_with(&(struct dp_options){ .l3_offset = l3_offset });
+}
+
+struct world *world_open_with(const struct dp_options *options)
+{
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
-	w->l3_offset = l3_offset;
+	w->options = *options;
 	snprintf(w->bpffs, sizeof(w->bpffs), "/tmp/bailey-test-XXXXXX");
 	assert_non_null(mkdtemp(w->bpffs));
 	assert_int_equal(mount("bpf", w->bpffs, "bpf", 0, NULL), 0);

@@ -30,12 +30,13 @@
 
 struct world {
 	char bpffs[64];
-	uint32_t l3_offset;
+	struct dp_options options;
 	struct dp *dp;
 	int prog[BY_DIR_COUNT];
 };
 
 struct world *world_open(uint32_t l3_offset);
+struct world *world_open_with(const struct dp_options *options);
 void world_close(struct world *w);                      /* destroys the instance, unmounts */
 void world_reopen(struct world *w);                     /* as a restart of the daemon */
 int world_map(const struct world *w, const char *name); /* a new fd of the pin */

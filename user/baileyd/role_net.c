@@ -63,7 +63,7 @@ static int conf_take(struct net *net, const struct msg_net_conf *conf, struct er
 static int open_overlay(struct target *t, struct err *e)
 {
 	const struct msg_net_conf *conf = &t->net->conf;
-	int ret = dp_open(conf->bpffs, conf->instance, 0, &t->dp, e);
+	int ret = dp_open(conf->bpffs, conf->instance, NULL, &t->dp, e);
 
 	if (!ret)
 		ret = dp_attach(t->dp, ov_ifindex(t->net->ov), e);

@@ -31,6 +31,12 @@ static const enum bpf_tc_attach_point tc_point[] = {
 	[BY_DIR_OUT] = BPF_TC_EGRESS,
 };
 
+/* The hook of a direction. What a machine behind a tap sends is what the host receives from it. */
+static int hook_of(const struct dp *dp, enum by_dir dir)
+{
+	return dp->options.is_workload ? !dir : (int)dir;
+}
+
 /* Device of a pinned link; 0 when the device is gone. struct bpf_link_info has no tcx member in older headers, but
  * the interface index comes first in it as in xdp's. */
 static unsigned link_ifindex(int fd)
@@ -60,7 +66,7 @@ static int tcx_update(struct dp *dp, enum by_dir dir, unsigned ifindex)
 static int tcx_create(struct dp *dp, enum by_dir dir, unsigned ifindex)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = LINK_BEFORE);
-	auto_fd int fd = bpf_link_create(dp->prog[dir], (int)ifindex, tcx_type[dir], &opts);
+	auto_fd int fd = bpf_link_create(dp->prog[dir], (int)ifindex, tcx_type[hook_of(dp, dir)], &opts);
 
 	if (fd < 0)
 		return -errno;
@@ -83,7 +89,7 @@ static int clsact_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
 
 	if (ret && ret != -EEXIST)
 		return ret;
-	hook.attach_point = tc_point[dir];
+	hook.attach_point = tc_point[hook_of(dp, dir)];
 	return bpf_tc_attach(&hook, &opts);
 }
 

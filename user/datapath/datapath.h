@@ -16,11 +16,29 @@
 
 struct dp;
 
+/* How much an instance can hold; 0: the limit of abi.h. An instance keeps the sizes that it was made with. */
+struct dp_sizes {
+	uint32_t flows, frags, rates;
+	uint32_t addrs, identities;
+	uint32_t verdicts, rules;            /* of both slots */
+	uint32_t event_bytes, capture_bytes; /* powers of two, of whole pages */
+};
+
+extern const struct dp_sizes dp_sizes_small; /* about 4 MiB: one machine of several on a host */
+
+struct dp_options {
+	uint32_t l3_offset; /* 0: packets (WireGuard, TUN); 14: Ethernet frames */
+	bool is_workload; /* the machine is behind the device (tap, veth, bridge port): it sends what the host receives
+			   */
+	bool no_pairs;    /* keep no counters per peer */
+	struct dp_sizes sizes;
+};
+
 /*
  * Loads the objects or adopts the pins under <bpffs>/bailey/<instance>/v<ABI>/ (created; bpffs must be mounted).
- * instance: [a-z0-9-], at most 32 characters. l3_offset: 0 or 14, see conf.h.
+ * instance: [a-z0-9-], at most 32 characters. options NULL: the overlay's.
  */
-int dp_open(const char *bpffs, const char *instance, uint32_t l3_offset, struct dp **dp, struct err *e);
+int dp_open(const char *bpffs, const char *instance, const struct dp_options *options, struct dp **dp, struct err *e);
 void dp_close(struct dp *dp); /* accepts NULL; pins and attachments stay */
 /* Detaches from ifindex (0: no device is left) and removes every pin of the instance. */
 int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e);
@@ -71,6 +89,52 @@ int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *met
 typedef void (*dp_event_fn)(const struct by_event *ev, void *arg);
 int dp_events_open(struct dp *dp, dp_event_fn fn, void *arg, int *fd, struct err *e);
 int dp_events_read(struct dp *dp);
+
+/* A tracked flow, as the programs see it in this moment. */
+struct dp_flow {
+	struct by_ct_key key;
+	struct by_ct ct;
+	uint32_t peer; /* identity, 0: its address has none any more */
+	uint64_t idle_ms, age_ms;
+	bool is_over;   /* idle for too long: its next packet is judged as a new one */
+	bool is_judged; /* by what decides now; else its next packet is judged again */
+};
+
+typedef int (*dp_flow_fn)(const struct dp_flow *flow, void *arg); /* anything but 0 ends the walk and is returned */
+int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e);
+
+/* What this node and each peer sent each other since the peer joined; the sum of all CPUs. */
+typedef int (*dp_pair_fn)(uint32_t identity, const struct by_pair *pair, void *arg);
+int dp_pairs(struct dp *dp, dp_pair_fn fn, void *arg, struct err *e);
+
+/* A packet that nobody sends: the first one of a flow. */
+struct dp_question {
+	enum by_dir dir;
+	struct by_addr local, peer; /* of one family */
+	uint32_t selector;          /* BY_PORT_*: what it asks for */
+};
+
+struct dp_answer {
+	enum by_drop reason; /* NONE: it would pass */
+	struct by_gen gen;   /* what decided */
+	uint32_t rule;       /* key of dp_rule_get(), 0: the default */
+	uint32_t audit;      /* audit rule that would drop it, 0: none */
+	uint32_t peer;       /* identity, 0 unknown */
+	uint8_t rule_flags;  /* BY_RULE_* */
+};
+
+/* Asks the loaded program itself, which neither counts nor tells nor remembers it and takes no token of a rate. */
+int dp_ask(struct dp *dp, const struct dp_question *q, struct dp_answer *answer, struct err *e);
+
+/*
+ * Dropped packets, at most snaplen (up to BY_SNAPLEN_MAX) bytes of each and a bounded number a second, from open to
+ * close. Poll `fd` for reading, then dp_capture_read() calls back once per record. One reader at a time.
+ */
+typedef void (*dp_capture_fn)(const struct by_capture *rec, void *arg);
+int dp_capture_open(struct dp *dp, uint32_t snaplen, dp_capture_fn fn, void *arg, int *fd, struct err *e);
+int dp_capture_read(struct dp *dp);
+void dp_capture_close(struct dp *dp);
+int dp_capture_lost(struct dp *dp, uint64_t *lost, struct err *e); /* ever: over the rate, or no room in the ring */
 
 const char *dp_drop_name(unsigned reason); /* "POLICY_DENY" */
 const char *dp_drop_text(unsigned reason);

@@ -2,10 +2,10 @@
 /*
  * A policy becomes live.
  *  1 wait until no program still reads the slot that decided before the live one
- *  2 purge that slot: counters and rules, verdicts, ports
+ *  2 purge that slot: counters and rules, rates, verdicts, ports
  *  3 write ports, verdicts, rules
  *  4 write the classes of the identities in that slot
- *  5 read the verdicts back
+ *  5 read verdicts and rules back
  *  6 flip: one 8-byte store of {slot, gen + 1}
  * Until 6 the live slot is not written, so a failure or a crash anywhere before changes no decision, and the next
  * stage starts at 1 over whatever lies there. After 6 there is nothing left to do.
@@ -82,6 +82,17 @@ static int purge_verdict(const void *key, const void *value, void *arg)
 	return bpf_map_delete_elem(p->dp->map[MAP_VERDICT], k) < 0 ? -errno : 0;
 }
 
+static int purge_rate(const void *key, const void *value, void *arg)
+{
+	const struct by_rate_key *k = key;
+	const struct purge *p = arg;
+
+	(void)value;
+	if (k->slot != p->slot)
+		return 0;
+	return bpf_map_delete_elem(p->dp->map[MAP_RATE], k) < 0 ? -errno : 0;
+}
+
 /* The counter first: by_rule is how counters are found. */
 static int purge_rule(const void *key, const void *value, void *arg)
 {
@@ -106,6 +117,10 @@ static int purge(struct dp *dp, uint32_t slot)
 	if (ret < 0)
 		return ret;
 	dp->n_rules[slot] = 0;
+	rated_clear(dp, slot);
+	ret = map_walk(dp->map[MAP_RATE], sizeof(struct by_rate_key), sizeof(struct by_rate), purge_rate, &p);
+	if (ret < 0)
+		return ret;
 	return map_walk(dp->map[MAP_VERDICT], sizeof(struct by_verdict_key), sizeof(struct by_verdict), purge_verdict,
 			&p);
 }
@@ -148,12 +163,16 @@ static int verdicts_write(struct dp *dp, uint32_t slot, const struct pol_image *
 static int rules_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
 {
 	auto_free struct by_rule_key *keys = calloc(img->n_rules + 1, sizeof(*keys));
-	int ret;
+	int ret = 0;
 
 	if (!keys)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < img->n_rules; i++)
+	for (uint32_t i = 0; i < img->n_rules && !ret; i++) {
 		keys[i] = (struct by_rule_key){ .slot = slot, .rule = i + 1 };
+		ret = rated_add(dp, slot, i + 1, &pol_image_rules(img)[i]);
+	}
+	if (ret < 0)
+		return ret;
 	ret = map_write_all(dp->map[MAP_RULE], keys, sizeof(*keys), pol_image_rules(img), sizeof(struct by_rule),
 			    img->n_rules);
 	if (!ret)
@@ -184,33 +203,46 @@ static int classes_write(struct dp *dp, uint32_t slot, const struct pol_image *i
 	return 0;
 }
 
+/* Every byte of what the programs will read. */
+static int same(struct dp *dp, enum dp_map map, const void *key, const void *want, size_t size)
+{
+	char got[sizeof(struct by_rule)];
+
+	if (bpf_map_lookup_elem(dp->map[map], key, got) < 0)
+		return -errno;
+	return memcmp(got, want, size) == 0 ? 0 : -EUCLEAN;
+}
+
 static int read_back(struct dp *dp, uint32_t slot, const struct pol_image *img)
 {
 	const struct pol_verdict *v = pol_image_verdicts(img);
+	const struct by_rule *rule = pol_image_rules(img);
+	int ret = 0;
 
-	for (uint32_t i = 0; i < img->n_verdicts; i++) {
+	for (uint32_t i = 0; i < img->n_verdicts && !ret; i++) {
 		struct by_verdict_key key = verdict_key(slot, &v[i]);
-		struct by_verdict got;
 
-		if (bpf_map_lookup_elem(dp->map[MAP_VERDICT], &key, &got) < 0)
-			return -errno;
-		if (got.rule != v[i].verdict.rule || got.action != v[i].verdict.action)
-			return -EUCLEAN;
+		ret = same(dp, MAP_VERDICT, &key, &v[i].verdict, sizeof(v[i].verdict));
 	}
-	return 0;
+	for (uint32_t i = 0; i < img->n_rules && !ret; i++) {
+		struct by_rule_key key = { .slot = slot, .rule = i + 1 };
+
+		ret = same(dp, MAP_RULE, &key, &rule[i], sizeof(rule[i]));
+	}
+	return ret;
 }
 
 /* Both slots must fit at once, else a commit could fail half-way for want of room. */
-static int limits_check(const struct pol_image *img, struct err *e)
+static int limits_check(const struct dp *dp, const struct pol_image *img, struct err *e)
 {
+	uint32_t verdicts = map_capacity(dp, MAP_VERDICT) / BY_SLOTS, rules = map_capacity(dp, MAP_RULE) / BY_SLOTS;
+
 	if (img->magic != POL_IMAGE_MAGIC || img->abi != BY_ABI_VERSION)
 		return err_at(e, -EINVAL, "policy image", "ABI %u, this build needs %d", img->abi, BY_ABI_VERSION);
-	if (img->n_verdicts > BY_MAX_VERDICTS / BY_SLOTS)
-		return err_at(e, -E2BIG, "policy image", "%u verdicts, at most %u fit", img->n_verdicts,
-			      BY_MAX_VERDICTS / BY_SLOTS);
-	if (img->n_rules > BY_MAX_RULES / BY_SLOTS)
-		return err_at(e, -E2BIG, "policy image", "%u rules, at most %u fit", img->n_rules,
-			      BY_MAX_RULES / BY_SLOTS);
+	if (img->n_verdicts > verdicts)
+		return err_at(e, -E2BIG, "policy image", "%u verdicts, at most %u fit", img->n_verdicts, verdicts);
+	if (img->n_rules > rules)
+		return err_at(e, -E2BIG, "policy image", "%u rules, at most %u fit", img->n_rules, rules);
 	return 0;
 }
 
@@ -222,7 +254,7 @@ static int stage_failed(struct err *e, const char *step, int ret)
 int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e)
 {
 	uint32_t slot = gen_live(dp).slot ^ 1;
-	int ret = limits_check(img, e);
+	int ret = limits_check(dp, img, e);
 
 	if (ret < 0)
 		return ret;
@@ -243,7 +275,7 @@ int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e)
 		return stage_failed(e, "classes can not be written", ret);
 	ret = read_back(dp, slot, img); /* 5 */
 	if (ret < 0)
-		return stage_failed(e, "verdicts read back differ", ret);
+		return stage_failed(e, "what was written reads back differently", ret);
 	dp->is_staged = true;
 	return 0;
 }

@@ -62,6 +62,9 @@ static int leave(struct dp *dp, struct entry *en)
 	int ret = addrs_drop(dp, &en->id, NULL);
 
 	gen_bump(dp);
+	rates_forget(dp, number);
+	if (ret >= 0)
+		ret = pair_forget(dp, number);
 	if (ret < 0)
 		return ret;
 	if (bpf_map_delete_elem(dp->map[MAP_IDENT], &number) < 0 && errno != ENOENT)
@@ -135,6 +138,7 @@ static struct entry *join(struct dp *dp, const struct dp_identity *id, struct er
 		err_at(e, -ENOSPC, id->node, "all %u identities are taken", BY_MAX_IDENTITIES - 2);
 		return NULL;
 	}
+	pair_forget(dp, number); /* a packet under way may have counted for the number's last owner */
 	en = table_add(&dp->table, &bare, number);
 	if (!en)
 		err_at(e, -ENOMEM, id->node, "out of memory");

@@ -14,9 +14,13 @@ enum dp_map {
 	MAP_RULE_STAT,
 	MAP_CT,
 	MAP_FRAG,
+	MAP_RATE,
 	MAP_STAT,
+	MAP_PAIR,
 	MAP_LIMIT,
 	MAP_EVENTS,
+	MAP_SWITCH,
+	MAP_CAPTURE,
 	MAP_COUNT,
 };
 
@@ -52,17 +56,25 @@ struct dp {
 	struct tc_bpf *skel;
 	char dir[DIR_LEN]; /* of the pins */
 	int map[MAP_COUNT];
-	int prog[BY_DIR_COUNT];
+	int prog[BY_DIR_COUNT], ask[BY_DIR_COUNT];
+	struct dp_options options;
 	struct by_gen *gen; /* mapped */
 	struct port_cell *port;
 	const char *attach_mode;
 	bool is_staged;
 	uint32_t n_rules[BY_SLOTS];
+	struct rated {
+		uint32_t *rule; /* those with a rate for each peer */
+		uint32_t n;
+	} rated[BY_SLOTS];
 	int n_cpus;
 	struct table table;
 	struct ring_buffer *ring;
 	dp_event_fn event_fn;
 	void *event_arg;
+	struct ring_buffer *capture;
+	dp_capture_fn capture_fn;
+	void *capture_arg;
 };
 
 /* open.c */
@@ -72,10 +84,15 @@ const char *dp_libbpf_said(void); /* libbpf's last warning, "" if none */
 /* pin.c */
 extern const char *const dp_map_name[MAP_COUNT];
 extern const char *const dp_prog_name[BY_DIR_COUNT];
+extern const char *const dp_ask_name[BY_DIR_COUNT];
 extern const char *const dp_link_name[BY_DIR_COUNT];
 int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
 int pin_replace(int fd, const char *dir, const char *name); /* atomic: the name never is without an object */
+
+/* sizes.c: before the object is loaded */
+int sizes_set(struct dp *dp, struct err *e);
+uint32_t map_capacity(const struct dp *dp, enum dp_map map);
 
 /* attach.c. The first two: 0 or -errno; dp_attach() chooses. */
 int attach_tcx(struct dp *dp, unsigned ifindex);
@@ -99,6 +116,20 @@ struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t 
 uint32_t table_free_number(struct table *t);                                             /* 0: none is free */
 void table_del(struct table *t, struct entry *en);
 void table_fini(struct table *t);
+
+/* flows.c */
+int pair_forget(struct dp *dp, uint32_t identity); /* 0 or -errno */
+
+/* rate.c */
+int rated_add(struct dp *dp, uint32_t slot, uint32_t rule, const struct by_rule *r); /* 0 or -ENOMEM */
+void rated_clear(struct dp *dp, uint32_t slot);
+void rates_forget(struct dp *dp, uint32_t identity); /* its buckets: room for others */
+
+/* status.c */
+int limit_lost(struct dp *dp, uint32_t budget, uint64_t *lost); /* 0 or -errno; adds to *lost */
+
+/* capture.c */
+int capture_switch(struct dp *dp, uint32_t snaplen); /* 0 or -errno */
 
 /* identity.c */
 int identity_recover(struct dp *dp, struct err *e);

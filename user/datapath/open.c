@@ -18,7 +18,8 @@
 #include "internal.h"
 #include "skel/tc.skel.h"
 
-#define EVENTS_PER_SEC 100
+#define EVENTS_PER_SEC   100
+#define CAPTURES_PER_SEC 1000
 
 static char libbpf_said[256];
 
@@ -71,10 +72,10 @@ static int shape_check(const struct bpf_map *map, const struct bpf_map_info *in,
 
 	for (size_t i = 0; i < ARRAY_LEN(c); i++)
 		if (c[i].pinned != c[i].needed)
-			return err_at(
-				e, -ESTALE, path,
-				"pinned by another build: %s is %u, this build needs %u; remove the instance first",
-				c[i].what, c[i].pinned, c[i].needed);
+			return err_at(e, -ESTALE, path,
+				      "pinned by another build or with other sizes: %s is %u, needed: %u; remove the "
+				      "instance first",
+				      c[i].what, c[i].pinned, c[i].needed);
 	return 0;
 }
 
@@ -124,10 +125,19 @@ static int map_pin(struct dp *dp, enum dp_map i, struct err *e)
 	return 0;
 }
 
+static int prog_pin(struct dp *dp, int fd, const char *name, struct err *e)
+{
+	int ret = pin_replace(fd, dp->dir, name);
+
+	return ret < 0 ? err_at(e, ret, name, "can not be pinned: %s", strerror(-ret)) : 0;
+}
+
 static int pin_all(struct dp *dp, struct err *e)
 {
 	dp->prog[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_tc_in);
 	dp->prog[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_tc_out);
+	dp->ask[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_ask_in);
+	dp->ask[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_ask_out);
 	for (int i = 0; i < MAP_COUNT; i++) {
 		int ret = map_pin(dp, (enum dp_map)i, e);
 
@@ -135,10 +145,12 @@ static int pin_all(struct dp *dp, struct err *e)
 			return ret;
 	}
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
-		int ret = pin_replace(dp->prog[dir], dp->dir, dp_prog_name[dir]);
+		int ret = prog_pin(dp, dp->prog[dir], dp_prog_name[dir], e);
 
+		if (!ret)
+			ret = prog_pin(dp, dp->ask[dir], dp_ask_name[dir], e);
 		if (ret < 0)
-			return err_at(e, ret, dp_prog_name[dir], "can not be pinned: %s", strerror(-ret));
+			return ret;
 	}
 	return 0;
 }
@@ -155,16 +167,25 @@ static int map_memory(struct dp *dp, enum dp_map map, size_t size, void **at, st
 
 #define PORT_BYTES (BY_SLOTS * BY_PORT_SPACE * sizeof(struct port_cell))
 
-static int load(struct dp *dp, uint32_t l3_offset, struct err *e)
+static void constants_set(struct dp *dp)
+{
+	dp->skel->rodata->conf.l3_offset = dp->options.l3_offset;
+	dp->skel->rodata->conf.events_per_sec = EVENTS_PER_SEC;
+	dp->skel->rodata->conf.captures_per_sec = CAPTURES_PER_SEC;
+	dp->skel->rodata->conf.has_pairs = !dp->options.no_pairs;
+}
+
+static int load(struct dp *dp, struct err *e)
 {
 	int ret;
 
 	dp->skel = tc_bpf__open();
 	if (!dp->skel)
 		return kernel_refused(e, -errno, "BPF object");
-	dp->skel->rodata->conf.l3_offset = l3_offset;
-	dp->skel->rodata->conf.events_per_sec = EVENTS_PER_SEC;
-	ret = maps_adopt(dp, e);
+	constants_set(dp);
+	ret = sizes_set(dp, e);
+	if (!ret)
+		ret = maps_adopt(dp, e);
 	if (ret < 0)
 		return ret;
 	ret = tc_bpf__load(dp->skel);
@@ -183,10 +204,10 @@ static int rule_tally(const void *key, const void *value, void *arg)
 	const struct by_rule_key *k = key;
 	struct dp *dp = arg;
 
-	(void)value;
-	if (k->slot < BY_SLOTS)
-		dp->n_rules[k->slot]++;
-	return 0;
+	if (k->slot >= BY_SLOTS)
+		return 0;
+	dp->n_rules[k->slot]++;
+	return rated_add(dp, k->slot, k->rule, value);
 }
 
 static int recover(struct dp *dp, struct err *e)
@@ -195,20 +216,34 @@ static int recover(struct dp *dp, struct err *e)
 
 	if (ret < 0)
 		return err_at(e, ret, dp_map_name[MAP_RULE], "can not be read: %s", strerror(-ret));
+	ret = capture_switch(dp, 0); /* whoever captured is gone */
+	if (ret < 0)
+		return err_at(e, ret, dp_map_name[MAP_SWITCH], "can not be written: %s", strerror(-ret));
 	return identity_recover(dp, e);
+}
+
+static int options_check(const struct dp_options *o, struct err *e)
+{
+	if (o->l3_offset != 0 && o->l3_offset != 14)
+		return err_at(e, -EINVAL, "l3_offset", "is %u, needed: 0 (WireGuard, TUN) or 14 (Ethernet)",
+			      o->l3_offset);
+	return 0;
 }
 
 DEFINE_CLEANUP(dp, struct dp, dp_close)
 
-int dp_open(const char *bpffs, const char *instance, uint32_t l3_offset, struct dp **out, struct err *e)
+int dp_open(const char *bpffs, const char *instance, const struct dp_options *options, struct dp **out, struct err *e)
 {
 	auto_call(cleanup_dp) struct dp *dp = calloc(1, sizeof(*dp));
 	int ret;
 
 	if (!dp)
 		return err_at(e, -ENOMEM, NULL, "out of memory");
-	if (l3_offset != 0 && l3_offset != 14)
-		return err_at(e, -EINVAL, "l3_offset", "is %u, needed: 0 (WireGuard, TUN) or 14 (Ethernet)", l3_offset);
+	if (options)
+		dp->options = *options;
+	ret = options_check(&dp->options, e);
+	if (ret < 0)
+		return ret;
 	dp->attach_mode = "none";
 	dp_libbpf_quiet();
 	dp->n_cpus = libbpf_num_possible_cpus();
@@ -216,7 +251,7 @@ int dp_open(const char *bpffs, const char *instance, uint32_t l3_offset, struct 
 		return err_at(e, dp->n_cpus, NULL, "number of CPUs is unknown");
 	ret = pin_dir_make(bpffs, instance, dp->dir, e);
 	if (!ret)
-		ret = load(dp, l3_offset, e);
+		ret = load(dp, e);
 	if (!ret)
 		ret = recover(dp, e);
 	if (ret < 0)
@@ -229,11 +264,14 @@ void dp_close(struct dp *dp)
 {
 	if (!dp)
 		return;
+	dp_capture_close(dp);
 	ring_buffer__free(dp->ring);
 	if (dp->gen)
 		munmap(dp->gen, sizeof(*dp->gen));
 	if (dp->port)
 		munmap(dp->port, PORT_BYTES);
+	for (uint32_t slot = 0; slot < BY_SLOTS; slot++)
+		rated_clear(dp, slot);
 	table_fini(&dp->table);
 	tc_bpf__destroy(dp->skel);
 	free(dp);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Names in bpffs: <bpffs>/bailey/<instance>/v<ABI>/{by_gen ... by_events, by_tc_in, by_tc_out, link_in, link_out}.
- * Root's own (0700): who may open a pin may change the policy.
+ * Names in bpffs: <bpffs>/bailey/<instance>/v<ABI>/{by_gen ... by_capture, by_tc_in, by_tc_out, by_ask_in, by_ask_out,
+ * link_in, link_out}. Root's own (0700): who may open a pin may change the policy.
  */
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -20,12 +20,15 @@
 #define INSTANCE_MAX 32
 
 const char *const dp_map_name[MAP_COUNT] = {
-	[MAP_GEN] = "by_gen",       [MAP_ADDR] = "by_addr",   [MAP_IDENT] = "by_ident",
-	[MAP_PORT] = "by_port",     [MAP_RULE] = "by_rule",   [MAP_VERDICT] = "by_verdict",
-	[MAP_CT] = "by_ct",         [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
-	[MAP_EVENTS] = "by_events", [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
+	[MAP_GEN] = "by_gen",         [MAP_ADDR] = "by_addr",   [MAP_IDENT] = "by_ident",
+	[MAP_PORT] = "by_port",       [MAP_RULE] = "by_rule",   [MAP_VERDICT] = "by_verdict",
+	[MAP_CT] = "by_ct",           [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
+	[MAP_EVENTS] = "by_events",   [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
+	[MAP_RATE] = "by_rate",       [MAP_PAIR] = "by_pair",   [MAP_SWITCH] = "by_switch",
+	[MAP_CAPTURE] = "by_capture",
 };
 const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
+const char *const dp_ask_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_ASK_IN, [BY_DIR_OUT] = BY_PROG_ASK_OUT };
 const char *const dp_link_name[BY_DIR_COUNT] = { [BY_DIR_IN] = "link_in", [BY_DIR_OUT] = "link_out" };
 
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name)

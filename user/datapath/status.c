@@ -17,21 +17,27 @@ static int count_one(const void *key, const void *value, void *arg)
 	return 0;
 }
 
-static int lost_sum(struct dp *dp, uint64_t *lost)
+int limit_lost(struct dp *dp, uint32_t budget, uint64_t *lost)
 {
 	auto_free struct by_limit *per_cpu = calloc((size_t)dp->n_cpus, sizeof(*per_cpu));
-	uint64_t n = 0;
 
 	if (!per_cpu)
 		return -ENOMEM;
-	for (uint32_t reason = 0; reason < BY_DROP_COUNT; reason++) {
-		if (bpf_map_lookup_elem(dp->map[MAP_LIMIT], &reason, per_cpu) < 0)
-			return -errno;
-		for (int cpu = 0; cpu < dp->n_cpus; cpu++)
-			n += per_cpu[cpu].lost;
-	}
-	*lost = n;
+	if (bpf_map_lookup_elem(dp->map[MAP_LIMIT], &budget, per_cpu) < 0)
+		return -errno;
+	for (int cpu = 0; cpu < dp->n_cpus; cpu++)
+		*lost += per_cpu[cpu].lost;
 	return 0;
+}
+
+static int lost_sum(struct dp *dp, uint64_t *lost)
+{
+	int ret = 0;
+
+	for (uint32_t budget = 0; budget < BY_LIMIT_COUNT && !ret; budget++)
+		if (budget < BY_DROP_COUNT || budget == BY_LIMIT_LOG || budget == BY_LIMIT_AUDIT)
+			ret = limit_lost(dp, budget, lost);
+	return ret;
 }
 
 static int stat_sum(struct dp *dp, struct dp_status *st)

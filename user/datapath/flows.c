@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Tracked flows and what peers sent, as the programs remember them. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bailey/flow.h"
+#include "base/cleanup.h"
+#include "internal.h"
+
+struct flow_walk {
+	struct dp *dp;
+	struct by_gen gen;
+	uint64_t now_ns;
+	dp_flow_fn fn;
+	void *arg;
+	int ret; /* of fn */
+};
+
+static uint64_t since_ms(uint64_t now_ns, uint64_t then_ns)
+{
+	return now_ns > then_ns ? (now_ns - then_ns) / 1000000 : 0; /* stamped after we read the clock: now */
+}
+
+static uint32_t identity_of(const struct dp *dp, const struct by_addr *a)
+{
+	struct by_addr_val v;
+
+	return bpf_map_lookup_elem(dp->map[MAP_ADDR], a, &v) < 0 ? BY_IDENT_NONE : v.identity;
+}
+
+static int flow_show(const void *key, const void *value, void *arg)
+{
+	struct flow_walk *w = arg;
+	struct dp_flow f;
+
+	memcpy(&f.key, key, sizeof(f.key));
+	memcpy(&f.ct, value, sizeof(f.ct));
+	f.peer = identity_of(w->dp, &f.key.peer);
+	f.idle_ms = since_ms(w->now_ns, f.ct.last_ns);
+	f.age_ms = since_ms(w->now_ns, f.ct.opened_ns);
+	f.is_over = (int64_t)(w->now_ns - f.ct.last_ns) > by_flow_idle_max(f.key.l4_proto, f.ct.state);
+	f.is_judged = f.ct.gen == w->gen.gen;
+	w->ret = w->fn(&f, w->arg);
+	return w->ret;
+}
+
+static int walk_failed(struct err *e, const char *what, int ret)
+{
+	return err_at(e, ret, what, "can not be read: %s", strerror(-ret));
+}
+
+int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)
+{
+	struct flow_walk w = { .dp = dp, .gen = gen_live(dp), .fn = fn, .arg = arg };
+	struct timespec now;
+	int ret;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	w.now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	ret = map_walk(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), flow_show, &w);
+	if (w.ret)
+		return w.ret;
+	return ret < 0 ? walk_failed(e, dp_map_name[MAP_CT], ret) : 0;
+}
+
+struct pair_walk {
+	int n_cpus;
+	dp_pair_fn fn;
+	void *arg;
+	int ret;
+};
+
+static void pair_add(struct by_pair *sum, const struct by_pair *one)
+{
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		for (int outcome = 0; outcome < BY_OUTCOME_COUNT; outcome++) {
+			sum->n[dir][outcome].packets += one->n[dir][outcome].packets;
+			sum->n[dir][outcome].bytes += one->n[dir][outcome].bytes;
+		}
+}
+
+static int pair_show(const void *key, const void *value, void *arg)
+{
+	const struct by_pair *per_cpu = value;
+	struct by_pair sum = { 0 };
+	struct pair_walk *w = arg;
+	uint32_t identity;
+
+	memcpy(&identity, key, sizeof(identity));
+	for (int cpu = 0; cpu < w->n_cpus; cpu++)
+		pair_add(&sum, &per_cpu[cpu]);
+	w->ret = w->fn(identity, &sum, w->arg);
+	return w->ret;
+}
+
+int dp_pairs(struct dp *dp, dp_pair_fn fn, void *arg, struct err *e)
+{
+	struct pair_walk w = { .n_cpus = dp->n_cpus, .fn = fn, .arg = arg };
+	size_t size = (size_t)dp->n_cpus * sizeof(struct by_pair);
+	int ret = map_walk(dp->map[MAP_PAIR], sizeof(uint32_t), size, pair_show, &w);
+
+	if (w.ret)
+		return w.ret;
+	return ret < 0 ? walk_failed(e, dp_map_name[MAP_PAIR], ret) : 0;
+}
+
+int pair_forget(struct dp *dp, uint32_t identity)
+{
+	return bpf_map_delete_elem(dp->map[MAP_PAIR], &identity) < 0 && errno != ENOENT ? -errno : 0;
+}
