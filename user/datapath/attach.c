@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -73,10 +74,28 @@ static int tcx_create(struct dp *dp, enum by_dir dir, unsigned ifindex)
 	return pin_replace(fd, dp->dir, dp_link_name[dir]);
 }
 
+/* Of a process that died between its new link's pin and the rename: finished when it is this device's, else undone. */
+static int tcx_settle(struct dp *dp, enum by_dir dir, unsigned ifindex)
+{
+	char path[PATH_LEN], fresh[PATH_LEN + 8];
+	auto_fd int fd = -1;
+	int ret;
+
+	pin_path(path, dp->dir, dp_link_name[dir]);
+	pin_fresh_path(fresh, dp->dir, dp_link_name[dir]);
+	fd = bpf_obj_get(fresh);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	ret = link_ifindex(fd) == ifindex ? rename(fresh, path) : unlink(fresh);
+	return ret < 0 ? -errno : 0;
+}
+
 static int tcx_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
 {
-	int ret = tcx_update(dp, dir, ifindex);
+	int ret = tcx_settle(dp, dir, ifindex);
 
+	if (!ret)
+		ret = tcx_update(dp, dir, ifindex);
 	return ret == -ENOENT ? tcx_create(dp, dir, ifindex) : ret;
 }
 

@@ -88,6 +88,7 @@ extern const char *const dp_ask_name[BY_DIR_COUNT];
 extern const char *const dp_link_name[BY_DIR_COUNT];
 int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
+void pin_fresh_path(char path[static PATH_LEN + 8], const char *dir, const char *name); /* until the rename */
 int pin_replace(int fd, const char *dir, const char *name); /* atomic: the name never is without an object */
 
 /* sizes.c: before the object is loaded */

@@ -210,6 +210,7 @@ static int rule_tally(const void *key, const void *value, void *arg)
 	return rated_add(dp, k->slot, k->rule, value);
 }
 
+/* The former process may have died between a new class and the generation that makes flows be judged by it. */
 static int recover(struct dp *dp, struct err *e)
 {
 	int ret = map_walk(dp->map[MAP_RULE], sizeof(struct by_rule_key), sizeof(struct by_rule), rule_tally, dp);
@@ -219,7 +220,10 @@ static int recover(struct dp *dp, struct err *e)
 	ret = capture_switch(dp, 0); /* whoever captured is gone */
 	if (ret < 0)
 		return err_at(e, ret, dp_map_name[MAP_SWITCH], "can not be written: %s", strerror(-ret));
-	return identity_recover(dp, e);
+	ret = identity_recover(dp, e);
+	if (!ret)
+		gen_bump(dp);
+	return ret;
 }
 
 static int options_check(const struct dp_options *o, struct err *e)

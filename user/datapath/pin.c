@@ -77,12 +77,18 @@ int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LE
 	return 0;
 }
 
+void pin_fresh_path(char path[static PATH_LEN + 8], const char *dir, const char *name)
+{
+	pin_path(path, dir, name);
+	strcat(path, "_new");
+}
+
 int pin_replace(int fd, const char *dir, const char *name)
 {
 	char path[PATH_LEN], fresh[PATH_LEN + 8];
 
 	pin_path(path, dir, name);
-	snprintf(fresh, sizeof(fresh), "%s_new", path);
+	pin_fresh_path(fresh, dir, name);
 	if (unlink(fresh) < 0 && errno != ENOENT)
 		return -errno;
 	if (bpf_obj_pin(fd, fresh) < 0)
