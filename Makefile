@@ -38,6 +38,7 @@ TESTLIB  := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c))
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*/*_test.c))
 BPFTEST  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/*_test.c))
 NETHELP  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
+CRASH    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/crash/*_test.c))
 BENCH    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 FUZZ     := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 REPLAY   := $(FUZZ:%=$(BUILD)/tests/fuzz/%_replay)
@@ -93,17 +94,20 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB) $(BUILD)/libbailey.a
 -include $(shell find $(BUILD)/obj $(BUILD)/bpf -name '*.d' 2>/dev/null)
 
 # --- tests ---------------------------------------------------------------------------------------------------
-tests: all $(UNIT) $(BPFTEST) $(NETHELP) $(REPLAY) ## build the tests without running them
+tests: all $(UNIT) $(BPFTEST) $(CRASH) $(NETHELP) $(REPLAY) ## build the tests without running them
 
 check: deps-test ## install what the tests need, build, run: unit, BPF and namespace tests, style, fuzz corpora
 	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)BUILD=$(BUILD) tests/run.sh check unit fuzz bpf net
+	$(Q)BUILD=$(BUILD) tests/run.sh check unit fuzz bpf crash net judge
 
 check-unit: tests ## unit tests alone (no root)
 	$(Q)BUILD=$(BUILD) tests/run.sh unit
 
 check-bpf: tests ## BPF_PROG_TEST_RUN on the real objects (root)
 	$(Q)BUILD=$(BUILD) tests/run.sh bpf
+
+check-crash: tests ## kill -9 at every step of open, commit, attach and destroy, not only at some (root)
+	$(Q)BUILD=$(BUILD) CRASH_STEPS=0 TEST_TIMEOUT=3600 tests/run.sh crash
 
 check-net: tests ## namespace tests (root)
 	$(Q)BUILD=$(BUILD) tests/run.sh net
@@ -158,5 +162,5 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: V=1 (commands), SAN=1 (ASan and UBSan), ONLY=text (tests whose name has it), CFLAGS, PREFIX, DESTDIR'
 
-.PHONY: all tests check check-unit check-bpf check-net check-equal check-fuzz vmtest bench demo lint deps deps-test deps-vm \
+.PHONY: all tests check check-unit check-bpf check-crash check-net check-equal check-fuzz vmtest bench demo lint deps deps-test deps-vm \
 	deps-bench deps-demo install compile_commands clean help

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs test suites and counts. usage: tests/run.sh SUITE...   (unit bpf net check fuzz)
+# Runs test suites and counts. usage: tests/run.sh SUITE...   (unit bpf crash net judge check fuzz)
 #
 # A test is a program of a suite's folder; it prints TAP: `ok N - name`, `not ok N - name`, and a skip as
 # `ok N - name # SKIP why` (cmocka writes `not ok N # SKIP name`). A program that dies or prints no result counts
@@ -50,7 +50,9 @@ for suite; do
 	case $suite in
 	unit) set -- "$build"/tests/unit/*/*_test ;;
 	bpf) set -- "$build"/tests/bpf/*_test ;;
+	crash) set -- "$build"/tests/crash/*_test ;;
 	net) set -- tests/net/[0-9]*.sh ;;
+	judge) set -- tests/judge/[0-9]*.sh ;;
 	check) set -- tests/check/*.sh ;;
 	fuzz) set -- "$build"/tests/fuzz/*_replay ;;
 	*) echo "tests/run.sh: no suite '$suite'" >&2; exit 2 ;;
@@ -58,10 +60,13 @@ for suite; do
 	for t; do
 		[ -e "$t" ] || continue
 		case $t in *"${ONLY:-}"*) ;; *) continue ;; esac
-		if [ "$(id -u)" != 0 ] && { [ "$suite" = bpf ] || [ "$suite" = net ]; }; then
+		case $(id -u)-$suite in
+		0-* | *-unit | *-check | *-fuzz) ;;
+		*)
 			echo "S ${t#"$build"/}: needs root" >>"$tally"
 			continue
-		fi
+			;;
+		esac
 		run "$t"
 	done
 done
