@@ -27,8 +27,9 @@ int site_attach(struct dp *dp, unsigned ifindex)
 
 int site_open(struct site *s)
 {
+	const struct dp_options options = { .l3_offset = SITE_L3, .sizes = dp_sizes_small };
 	struct err e = ERR_INIT;
-	int ret = dp_open(s->bpffs, SITE_INSTANCE, SITE_L3, &s->dp, &e);
+	int ret = dp_open(s->bpffs, SITE_INSTANCE, &options, &s->dp, &e);
 
 	if (ret < 0)
 		fprintf(stderr, "# %s: %s\n", e.where, e.msg);
