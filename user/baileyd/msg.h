@@ -26,8 +26,9 @@ enum msg_type {
 	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
 	MSG_NET_STATUS,   /* struct msg_token */
 	/* N -> P */
-	MSG_NET_DONE,         /* struct msg_done, for all but STATUS */
+	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
 	MSG_NET_EVENT,        /* struct msg_event */
+	MSG_NET_LOSS,         /* struct msg_loss, when it changed, once a second */
 	MSG_NET_RULE,         /* struct msg_rule, before STATUS_REPLY */
 	MSG_NET_PEER,         /* struct msg_peer, before STATUS_REPLY */
 	MSG_NET_COUNTS,       /* struct msg_counts, one for each target, before STATUS_REPLY */
@@ -110,6 +111,12 @@ struct msg_event {
 	struct by_event event;
 	char rule[sizeof(((struct by_rule *)0)->name)];
 	char where[sizeof(((struct by_rule *)0)->where)];
+};
+
+struct msg_loss {
+	uint32_t target;
+	uint64_t kernel; /* events never sent by the datapath, since it was made */
+	uint64_t held;   /* not forwarded by this net, of all targets: the parent did not read */
 };
 
 struct msg_rule {

@@ -18,6 +18,8 @@ struct target {
 	struct msg_target conf;
 	struct dp *dp;
 	struct event *ring;
+	bool is_told;
+	struct msg_loss told; /* what the parent knows of lost events */
 };
 
 /* A node as one target or several know it, and its WireGuard half. The identity half is in the datapaths. */
@@ -38,6 +40,7 @@ struct net {
 	struct peer *peers; /* sorted by instance */
 	size_t n_peers, cap_peers;
 	bool is_synced;      /* all nodes were named once; from then on changes go to the device at once */
+	struct event *tick;  /* each second */
 	struct event *apply; /* coalesces a burst of changes into one reconcile */
 	uint64_t events_held;
 };
@@ -50,4 +53,5 @@ int device_apply(struct net *net, struct err *e); /* makes the device what the p
 
 /* net_report.c */
 int open_ring(struct target *t, struct err *e);
+void send_losses(struct net *net);
 void send_status(struct net *net, const struct msg_token *request);

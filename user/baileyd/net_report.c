@@ -42,6 +42,26 @@ int open_ring(struct target *t, struct err *e)
 	return t->ring && event_add(t->ring, NULL) == 0 ? 0 : err_at(e, -ENOMEM, "events", "out of memory");
 }
 
+/* What no event tells: how many there are that nobody was told of. */
+static void send_loss(struct target *t)
+{
+	struct msg_loss m = { .target = t->conf.target, .held = t->net->events_held };
+
+	if (dp_events_lost(t->dp, &m.kernel) < 0)
+		return;
+	if (t->is_told && m.kernel == t->told.kernel && m.held == t->told.held)
+		return;
+	t->told = m;
+	t->is_told = true; /* also of a start from nothing */
+	ipc_send(t->net->parent, MSG_NET_LOSS, &m, sizeof(m), -1);
+}
+
+void send_losses(struct net *net)
+{
+	for (uint32_t i = 0; i < net->n_targets; i++)
+		send_loss(&net->targets[i]);
+}
+
 static void send_rules(struct target *t, const struct by_gen *gen, size_t n)
 {
 	struct msg_rule m;

@@ -22,13 +22,50 @@ struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_I
 	return p->n_nodes ? bsearch(instance_id, p->nodes, p->n_nodes, sizeof(*p->nodes), compare_instance) : NULL;
 }
 
-const struct node *node_by_addr(const struct parent *p, const struct by_addr *addr)
+struct addr_index {
+	struct by_addr addr;
+	size_t node; /* place in parent.nodes */
+};
+
+static int compare_addr(const void *a, const void *b)
 {
-	for (size_t i = 0; i < p->n_nodes; i++)
+	return memcmp(a, b, sizeof(struct by_addr)); /* struct addr_index's first member */
+}
+
+static void addrs_forget(struct parent *p)
+{
+	free(p->addrs);
+	p->addrs = NULL;
+}
+
+/* Made when it is first asked for after a change: a table of flows asks for a name a hundred thousand times. */
+static void addrs_index(struct parent *p)
+{
+	p->n_addrs = 0;
+	p->addrs = calloc(p->n_nodes * ID_MAX_ADDRS + 1, sizeof(*p->addrs));
+	for (size_t i = 0; i < p->n_nodes && p->addrs; i++)
 		for (uint32_t j = 0; j < p->nodes[i].id.record.n_addrs; j++)
-			if (addr_equal(&p->nodes[i].id.record.addrs[j], addr))
-				return &p->nodes[i];
-	return NULL;
+			p->addrs[p->n_addrs++] =
+				(struct addr_index){ .addr = p->nodes[i].id.record.addrs[j], .node = i };
+	if (p->addrs)
+		qsort(p->addrs, p->n_addrs, sizeof(*p->addrs), compare_addr);
+}
+
+struct who node_who(struct parent *p, const struct by_addr *addr)
+{
+	const struct addr_index *at;
+	const struct id_record *r;
+
+	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
+		if (addr_equal(&p->conf.addrs[i], addr))
+			return (struct who){ p->conf.node, p->self.app_id };
+	if (!p->addrs)
+		addrs_index(p);
+	at = p->addrs ? bsearch(addr, p->addrs, p->n_addrs, sizeof(*p->addrs), compare_addr) : NULL;
+	if (!at)
+		return (struct who){ 0 };
+	r = &p->nodes[at->node].id.record;
+	return (struct who){ r->node, r->app_id };
 }
 
 static struct node *insert(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
@@ -86,6 +123,7 @@ static void node_remove(struct parent *p, struct node *n)
 	char path[PATH_MAX];
 
 	log_info("%s: record ended", n->id.record.node);
+	addrs_forget(p);
 	plan_remove_node(p, n->id.record.instance_id);
 	record_path(p, n->id.record.instance_id, path);
 	unlink(path);
@@ -112,6 +150,7 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 		n = insert(p, m->node.record.instance_id);
 	if (!n)
 		return -ENOMEM;
+	addrs_forget(p);
 	n->id = m->node;
 	memcpy(n->origin, m->origin, sizeof(n->origin));
 	record_store(p, n, record, len);

@@ -216,6 +216,8 @@ static void on_net_message(struct ipc_msg *msg, void *arg)
 		on_net_done(p, m);
 	else if (msg->type == MSG_NET_EVENT && (m = ipc_as(msg, sizeof(struct msg_event))))
 		report_event(p, m);
+	else if (msg->type == MSG_NET_LOSS && (m = ipc_as(msg, sizeof(struct msg_loss))))
+		report_loss(p, m);
 	else
 		report_net_message(p, msg);
 }
@@ -361,6 +363,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	nodes_expire(p, time(NULL));
+	report_tick(p);
 }
 
 /* --- signals --- */
@@ -505,6 +508,7 @@ static void parent_fini(struct parent *p)
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		free(p->targets[i].image);
 	free(p->nodes);
+	free(p->addrs);
 	free(p->cert_pem);
 	if (p->key_pem)
 		explicit_bzero(p->key_pem, strlen(p->key_pem));

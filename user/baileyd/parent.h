@@ -31,6 +31,7 @@ struct refusal {
 
 struct seen_event {
 	int64_t at;
+	uint64_t number; /* of all events */
 	struct msg_event m;
 };
 
@@ -50,6 +51,23 @@ struct net_report { /* one answer of net, being collected or the last one */
 	size_t n_rules, n_peers;
 };
 
+struct event_log { /* the last ones of one type */
+	struct seen_event event[EVENTS_KEPT];
+	uint64_t n;
+};
+
+/* Whose address it is. */
+struct who {
+	const char *node; /* NULL: nobody's */
+	const uint8_t *app_id;
+};
+
+struct loss { /* of one target, as net said last */
+	bool is_known;
+	uint64_t kernel;
+};
+
+struct monitor; /* a reader of GET /v1/monitor */
 struct waiting; /* a control request that waits for net's report */
 
 struct parent {
@@ -75,24 +93,29 @@ struct parent {
 
 	struct node *nodes; /* sorted by instance */
 	size_t n_nodes, cap_nodes;
+	struct addr_index *addrs; /* sorted by address; NULL: must be made again */
+	size_t n_addrs;
 
 	struct refusal refusals[REFUSALS_KEPT]; /* newest first */
 	size_t n_refusals;
-	uint64_t refused[ID_REASON_COUNT];     /* by reason, for metrics; [ID_NONE]: connections that failed */
-	struct seen_event events[EVENTS_KEPT]; /* ring */
+	uint64_t refused[ID_REASON_COUNT];       /* by reason, for metrics; [ID_NONE]: connections that failed */
+	struct event_log events[BY_EVENT_AUDIT]; /* by type - 1: a flood of one leaves the others */
 	uint64_t n_events;
+	struct loss losses[TARGETS_MAX];
+	uint64_t events_held;         /* as net said last */
+	unsigned log_lines, log_held; /* of events, in this second */
 
 	struct ctl *ctl;
 	struct net_report collecting, report;
 	struct waiting *waiting;
-	struct evhttp_request *monitors[16];
+	struct monitor *monitors;
 	struct event *signals[4];
 	int exit_status;
 };
 
 /* nodes.c */
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
-const struct node *node_by_addr(const struct parent *p, const struct by_addr *addr);
+struct who node_who(struct parent *p, const struct by_addr *addr); /* this node, or one that is known */
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
 void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
@@ -110,9 +133,13 @@ void plan_sign_self(struct parent *p);
 int report_open(struct parent *p, struct err *e);
 void report_close(struct parent *p);
 void report_refused(struct parent *p, const char *origin, const struct err *e);
-void report_event(struct parent *p, const struct msg_event *m);
 void report_net_message(struct parent *p, const struct ipc_msg *msg); /* RULE, PEER, STATUS_REPLY */
 void report_net_down(struct parent *p);
+
+/* report_events.c */
+void report_event(struct parent *p, const struct msg_event *m);
+void report_loss(struct parent *p, const struct msg_loss *m);
+void report_tick(struct parent *p); /* each second */
 
 /* parent.c */
 int parent_reload(struct parent *p, struct err *e);

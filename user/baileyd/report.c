@@ -150,7 +150,7 @@ void report_net_down(struct parent *p)
 	answer_all(p);
 }
 
-/* --- refusals and events --- */
+/* --- refusals --- */
 
 static struct refusal *refusal_find(struct parent *p, const char *origin, const struct err *e)
 {
@@ -184,21 +184,6 @@ void report_refused(struct parent *p, const char *origin, const struct err *e)
 		    e->reason ? id_reason_name(e->reason) : "", e->msg);
 }
 
-void report_event(struct parent *p, const struct msg_event *m)
-{
-	struct seen_event *seen = &p->events[p->n_events++ % EVENTS_KEPT];
-	json_t *line;
-
-	*seen = (struct seen_event){ .at = time(NULL), .m = *m };
-	msg_terminate(seen->m.rule);
-	msg_terminate(seen->m.where);
-	line = report_event_json(p, seen);
-	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++)
-		if (p->monitors[i])
-			ctl_stream_line(p->monitors[i], line);
-	json_decref(line);
-}
-
 /* --- the control socket --- */
 
 static void answer_status(struct parent *p, struct evhttp_request *req)
@@ -223,42 +208,6 @@ static void on_metrics(struct evhttp_request *req, void *arg)
 	ask_net(arg, req, answer_metrics);
 }
 
-static void on_events(struct evhttp_request *req, void *arg)
-{
-	struct parent *p = arg;
-	json_t *list = json_array();
-	uint64_t first = p->n_events > EVENTS_KEPT ? p->n_events - EVENTS_KEPT : 0;
-
-	for (uint64_t i = first; i < p->n_events; i++)
-		json_array_append_new(list, report_event_json(p, &p->events[i % EVENTS_KEPT]));
-	ctl_reply_json(req, 200, list);
-}
-
-static void on_monitor_gone(struct evhttp_request *req, void *arg)
-{
-	struct parent *p = arg;
-
-	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++)
-		if (p->monitors[i] == req)
-			p->monitors[i] = NULL;
-}
-
-static void on_monitor(struct evhttp_request *req, void *arg)
-{
-	struct parent *p = arg;
-	struct err e = ERR_INIT;
-
-	for (size_t i = 0; i < ARRAY_LEN(p->monitors); i++) {
-		if (p->monitors[i])
-			continue;
-		p->monitors[i] = req;
-		ctl_stream_start(req, on_monitor_gone, p);
-		return;
-	}
-	err_at(&e, -EBUSY, "monitor", "%zu monitors watch already", ARRAY_LEN(p->monitors));
-	ctl_reply_error(req, 503, &e);
-}
-
 static void on_reload(struct evhttp_request *req, void *arg)
 {
 	struct err e = ERR_INIT;
@@ -272,9 +221,12 @@ static void on_reload(struct evhttp_request *req, void *arg)
 int report_open(struct parent *p, struct err *e)
 {
 	static const struct ctl_route routes[] = {
-		{ EVHTTP_REQ_GET, "/v1/status", on_status },   { EVHTTP_REQ_GET, "/v1/events", on_events },
-		{ EVHTTP_REQ_GET, "/v1/monitor", on_monitor }, { EVHTTP_REQ_GET, "/metrics", on_metrics },
-		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },  { 0 },
+		{ EVHTTP_REQ_GET, "/v1/status", on_status },
+		{ EVHTTP_REQ_GET, "/v1/events", report_on_events },
+		{ EVHTTP_REQ_GET, "/v1/monitor", report_on_monitor },
+		{ EVHTTP_REQ_GET, "/metrics", on_metrics },
+		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },
+		{ 0 },
 	};
 	char path[PATH_MAX];
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "report_filter.h"
 
 static const char *const dir_name[BY_DIR_COUNT] = { "in", "out" };
 
@@ -169,7 +170,7 @@ static json_t *overlay_part(const struct parent *p)
 			 key_text(p->wg_public));
 }
 
-json_t *report_status_json(const struct parent *p)
+json_t *report_status_json(struct parent *p)
 {
 	int64_t now = time(NULL);
 	json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "instance", p->conf.instance, "node", p->conf.node,
@@ -193,6 +194,10 @@ json_t *report_status_json(const struct parent *p)
 
 /* --- events --- */
 
+static const char *const event_name[] = {
+	[BY_EVENT_DROP] = "drop", [BY_EVENT_FLOW] = "flow", [BY_EVENT_AUDIT] = "audit"
+};
+
 static const char *proto_name(uint8_t l4_proto, char buf[8])
 {
 	switch (l4_proto) {
@@ -210,58 +215,26 @@ static const char *proto_name(uint8_t l4_proto, char buf[8])
 	}
 }
 
-static const uint8_t *app_of(const struct parent *p, const struct by_addr *addr, const char **node)
+static json_t *event_side(struct parent *p, const struct by_addr *addr, uint16_t port_be)
 {
-	const struct node *n = node_by_addr(p, addr);
-
-	for (uint32_t i = 0; i < p->conf.n_addrs; i++) {
-		if (addr_equal(&p->conf.addrs[i], addr)) {
-			*node = p->conf.node;
-			return p->self.app_id;
-		}
-	}
-	*node = n ? n->id.record.node : NULL;
-	return n ? n->id.record.app_id : NULL;
-}
-
-static json_t *event_side(const struct parent *p, const struct by_addr *addr, uint16_t port_be)
-{
-	const char *node;
-	const uint8_t *app = app_of(p, addr, &node);
+	struct who who = node_who(p, addr);
 	char text[ADDR_TEXT];
 	json_t *o = json_pack("{s:s}", "addr", addr_print(addr, text));
 
 	if (port_be)
 		json_object_set_new(o, "port", json_integer(ntohs(port_be)));
-	if (node)
-		json_object_set_new(o, "node", json_string(node));
-	if (app)
-		json_object_set_new(o, "app", app_name(p, app));
+	if (who.node)
+		json_object_set_new(o, "node", json_string(who.node));
+	if (who.app_id)
+		json_object_set_new(o, "app", app_name(p, who.app_id));
 	return o;
 }
 
-static uint32_t selector_of(const struct by_event *ev)
-{
-	switch (ev->l4_proto) {
-	case IPPROTO_TCP:
-		return BY_PORT_TCP + ntohs(ev->dst_port_be);
-	case IPPROTO_UDP:
-		return BY_PORT_UDP + ntohs(ev->dst_port_be);
-	case IPPROTO_ICMP:
-		return BY_PORT_ICMP + ev->icmp_type;
-	case IPPROTO_ICMPV6:
-		return BY_PORT_ICMPV6 + ev->icmp_type;
-	default:
-		return BY_PORT_OTHER + ev->l4_proto;
-	}
-}
-
 /* For a packet that no rule covers: the rule of these two apps that comes nearest. */
-static void add_nearest(json_t *o, const struct parent *p, const struct by_event *ev)
+static void add_nearest(json_t *o, struct parent *p, const struct by_event *ev)
 {
 	char from[2 * BY_APP_ID_LEN + 1], to[2 * BY_APP_ID_LEN + 1];
-	const char *node;
-	const uint8_t *src = app_of(p, &ev->src, &node), *dst = app_of(p, &ev->dst, &node);
+	const uint8_t *src = node_who(p, &ev->src).app_id, *dst = node_who(p, &ev->dst).app_id;
 	struct pol_answer a;
 	struct err e = ERR_INIT;
 
@@ -269,18 +242,19 @@ static void add_nearest(json_t *o, const struct parent *p, const struct by_event
 		return;
 	hex_print(from, src, BY_APP_ID_LEN);
 	hex_print(to, dst, BY_APP_ID_LEN);
-	if (pol_explain(p->model, from, to, selector_of(ev), &a, &e) == 0 && a.nearest_rule)
+	if (pol_explain(p->model, from, to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), &a, &e) == 0 &&
+	    a.nearest_rule)
 		json_object_set_new(o, "nearest",
 				    json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file,
 					      "line", (int)a.nearest_line, "allows", a.nearest_ports));
 }
 
-json_t *report_event_json(const struct parent *p, const struct seen_event *seen)
+json_t *report_event_json(struct parent *p, const struct seen_event *seen)
 {
 	const struct by_event *ev = &seen->m.event;
 	char proto[8];
-	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
-			      ev->type == BY_EVENT_FLOW ? "flow" : "drop", "dir",
+	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
+			      event_name[ev->type], "interface", p->targets[seen->m.target].interface, "dir",
 			      ev->dir < BY_DIR_COUNT ? dir_name[ev->dir] : "", "proto", proto_name(ev->l4_proto, proto),
 			      "src", event_side(p, &ev->src, ev->src_port_be), "dst",
 			      event_side(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);

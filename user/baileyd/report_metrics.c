@@ -75,7 +75,7 @@ static void processes(struct out *out, const struct parent *p)
 	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
 }
 
-char *report_metrics_text(const struct parent *p)
+char *report_metrics_text(struct parent *p)
 {
 	const struct dp_status *dp = &p->report.counts[TARGET_OVERLAY].dp;
 	struct out out = { 0 };

@@ -227,6 +227,12 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	answer(net, (enum msg_type)msg->type, target, ret, &e);
 }
 
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	send_losses(arg);
+}
+
 static void on_down(void *arg)
 {
 	struct net *net = arg;
@@ -236,11 +242,14 @@ static void on_down(void *arg)
 
 static int open_channel(struct net *net)
 {
+	static const struct timeval each_second = { .tv_sec = 1 };
+
 	net->base = event_base_new();
 	if (!net->base)
 		return -ENOMEM;
 	net->apply = evtimer_new(net->base, on_apply, net);
-	if (!net->apply)
+	net->tick = event_new(net->base, -1, EV_PERSIST, on_tick, net);
+	if (!net->apply || !net->tick || event_add(net->tick, &each_second) < 0)
 		return -ENOMEM;
 	return ipc_new(net->base, IPC_CHILD_FD, on_message, on_down, net, &net->parent);
 }
@@ -255,6 +264,8 @@ static void net_fini(struct net *net)
 	}
 	if (net->apply)
 		event_free(net->apply);
+	if (net->tick)
+		event_free(net->tick);
 	ov_close(net->ov);
 	ipc_free(net->parent);
 	if (net->base)

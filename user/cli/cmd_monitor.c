@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey monitor and bailey drops: the datapath's events in words. */
+/* bailey monitor: the datapath's events in words, as they happen. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,9 @@
 
 #include "base/cleanup.h"
 #include "cmds.h"
-#include "ctl/client.h"
 #include "daemon.h"
 
-static void side_text(const json_t *side, char *buf, size_t size)
+void side_text(const json_t *side, char *buf, size_t size)
 {
 	const json_t *port = json_object_get(side, "port");
 	const char *node = js(side, "node");
@@ -25,7 +24,7 @@ static void side_text(const json_t *side, char *buf, size_t size)
 }
 
 /* Which rule decided, or which comes nearest when none did. */
-static void rule_text(const json_t *ev, char *buf, size_t size)
+void rule_text(const json_t *ev, char *buf, size_t size)
 {
 	const json_t *near = json_object_get(ev, "nearest");
 	bool by_policy = strcmp(js(ev, "reason"), "POLICY_DENY") == 0;
@@ -39,27 +38,50 @@ static void rule_text(const json_t *ev, char *buf, size_t size)
 		snprintf(buf, size, "%s", by_policy ? "no rule" : js(ev, "text"));
 }
 
-static void event_text(const json_t *ev, char *buf, size_t size)
+static const char *verdict_of(const json_t *ev)
+{
+	if (strcmp(js(ev, "event"), "flow") == 0)
+		return "ALLOW";
+	return strcmp(js(ev, "event"), "audit") == 0 ? "WOULD-DROP" : js(ev, "reason");
+}
+
+/* What nobody will see, and where it was lost. */
+static void loss_text(const json_t *ev, char *buf, size_t size)
+{
+	snprintf(buf, size,
+		 "LOST          %s: %lld events in the kernel, %lld on the way, %lld that this reader left unread",
+		 *js(ev, "interface") ? js(ev, "interface") : "monitor", ji(ev, "kernel"), ji(ev, "net"),
+		 ji(ev, "unread"));
+}
+
+void event_text(const json_t *ev, char *buf, size_t size)
 {
 	char src[160], dst[160], rule[320];
-	const char *verdict = strcmp(js(ev, "event"), "flow") == 0 ? "ALLOW" : js(ev, "reason");
 
+	if (strcmp(js(ev, "event"), "loss") == 0) {
+		loss_text(ev, buf, size);
+		return;
+	}
 	side_text(json_object_get(ev, "src"), src, sizeof(src));
 	side_text(json_object_get(ev, "dst"), dst, sizeof(dst));
 	rule_text(ev, rule, sizeof(rule));
-	snprintf(buf, size, "%-13s %-3s  %s -> %s %s  %s", verdict, js(ev, "dir"), src, dst, js(ev, "proto"), rule);
+	snprintf(buf, size, "%-13s %-3s  %s -> %s %s  %s", verdict_of(ev), js(ev, "dir"), src, dst, js(ev, "proto"),
+		 rule);
 }
+
+struct watch {
+	const struct daemon_args *args;
+	unsigned seen;
+};
 
 static bool on_line(const json_t *ev, void *arg)
 {
-	const struct daemon_args *a = arg;
+	struct watch *w = arg;
 	time_t at = (time_t)ji(ev, "at");
 	char text[800], when[16];
 	struct tm tm;
 
-	if (a->drops_only && strcmp(js(ev, "event"), "drop") != 0)
-		return true;
-	if (a->json) {
+	if (w->args->json) {
 		json_dumpf(ev, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else {
@@ -67,93 +89,25 @@ static bool on_line(const json_t *ev, void *arg)
 		event_text(ev, text, sizeof(text));
 		printf("%s  %s\n", when, text);
 	}
-	return fflush(stdout) == 0; /* whoever read us is gone */
+	if (fflush(stdout) != 0) /* whoever read us is gone */
+		return false;
+	if (strcmp(js(ev, "event"), "loss") != 0)
+		w->seen++;
+	return !w->args->count || w->seen < w->args->count;
 }
 
 int cmd_monitor(int argc, char **argv)
 {
 	struct daemon_args a;
-	struct err e = ERR_INIT;
-	int ret = daemon_args(argc, argv,
-			      "usage: bailey monitor [--drops] [--json]\n"
-			      "Prints each new flow and each drop as it happens, until it is stopped.\n"
-			      "options: --instance NAME  --socket PATH  --help\n",
-			      &a);
+	struct watch w = { .args = &a };
+	int ret = daemon_args_take(
+		argc, argv,
+		"usage: bailey monitor [--drops] [--audit] [--from WHO] [--to WHO] [--port tcp/22]\n"
+		"                      [--reason NAME] [--interface NAME] [--count N] [--json]\n"
+		"Prints each new flow, each drop and what audit rules would drop, as it happens, until it\n"
+		"is stopped or has printed N. WHO is a node, an app, an address or a prefix.\n"
+		"options: --instance NAME  --socket PATH  --help\n",
+		TAKES_DROPS | TAKES_AUDIT | TAKES_SIDES | TAKES_REASON | TAKES_COUNT, &a);
 
-	if (ret >= 0)
-		return ret;
-	if (ctl_follow(a.socket, "/v1/monitor", on_line, &a, &e) < 0) {
-		fprintf(stderr, "bailey: %s: %s\n", e.where, e.msg);
-		return EXIT_NO;
-	}
-	return EXIT_YES;
-}
-
-struct drop_line {
-	char text[800];
-	unsigned packets;
-	long long last;
-};
-
-static void collect(struct drop_line *lines, size_t *n, size_t max, const json_t *ev)
-{
-	char text[800];
-	size_t i;
-
-	event_text(ev, text, sizeof(text));
-	for (i = 0; i < *n && strcmp(lines[i].text, text) != 0; i++)
-		;
-	if (i == max)
-		return;
-	if (i == *n) {
-		memcpy(lines[i].text, text, sizeof(text));
-		(*n)++;
-	}
-	lines[i].packets += 1 + (unsigned)ji(ev, "suppressed");
-	lines[i].last = ji(ev, "at");
-}
-
-static int compare_last(const void *a, const void *b)
-{
-	const struct drop_line *x = a, *y = b;
-
-	return (x->last < y->last) - (x->last > y->last);
-}
-
-static void print_drops(const json_t *events)
-{
-	static struct drop_line lines[256];
-	const json_t *ev;
-	size_t i, n = 0;
-
-	json_array_foreach (events, i, ev)
-		if (strcmp(js(ev, "event"), "drop") == 0)
-			collect(lines, &n, ARRAY_LEN(lines), ev);
-	qsort(lines, n, sizeof(lines[0]), compare_last);
-	for (i = 0; i < n; i++)
-		printf("%6u  %s  last %llds ago\n", lines[i].packets, lines[i].text,
-		       (long long)time(NULL) - lines[i].last);
-}
-
-int cmd_drops(int argc, char **argv)
-{
-	struct daemon_args a;
-	json_t *events;
-	int ret = daemon_args(argc, argv,
-			      "usage: bailey drops [--json]\n"
-			      "The last dropped packets (of the daemon's last 256 events), newest first.\n"
-			      "options: --instance NAME  --socket PATH  --help\n",
-			      &a);
-
-	if (ret >= 0)
-		return ret;
-	events = daemon_call(&a, "GET", "/v1/events");
-	if (!events)
-		return EXIT_NO;
-	if (a.json)
-		json_dumpf(events, stdout, JSON_INDENT(2));
-	else
-		print_drops(events);
-	json_decref(events);
-	return EXIT_YES;
+	return ret >= 0 ? ret : daemon_follow(&a, "/v1/monitor", on_line, &w);
 }

@@ -6,17 +6,38 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Options beside --instance, --socket, --json and --help. The first ones are filters: they go to the daemon as they
+ * are, which knows the names. */
+enum daemon_takes {
+	TAKES_DROPS = 1 << 0,
+	TAKES_AUDIT = 1 << 1,
+	TAKES_SIDES = 1 << 2, /* --from, --to, --port, --interface */
+	TAKES_REASON = 1 << 3,
+	TAKES_LIMIT = 1 << 4,
+	TAKES_COUNT = 1 << 5,
+	TAKES_SECONDS = 1 << 6,
+	TAKES_ONCE = 1 << 7,
+	TAKES_WRITE = 1 << 8, /* -w FILE */
+};
+
 struct daemon_args {
 	const char *instance;
-	bool json;
-	bool drops_only;
+	bool json, once;
+	unsigned count, seconds; /* 0: not given */
+	const char *write;
+	char query[768]; /* the filters: "" or "?drops=1&..." */
 	char socket[256];
 };
 
-/* Parses --instance NAME, --socket PATH, --json, --help (and --drops). Returns -1 to go on, else the exit status. */
+/* A filter of the command's own, after the options are parsed. False: too long. */
+bool query_add(struct daemon_args *a, const char *name, const char *value);
+/* Parses the common options and those that `takes` names. Returns -1 to go on, else the exit status. */
+int daemon_args_take(int argc, char **argv, const char *usage, unsigned takes, struct daemon_args *a);
 int daemon_args(int argc, char **argv, const char *usage, struct daemon_args *a);
 /* GET or POST; prints the error. NULL: failed. */
 json_t *daemon_call(const struct daemon_args *a, const char *method, const char *path);
+/* GET path with the filters; `line` for each object, until it returns false or the daemon ends. The exit status. */
+int daemon_follow(const struct daemon_args *a, const char *path, bool (*line)(const json_t *obj, void *arg), void *arg);
 
 /* Members of answers, with a harmless value where one is missing. */
 const char *js(const json_t *o, const char *key);
@@ -24,3 +45,8 @@ long long ji(const json_t *o, const char *key);
 /* Red, on a terminal that wants colours. */
 const char *red(void);
 const char *plain(void);
+
+/* cmd_monitor.c: one end of a packet or flow, "web (100.64.0.2) 5432"; which rule, or which is nearest; one line. */
+void side_text(const json_t *side, char *buf, size_t size);
+void rule_text(const json_t *ev, char *buf, size_t size);
+void event_text(const json_t *ev, char *buf, size_t size);

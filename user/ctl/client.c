@@ -64,6 +64,14 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	return out_ok(&c->body) ? size * n : 0;
 }
 
+static int status_of(const struct call *c)
+{
+	long status = 0;
+
+	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+	return (int)status;
+}
+
 /* Hands out whole lines and keeps the rest. */
 static size_t on_lines(char *data, size_t size, size_t n, void *arg)
 {
@@ -72,6 +80,8 @@ static size_t on_lines(char *data, size_t size, size_t n, void *arg)
 
 	if (on_body(data, size, n, arg) != size * n)
 		return 0;
+	if (status_of(c) >= 300) /* an error, kept whole */
+		return size * n;
 	while (!c->is_stopped && (end = memchr(c->body.data, '\n', c->body.len))) {
 		size_t len = (size_t)(end - c->body.data);
 		json_t *obj = json_loadb((char *)c->body.data, len, 0, NULL);
@@ -87,9 +97,8 @@ static size_t on_lines(char *data, size_t size, size_t n, void *arg)
 
 static int perform(struct call *c, const char *socket, const char *method, const char *url_path, struct err *e)
 {
-	char url[512], why[CURL_ERROR_SIZE] = "";
+	char url[1024], why[CURL_ERROR_SIZE] = "";
 	CURLcode code;
-	long status = 0;
 
 	snprintf(url, sizeof(url), "http://localhost%s", url_path);
 	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, socket);
@@ -104,8 +113,7 @@ static int perform(struct call *c, const char *socket, const char *method, const
 	if (code != CURLE_OK && !c->is_stopped)
 		return err_at(e, -ECONNREFUSED, socket, "baileyd does not answer: %s",
 			      why[0] ? why : curl_easy_strerror(code));
-	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
-	return (int)status;
+	return status_of(c);
 }
 
 static int answer_error(const struct out *body, int status, struct err *e)
@@ -176,6 +184,8 @@ int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json
 		return err_at(e, -ENOMEM, socket, "out of memory");
 	ret = perform(&c, socket, "GET", url_path, e);
 	curl_easy_cleanup(c.curl);
+	if (ret >= 300)
+		ret = answer_error(&c.body, ret, e);
 	out_fini(&c.body);
 	return ret < 0 ? ret : 0;
 }

@@ -186,7 +186,7 @@ void ctl_stream_start(struct evhttp_request *req, void (*gone)(struct evhttp_req
 	evhttp_send_reply_start(req, 200, "OK");
 }
 
-void ctl_stream_line(struct evhttp_request *req, const json_t *line)
+bool ctl_stream_line(struct evhttp_request *req, const json_t *line)
 {
 	struct bufferevent *bev = evhttp_connection_get_bufferevent(evhttp_request_get_connection(req));
 	auto_free char *text = json_dumps(line, JSON_COMPACT);
@@ -194,11 +194,12 @@ void ctl_stream_line(struct evhttp_request *req, const json_t *line)
 
 	/* a reader that does not read loses lines, not our memory */
 	if (!text || evbuffer_get_length(bufferevent_get_output(bev)) > STREAM_BACKLOG)
-		return;
+		return false;
 	chunk = evbuffer_new();
 	if (!chunk)
-		return;
+		return false;
 	evbuffer_add_printf(chunk, "%s\n", text);
 	evhttp_send_reply_chunk(req, chunk);
 	evbuffer_free(chunk);
+	return true;
 }

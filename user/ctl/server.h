@@ -32,6 +32,7 @@ void ctl_reply_json(struct evhttp_request *req, int status, json_t *body);
 void ctl_reply_error(struct evhttp_request *req, int status, const struct err *e);
 void ctl_reply_text(struct evhttp_request *req, const char *type, const char *text);
 
-/* One JSON object a line, until the client goes. `gone` is called once then. */
+/* One JSON object a line, until the client goes; `gone` is called once then. A line that a client which does not read
+ * has no room for is left out: false. */
 void ctl_stream_start(struct evhttp_request *req, void (*gone)(struct evhttp_request *req, void *arg), void *arg);
-void ctl_stream_line(struct evhttp_request *req, const json_t *line);
+bool ctl_stream_line(struct evhttp_request *req, const json_t *line);

@@ -89,6 +89,7 @@ int dp_rule_get(struct dp *dp, uint32_t slot, uint32_t rule, struct by_rule *met
 typedef void (*dp_event_fn)(const struct by_event *ev, void *arg);
 int dp_events_open(struct dp *dp, dp_event_fn fn, void *arg, int *fd, struct err *e);
 int dp_events_read(struct dp *dp);
+int dp_events_lost(struct dp *dp, uint64_t *n); /* held back in the kernel or no room in the ring, since ever */
 
 /* A tracked flow, as the programs see it in this moment. */
 struct dp_flow {

@@ -30,10 +30,11 @@ int limit_lost(struct dp *dp, uint32_t budget, uint64_t *lost)
 	return 0;
 }
 
-static int lost_sum(struct dp *dp, uint64_t *lost)
+int dp_events_lost(struct dp *dp, uint64_t *lost)
 {
 	int ret = 0;
 
+	*lost = 0;
 	for (uint32_t budget = 0; budget < BY_LIMIT_COUNT && !ret; budget++)
 		if (budget < BY_DROP_COUNT || budget == BY_LIMIT_LOG || budget == BY_LIMIT_AUDIT)
 			ret = limit_lost(dp, budget, lost);
@@ -65,7 +66,7 @@ int dp_status_get(struct dp *dp, struct dp_status *out, struct err *e)
 	if (!ret)
 		ret = stat_sum(dp, &st);
 	if (!ret)
-		ret = lost_sum(dp, &st.events_lost);
+		ret = dp_events_lost(dp, &st.events_lost);
 	if (ret < 0)
 		return err_at(e, ret, "datapath", "counters can not be read: %s", strerror(-ret));
 	*out = st;

@@ -1,0 +1,140 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What a node tells of its traffic: events and their filters, drops, flows, rates, captures; over two real nodes.
+. tests/net/lib.sh
+need ip nsenter jq curl wg
+need_file "$BUILD/baileyd" 'run make'
+
+dir=$TMP
+prefix=$T
+host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; esac; }
+netns_of() { echo "/var/run/netns/$(ns "$1")"; }
+# shellcheck source=tests/net/nodes-lib.sh
+. tests/net/nodes-lib.sh
+ifname_of() { echo "by$U-$(host_of "$1")"; }
+
+load wireguard tun sch_ingress cls_bpf bridge veth
+ns_add hub web db
+bridge hub br0
+for n in web db; do
+	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
+done
+make_root || exit 1
+make_identity web web
+make_identity db db
+cp policy/examples/three-tier.yaml "$dir/db-policy.yaml"
+write_lax_policy "$dir/lax-policy.yaml"
+write_config web "$dir/lax-policy.yaml" 3600 db
+write_config db "$dir/db-policy.yaml" 3600 web
+for n in web db; do
+	at_end "take_down $n"
+	start_node $n
+done
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
+tcp_ok() { in_ns "$1" "$talk" ask tcp "$2" "$3"; }
+sock=/run/bailey/$prefix-db/ctl.sock
+db() { # COMMAND...: asks db
+	command=$1
+	shift
+	"$bailey" "$command" --instance "$prefix-db" "$@"
+}
+
+# watched FILE: db is asked on an open and on a closed port until the monitor that writes FILE has said something.
+# shellcheck disable=SC2317 # called through check
+watched() {
+	tcp_ok web "$(overlay_of db)" 5432
+	tcp_ok web "$(overlay_of db)" 8080
+	sleep 0.2
+	test -s "$1"
+}
+
+# watch NAME OPTION...: what `bailey monitor OPTION...` shows, in $TMP/NAME.
+watch() {
+	watch_file=$TMP/$1
+	shift
+	"$bailey" monitor --instance "$prefix-db" --json "$@" >"$watch_file" &
+	watch_pid=$!
+	at_end "kill $watch_pid"
+	check "monitor $* shows something" eventually 15 watched "$watch_file"
+	watched "$watch_file"
+	sleep 0.3
+	kill $watch_pid
+}
+
+all_of() { jq -s "all(.[] | select(.event != \"loss\"); $2)" "$TMP/$1"; }
+refused() { # WORDS COMMAND...
+	refused_words=$1
+	shift
+	"$@" >"$TMP/refusal" 2>&1 && return 1
+	grep -qF -- "$refused_words" "$TMP/refusal" || {
+		cat "$TMP/refusal"
+		return 1
+	}
+}
+
+check 'web knows db' wait_until 30 knows web 1
+check 'db knows web' wait_until 30 knows db 1
+spawn db "$talk" echo 5432
+check 'web reaches db on tcp/5432' eventually 15 tcp_ok web "$(overlay_of db)" 5432
+
+# --- monitor and its filters -------------------------------------------------------------------------------------------
+watch all
+is 'flows and drops are shown without a filter' "$(jq -r .event "$TMP/all" | sort -u | tr '\n' ' ')" 'drop flow '
+is 'with the interface' "$(jq -r .interface "$TMP/all" | sort -u)" "$(ifname_of db)"
+watch drops --drops
+is '--drops shows drops alone' "$(all_of drops '.event == "drop"')" true
+watch port --port tcp/5432
+is '--port shows that port alone' "$(all_of port '.dst.port == 5432 and .event == "flow"')" true
+watch reason --reason POLICY_DENY
+is '--reason shows that reason alone' "$(all_of reason '.reason == "POLICY_DENY"')" true
+watch from --from web --to "$(overlay_of db)"
+is '--from a node and --to an address' "$(all_of from '.src.node == "web" and .dst.node == "db"')" true
+watch prefix --from 100.64.0.0/30 --interface "$(ifname_of db)"
+is '--from a prefix' "$(all_of prefix '.src.addr == "100.64.0.2"')" true
+db monitor --from db --json >"$TMP/nothing" &
+nothing=$!
+db monitor --count 3 >"$TMP/three" &
+three=$!
+at_end "kill $nothing $three"
+sleep 0.5
+for _ in 1 2 3 4; do tcp_ok web "$(overlay_of db)" 5432; done
+check '--count ends the monitor' eventually 5 sh -c "! kill -0 $three"
+is 'after that many' "$(grep -cv LOST "$TMP/three")" 3
+kill $nothing
+is 'what does not match is not shown' "$(grep -cv '"loss"' "$TMP/nothing")" 0
+
+# --- what does not arrive is counted and said --------------------------------------------------------------------------
+db monitor --drops --json >"$TMP/flood" &
+flood=$!
+at_end "kill $flood"
+sleep 0.5
+in_ns web ping_ -q -c 600 -i 0.002 -W 1 "$(overlay_of db)" >/dev/null 2>&1
+check 'events held back in the kernel are said' eventually 5 grep -q '"event":"loss".*"kernel":[1-9]' "$TMP/flood"
+check 'and counted' test "$(status_of db | jq .datapath.events_lost)" -gt 0
+kill $flood
+
+# --- what is no filter is refused, with the word that was meant ----------------------------------------------------------
+check 'an unknown name, with the nearest' refused "did you mean 'web'?" db monitor --from wep
+check 'an unknown name that is near none' refused 'no node has this name' db monitor --to somebody-else
+check 'an unknown reason' refused "did you mean 'POLICY_DENY'?" db monitor --reason POLICY_DENI
+check 'an unknown interface' refused "did you mean '$(ifname_of db)'?" db monitor --interface "x$(ifname_of db)"
+check 'an unknown protocol' refused 'port:' db monitor --port tpc/22
+check 'a range of ports' refused 'needed one port' db monitor --port tcp/1-5
+check 'a reason of what is no drop' refused 'only drops have one' db monitor --audit --reason POLICY_DENY
+check 'a count of nothing' refused "found '0', needed a number from 1 on" db monitor --count 0
+check 'an option of another command' refused 'usage: bailey drops' db drops --count 1
+is 'a filter that no request knows is 400' \
+	"$(curl -s -o "$TMP/body" -w '%{http_code}' --unix-socket "$sock" 'http://localhost/v1/monitor?form=web')" 400
+like 'and names the nearest' "$(cat "$TMP/body")" "*did you mean 'from'?*"
+
+# --- drops ---------------------------------------------------------------------------------------------------------------
+tcp_ok web "$(overlay_of db)" 22
+tcp_ok web "$(overlay_of db)" 8080
+db drops >"$TMP/drops.text"
+is 'drops of a kind are one' "$(grep -c ' 8080 tcp' "$TMP/drops.text")" 1
+like 'with both names, the nearest rule and an example' "$(cat "$TMP/drops.text")" \
+	'*POLICY_DENY*in*web (100.64.0.2) -> db (100.64.0.3) 22 tcp*no rule; nearest web-to-db db-policy.yaml:9 allows tcp/5432*last *s ago: 60 bytes from port*'
+is 'drops are filtered too' "$(db drops --port tcp/22 --json | jq 'all(.[]; .dst.port == 22) and length > 0')" true
+
+done_testing
