@@ -40,6 +40,7 @@ enum id_tee {
 	ID_TEE_NONE = 0, /* nothing proved */
 	ID_TEE_SIM,      /* TDX layout, signed by a simulation root */
 	ID_TEE_TDX,
+	ID_TEE_SNP,
 };
 
 /* What a verified certificate proves. All fields come from the quote and its event log. */
@@ -52,9 +53,12 @@ struct id_claims {
 	uint8_t compose_hash[ID_HASH_LEN];
 	uint8_t os_image_hash[ID_HASH_LEN];
 	bool has_os_image_hash;
-	char key_provider[64]; /* "name" of the key-provider event, "" when absent */
-	uint8_t mrtd[ID_MR_LEN];
-	uint8_t rtmr[4][ID_MR_LEN];
+	char key_provider[64];      /* "name" of the key-provider event, "" when absent */
+	uint8_t mrtd[ID_MR_LEN];    /* what was in memory at the start: MRTD, on SEV-SNP the launch measurement */
+	uint8_t rtmr[4][ID_MR_LEN]; /* TDX only */
+	uint8_t mr_system[ID_HASH_LEN], mr_aggregated[ID_HASH_LEN]; /* as dstack sums the measurements up */
+	uint8_t device_id[ID_HASH_LEN];                             /* SHA-256 of the PPID, on SEV-SNP of the chip id */
+	bool has_device_id;
 	uint64_t td_attributes;
 	uint8_t spki_sha256[32];       /* of the certificate's key */
 	int64_t not_before, not_after; /* of the certificate */
