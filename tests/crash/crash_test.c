@@ -357,6 +357,7 @@ static void moving_to_another_device_leaves_nothing_behind(void **state)
 		assert_int_equal(s->attach(s->dp, to), 0);
 		assert_answer(site_device_answer(to), pair_expect(s->residue));
 		no_program_on(from);
+		site_reopen(s); /* the kernel takes no program that it is just letting go of */
 	}
 	told("attach to another device", &t);
 }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Traffic that goes on while something is done to the network, for namespace tests. Each ends on SIGTERM and then says
+ * how it went.
+ *
+ *   traffic stream ADDR PORT   bytes to an echo server, as fast as it takes them; "N bytes", status 0 when all of
+ *                              them came back, in order, over one connection
+ *   traffic knock ADDR PORT    a UDP datagram each millisecond; "N sent"
+ *   traffic count PORT         UDP datagrams that came; "N received"
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+
+#define DRAIN_MS 20000 /* a lost segment is sent again after seconds */
+
+static volatile sig_atomic_t is_over;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	is_over = 1;
+}
+
+static int socket_to(const char *addr, unsigned port, int type, bool is_server)
+{
+	struct ip_endpoint e = { .port = (uint16_t)port };
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int fd;
+
+	if (!addr_parse(&e.addr, addr))
+		return -1;
+	len = endpoint_to_sockaddr(&e, &ss);
+	fd = socket(ss.ss_family, type | SOCK_CLOEXEC, 0);
+	if (fd < 0 || (is_server ? bind : connect)(fd, (struct sockaddr *)&ss, len) < 0)
+		return -1;
+	return fd;
+}
+
+static uint8_t byte_at(uint64_t n)
+{
+	return (uint8_t)(n * 2654435761u >> 13);
+}
+
+/* false: what came back is not what was sent. */
+static bool take(int fd, uint64_t *got)
+{
+	uint8_t buf[16384];
+	ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	for (ssize_t i = 0; i < n; i++)
+		if (buf[i] != byte_at(*got + (uint64_t)i))
+			return false;
+	*got += (uint64_t)n;
+	return n > 0;
+}
+
+static bool give(int fd, uint64_t *sent)
+{
+	uint8_t buf[4096];
+	ssize_t n;
+
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = byte_at(*sent + i);
+	n = send(fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0)
+		*sent += (uint64_t)n;
+	return n >= 0 || errno == EAGAIN || errno == EINTR;
+}
+
+static int stream(int fd)
+{
+	uint64_t sent = 0, got = 0;
+
+	while (!is_over || got < sent) {
+		struct pollfd p = { .fd = fd, .events = (short)(is_over ? POLLIN : POLLIN | POLLOUT) };
+		int ready = poll(&p, 1, DRAIN_MS);
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0)
+			break;
+		if (p.revents & ~POLLOUT && !take(fd, &got))
+			break;
+		if (p.revents & POLLOUT && !give(fd, &sent))
+			break;
+	}
+	printf("%llu bytes\n", (unsigned long long)got);
+	return !(is_over && got == sent && sent);
+}
+
+static int knock(int fd)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	uint64_t sent = 0;
+
+	while (!is_over) {
+		sent += send(fd, "knock", 5, 0) == 5;
+		nanosleep(&pause, NULL);
+	}
+	printf("%llu sent\n", (unsigned long long)sent);
+	return 0;
+}
+
+static int count(int fd)
+{
+	uint64_t n = 0;
+	char buf[64];
+
+	while (!is_over)
+		n += recv(fd, buf, sizeof(buf), 0) > 0;
+	printf("%llu received\n", (unsigned long long)n);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = on_term };
+	unsigned port = argc > 2 ? (unsigned)strtoul(argv[argc - 1], NULL, 10) : 0;
+	bool is_count = argc == 3 && strcmp(argv[1], "count") == 0;
+	bool is_stream = argc == 4 && strcmp(argv[1], "stream") == 0;
+	int fd;
+
+	if (!port || port > 65535 || (!is_count && !is_stream && (argc != 4 || strcmp(argv[1], "knock") != 0)))
+		return 2;
+	sigaction(SIGTERM, &sa, NULL);
+	fd = socket_to(is_count ? "::" : argv[2], port, is_stream ? SOCK_STREAM : SOCK_DGRAM, is_count);
+	if (fd < 0) {
+		perror("traffic");
+		return 1;
+	}
+	return is_count ? count(fd) : is_stream ? stream(fd) : knock(fd);
+}
