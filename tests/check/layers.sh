@@ -26,7 +26,7 @@ cli: base policy identity datapath overlay ctl
 
 # header: the files that may include it
 libraries='
-openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/mesh/ user/vpc/ user/gateway/ user/kms/ user/baileyd/
+openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/baileyd/
 libmnl/: user/overlay/
 yaml.h: user/policy/yaml
 bpf/: user/datapath/ bpf/

@@ -50,7 +50,7 @@ bare_autos() {
 
 # Standard output belongs to the commands; rooms return what they have to say.
 prints() {
-	c_files | grep '^./user/' | grep -vE '^./user/(cli|baileyd/main\.c)' |
+	c_files | grep '^./user/' | grep -vE '^./user/(cli|[a-z]*/main\.c)' |
 		xargs -r grep -HnE '(^|[^a-z_])(printf|vprintf|puts|putchar)[[:space:]]*\(|\bstdout\b'
 }
 

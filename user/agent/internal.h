@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share. */
+#pragma once
+
+#include "agent.h"
+#include "base/cleanup.h"
+#include "keys.h"
+
+#define AG_DATA_MAX (1 << 20) /* bytes of data to sign */
+
+struct agent {
+	struct ag_conf conf;
+	char *compose; /* text of app-compose.json */
+	struct ag_keys keys;
+	struct ag_tee *tee;
+};
+
+DEFINE_CLEANUP(json, json_t, json_decref)
+#define auto_json auto_call(cleanup_json)
+
+/* args.c: members of a request. An absent one is its type's empty value, as protobuf has it. */
+int arg_text(const json_t *args, const char *name, const char **text, struct err *e);
+int arg_bool(const json_t *args, const char *name, bool *value, struct err *e);
+/* A count of seconds; *has says whether it is there. */
+int arg_time(const json_t *args, const char *name, bool *has, int64_t *value, struct err *e);
+/* Hex, with or without 0x; *bytes is malloc'ed, never NULL on success. */
+int arg_bytes(const json_t *args, const char *name, size_t max, uint8_t **bytes, size_t *len, struct err *e);
+json_t *json_hex(const void *bytes, size_t len);
+
+/* tls.c */
+struct tls_request {
+	const json_t *args;
+	const uint8_t *seed; /* scalar of the key; NULL: a fresh one */
+};
+int ag_tls_key(struct agent *agent, const struct tls_request *req, json_t **answer, struct err *e);
+
+/* info.c */
+int ag_info(struct agent *agent, json_t **answer, struct err *e);
+
+/* tappd.c */
+int ag_tappd_call(struct agent *agent, const char *method, const json_t *args, json_t **answer, struct err *e);
+
+/* service.c */
+int ag_key_answer(struct agent *agent, const json_t *args, const char *key_name, const char *chain_name,
+		  json_t **answer, struct err *e);
+int ag_version(struct agent *agent, const json_t *args, json_t **answer, struct err *e);

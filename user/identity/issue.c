@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "issue.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define WHERE        "certificate"
+#define ORGANISATION "Dstack" /* what its CAs say; verifiers go by keys */
+#define SERIAL_LEN   16
+#define NAME_MAX_LEN 253 /* of a DNS name, RFC 1035 */
+
+DEFINE_CLEANUP(names, GENERAL_NAMES, GENERAL_NAMES_free)
+DEFINE_CLEANUP(asn1, ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
+
+static bool name_add(X509_NAME *name, const char *field, const char *text)
+{
+	return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, (const uint8_t *)text, -1, -1, 0) == 1;
+}
+
+static bool serial_set(X509 *x509)
+{
+	uint8_t bytes[SERIAL_LEN];
+	BIGNUM *n;
+	bool ok;
+
+	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+		return false;
+	bytes[0] = (bytes[0] & 0x7f) | 0x40; /* positive, of constant length */
+	n = BN_bin2bn(bytes, sizeof(bytes), NULL);
+	ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x509));
+	BN_free(n);
+	return ok;
+}
+
+static bool ext_add(X509 *x509, int nid, const char *value)
+{
+	X509V3_CTX ctx;
+	X509_EXTENSION *ext;
+	bool ok;
+
+	X509V3_set_ctx(&ctx, x509, x509, NULL, NULL, 0);
+	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+	ok = ext && X509_add_ext(x509, ext, -1) == 1;
+	X509_EXTENSION_free(ext);
+	return ok;
+}
+
+static X509 *cert_new(EVP_PKEY *key, int64_t not_before, int64_t not_after)
+{
+	auto_call(cleanup_x509) X509 *x509 = X509_new();
+
+	if (!x509 || X509_set_version(x509, X509_VERSION_3) != 1 || !serial_set(x509) ||
+	    !ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before) ||
+	    !ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)not_after) || X509_set_pubkey(x509, key) != 1)
+		return NULL;
+	return take_ptr(x509);
+}
+
+static bool sign_by(X509 *x509, X509 *issuer, EVP_PKEY *key)
+{
+	return X509_set_issuer_name(x509, X509_get_subject_name(issuer)) == 1 && X509_sign(x509, key, EVP_sha256()) > 0;
+}
+
+/* --- authorities --- */
+
+static X509 *ca_new(EVP_PKEY *key, const char *cn, const char *basic, int64_t now)
+{
+	auto_call(cleanup_x509) X509 *x509 = key ? cert_new(key, ID_LEAF_NOT_BEFORE, now + ID_CERT_LIFE_S) : NULL;
+
+	if (!x509 || !name_add(X509_get_subject_name(x509), "O", ORGANISATION) ||
+	    !name_add(X509_get_subject_name(x509), "CN", cn) || !ext_add(x509, NID_basic_constraints, basic) ||
+	    !ext_add(x509, NID_key_usage, "critical,digitalSignature,keyCertSign,cRLSign") ||
+	    !ext_add(x509, NID_subject_key_identifier, "hash"))
+		return NULL;
+	return take_ptr(x509);
+}
+
+int id_root_ca(const uint8_t scalar[ID_SCALAR_LEN], const char *name, int64_t now, struct id_authority *ca,
+	       struct err *e)
+{
+	auto_call(cleanup_pkey) EVP_PKEY *key = id_key_from_scalar("prime256v1", scalar);
+	auto_call(cleanup_x509) X509 *x509 = ca_new(key, name, "critical,CA:TRUE,pathlen:1", now);
+
+	if (!x509 || !sign_by(x509, x509, key))
+		return err_at(e, -EIO, WHERE, "root CA can not be made");
+	*ca = (struct id_authority){ .key = take_ptr(key), .x509 = take_ptr(x509) };
+	return 0;
+}
+
+int id_app_ca(const struct id_authority *root, const uint8_t scalar[ID_SCALAR_LEN], const uint8_t app_id[BY_APP_ID_LEN],
+	      int64_t now, struct id_authority *ca, struct err *e)
+{
+	auto_call(cleanup_pkey) EVP_PKEY *key = id_key_from_scalar("prime256v1", scalar);
+	auto_call(cleanup_x509) X509 *x509 = ca_new(key, "Dstack App CA", "critical,CA:TRUE,pathlen:0", now);
+
+	if (!x509 || !id_x509_add_ext(x509, ID_EXT_APP_ID, app_id, BY_APP_ID_LEN) ||
+	    !id_x509_add_ext(x509, ID_EXT_USAGE, ID_USAGE_APP_CA, strlen(ID_USAGE_APP_CA)) ||
+	    !sign_by(x509, root->x509, root->key))
+		return err_at(e, -EIO, WHERE, "app CA can not be made");
+	*ca = (struct id_authority){ .key = take_ptr(key), .x509 = take_ptr(x509) };
+	return 0;
+}
+
+void id_authority_fini(struct id_authority *ca)
+{
+	EVP_PKEY_free(ca->key);
+	X509_free(ca->x509);
+	*ca = (struct id_authority){ 0 };
+}
+
+/* --- leaves --- */
+
+static bool is_dns_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len && len <= NAME_MAX_LEN &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._*") == len;
+}
+
+/* "10.0.0.1" and "::1" are addresses, everything else is a name. */
+static GENERAL_NAME *alt_name(const char *text)
+{
+	auto_call(cleanup_asn1) ASN1_OCTET_STRING *value = NULL;
+	GENERAL_NAME *name;
+	uint8_t addr[16];
+	int type = GEN_IPADD, len = inet_pton(AF_INET, text, addr) == 1    ? 4
+				    : inet_pton(AF_INET6, text, addr) == 1 ? 16
+									   : 0;
+
+	if (!len && !is_dns_name(text))
+		return NULL;
+	if (!len)
+		type = GEN_DNS;
+	value = ASN1_STRING_type_new(type == GEN_DNS ? V_ASN1_IA5STRING : V_ASN1_OCTET_STRING);
+	name = GENERAL_NAME_new();
+	if (!value || !name ||
+	    ASN1_STRING_set(value, type == GEN_DNS ? (const void *)text : addr, len ? len : -1) != 1) {
+		GENERAL_NAME_free(name);
+		return NULL;
+	}
+	GENERAL_NAME_set0_value(name, type, take_ptr(value));
+	return name;
+}
+
+static int alt_names_add(X509 *x509, const struct id_leaf_request *req, struct err *e)
+{
+	auto_call(cleanup_names) GENERAL_NAMES *names = GENERAL_NAMES_new();
+
+	for (size_t i = 0; i < req->n_alt_names; i++) {
+		GENERAL_NAME *name = alt_name(req->alt_name[i]);
+
+		if (!name)
+			return err_at(e, -EINVAL, "alt_names", "\"%.64s\" is neither a DNS name nor an address",
+				      req->alt_name[i]);
+		if (!names || sk_GENERAL_NAME_push(names, name) <= 0) {
+			GENERAL_NAME_free(name);
+			return err_at(e, -ENOMEM, WHERE, "out of memory");
+		}
+	}
+	if (req->n_alt_names && X509_add1_ext_i2d(x509, NID_subject_alt_name, names, 0, 0) != 1)
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	return 0;
+}
+
+static bool usage_add(X509 *x509, const struct id_leaf_request *req)
+{
+	const char *usage = req->for_server && req->for_client ? "serverAuth,clientAuth"
+			    : req->for_server                  ? "serverAuth"
+			    : req->for_client                  ? "clientAuth"
+							       : NULL;
+
+	return ext_add(x509, NID_key_usage, "critical,digitalSignature") &&
+	       (!usage || ext_add(x509, NID_ext_key_usage, usage));
+}
+
+static bool evidence_add(X509 *x509, const struct id_leaf_request *req)
+{
+	return (!req->app_id || id_x509_add_ext(x509, ID_EXT_APP_ID, req->app_id, BY_APP_ID_LEN)) &&
+	       (!req->quote || (id_x509_add_ext(x509, ID_EXT_QUOTE, req->quote, req->quote_len) &&
+				id_x509_add_ext(x509, ID_EXT_EVENTLOG, req->event_log, strlen(req->event_log)))) &&
+	       id_x509_add_ext(x509, ID_EXT_USAGE, ID_USAGE_LEAF, strlen(ID_USAGE_LEAF));
+}
+
+int id_leaf(const struct id_authority *ca, EVP_PKEY *key, const struct id_leaf_request *req, X509 **leaf, struct err *e)
+{
+	auto_call(cleanup_x509) X509 *x509 = NULL;
+	int ret;
+
+	if (req->not_before >= req->not_after)
+		return err_at(e, -EINVAL, WHERE, "not_before must be earlier than not_after");
+	x509 = cert_new(key, req->not_before, req->not_after);
+	if (!x509)
+		return err_at(e, -EINVAL, WHERE, "can not be made for this key and validity");
+	if (req->subject[0] && !name_add(X509_get_subject_name(x509), "CN", req->subject))
+		return err_at(e, -EINVAL, "subject", "\"%.64s\" can not be a common name (64 characters at most)",
+			      req->subject);
+	ret = alt_names_add(x509, req, e);
+	if (ret < 0)
+		return ret;
+	if (!usage_add(x509, req) || !evidence_add(x509, req) || !sign_by(x509, ca->x509, ca->key))
+		return err_at(e, -EIO, WHERE, "can not be signed");
+	*leaf = take_ptr(x509);
+	return 0;
+}
