@@ -14,7 +14,7 @@
  *   by_frag       LRU hash       by_frag_key             by_frag             BPF
  *   by_rate       hash           by_rate_key             by_rate             BPF, user deletes
  *   by_stat       percpu array   dir*MAX_REASONS+reason  by_counter          BPF
- *   by_pair       percpu hash    u32 identity            by_pair             BPF, user deletes
+ *   by_pair       percpu array   identity                by_pair             BPF, user clears
  *   by_limit      percpu array   reason or limit_extra   by_limit            BPF
  *   by_events     ring buffer    -                       by_event (event.h)  BPF
  *   by_switch     array[1]       0                       by_switch           user

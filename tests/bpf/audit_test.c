@@ -19,7 +19,8 @@ static void on_event(const struct by_event *ev, void *arg)
 
 static int fresh(void **state)
 {
-	struct world *w = world_open(0);
+	struct world *w =
+		world_open_with(&(struct dp_options){ .sizes = dp_sizes_small }); /* quick: rates are a second */
 	struct err e = ERR_INIT;
 
 	world_cast(w);

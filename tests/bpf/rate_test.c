@@ -11,7 +11,8 @@
 
 static int fresh(void **state)
 {
-	struct world *w = world_open(0);
+	struct world *w =
+		world_open_with(&(struct dp_options){ .sizes = dp_sizes_small }); /* quick: rates are a second */
 
 	world_cast(w);
 	*state = w;

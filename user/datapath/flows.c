@@ -66,13 +66,6 @@ int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)
 	return ret < 0 ? walk_failed(e, dp_map_name[MAP_CT], ret) : 0;
 }
 
-struct pair_walk {
-	int n_cpus;
-	dp_pair_fn fn;
-	void *arg;
-	int ret;
-};
-
 static void pair_add(struct by_pair *sum, const struct by_pair *one)
 {
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
@@ -82,32 +75,33 @@ static void pair_add(struct by_pair *sum, const struct by_pair *one)
 		}
 }
 
-static int pair_show(const void *key, const void *value, void *arg)
-{
-	const struct by_pair *per_cpu = value;
-	struct by_pair sum = { 0 };
-	struct pair_walk *w = arg;
-	uint32_t identity;
-
-	memcpy(&identity, key, sizeof(identity));
-	for (int cpu = 0; cpu < w->n_cpus; cpu++)
-		pair_add(&sum, &per_cpu[cpu]);
-	w->ret = w->fn(identity, &sum, w->arg);
-	return w->ret;
-}
-
 int dp_pairs(struct dp *dp, dp_pair_fn fn, void *arg, struct err *e)
 {
-	struct pair_walk w = { .n_cpus = dp->n_cpus, .fn = fn, .arg = arg };
-	size_t size = (size_t)dp->n_cpus * sizeof(struct by_pair);
-	int ret = map_walk(dp->map[MAP_PAIR], sizeof(uint32_t), size, pair_show, &w);
+	auto_free struct by_pair *per_cpu = calloc((size_t)dp->n_cpus, sizeof(*per_cpu));
+	int ret = 0;
 
-	if (w.ret)
-		return w.ret;
-	return ret < 0 ? walk_failed(e, dp_map_name[MAP_PAIR], ret) : 0;
+	if (!per_cpu)
+		return walk_failed(e, dp_map_name[MAP_PAIR], -ENOMEM);
+	for (size_t i = 0; i < dp->table.n && !ret; i++) {
+		const struct entry *en = dp->table.all[i];
+		struct by_pair sum = { 0 };
+
+		if (en->number == BY_IDENT_LOCAL)
+			continue;
+		if (bpf_map_lookup_elem(dp->map[MAP_PAIR], &en->number, per_cpu) < 0)
+			return walk_failed(e, dp_map_name[MAP_PAIR], -errno);
+		for (int cpu = 0; cpu < dp->n_cpus; cpu++)
+			pair_add(&sum, &per_cpu[cpu]);
+		ret = fn(en->number, &sum, arg);
+	}
+	return ret;
 }
 
-int pair_forget(struct dp *dp, uint32_t identity)
+int pair_clear(struct dp *dp, uint32_t identity)
 {
-	return bpf_map_delete_elem(dp->map[MAP_PAIR], &identity) < 0 && errno != ENOENT ? -errno : 0;
+	auto_free struct by_pair *zero = calloc((size_t)dp->n_cpus, sizeof(*zero));
+
+	if (!zero)
+		return -ENOMEM;
+	return bpf_map_update_elem(dp->map[MAP_PAIR], &identity, zero, BPF_ANY) < 0 ? -errno : 0;
 }

@@ -63,8 +63,6 @@ static int leave(struct dp *dp, struct entry *en)
 
 	gen_bump(dp);
 	rates_forget(dp, number);
-	if (ret >= 0)
-		ret = pair_forget(dp, number);
 	if (ret < 0)
 		return ret;
 	if (bpf_map_delete_elem(dp->map[MAP_IDENT], &number) < 0 && errno != ENOENT)
@@ -129,16 +127,22 @@ static int change(struct dp *dp, struct entry *en, const struct dp_identity *id)
 
 static struct entry *join(struct dp *dp, const struct dp_identity *id, struct err *e)
 {
-	uint32_t number = id->is_local ? BY_IDENT_LOCAL : table_free_number(&dp->table);
+	uint32_t capacity = map_capacity(dp, MAP_IDENT);
+	uint32_t number = id->is_local ? BY_IDENT_LOCAL : table_free_number(&dp->table, capacity);
 	struct dp_identity bare = *id;
 	struct entry *en;
+	int ret;
 
 	bare.n_addrs = 0; /* none is in the kernel yet */
 	if (!number) {
-		err_at(e, -ENOSPC, id->node, "all %u identities are taken", BY_MAX_IDENTITIES - 2);
+		err_at(e, -ENOSPC, id->node, "all %u identities are taken", capacity - 2);
 		return NULL;
 	}
-	pair_forget(dp, number); /* a packet under way may have counted for the number's last owner */
+	ret = pair_clear(dp, number); /* of the number's last owner */
+	if (ret < 0) {
+		err_at(e, ret, id->node, "counters can not be cleared: %s", strerror(-ret));
+		return NULL;
+	}
 	en = table_add(&dp->table, &bare, number);
 	if (!en)
 		err_at(e, -ENOMEM, id->node, "out of memory");

@@ -114,12 +114,12 @@ void gen_bump(struct dp *dp); /* tracked flows are judged again */
 /* table.c */
 struct entry *table_find(const struct table *t, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t number); /* NULL: no memory */
-uint32_t table_free_number(struct table *t);                                             /* 0: none is free */
+uint32_t table_free_number(struct table *t, uint32_t capacity); /* below capacity; 0: none is free */
 void table_del(struct table *t, struct entry *en);
 void table_fini(struct table *t);
 
 /* flows.c */
-int pair_forget(struct dp *dp, uint32_t identity); /* 0 or -errno */
+int pair_clear(struct dp *dp, uint32_t identity); /* 0 or -errno */
 
 /* rate.c */
 int rated_add(struct dp *dp, uint32_t slot, uint32_t rule, const struct by_rule *r); /* 0 or -ENOMEM */

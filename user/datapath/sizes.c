@@ -10,12 +10,12 @@
 #include "skel/tc.skel.h"
 
 const struct dp_sizes dp_sizes_small = {
-	.flows = 4096,
+	.flows = 8192,
 	.frags = 256,
 	.rates = 1024,
 	.addrs = 4096,
 	.identities = 2048,
-	.verdicts = 8192,
+	.verdicts = 16384,
 	.rules = 2048,
 	.event_bytes = 1 << 16,
 	.capture_bytes = 1 << 16,

@@ -59,10 +59,10 @@ struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t 
 }
 
 /* The next one after the last given out, so that a number that left is not soon taken for another node. */
-uint32_t table_free_number(struct table *t)
+uint32_t table_free_number(struct table *t, uint32_t capacity)
 {
-	for (uint32_t tried = 0; tried < BY_MAX_IDENTITIES; tried++) {
-		t->last_number = (t->last_number + 1) % BY_MAX_IDENTITIES;
+	for (uint32_t tried = 0; tried < capacity; tried++) {
+		t->last_number = (t->last_number + 1) % capacity;
 		if (t->last_number > BY_IDENT_LOCAL && !t->by_number[t->last_number])
 			return t->last_number;
 	}
