@@ -137,4 +137,27 @@ like 'with both names, the nearest rule and an example' "$(cat "$TMP/drops.text"
 	'*POLICY_DENY*in*web (100.64.0.2) -> db (100.64.0.3) 22 tcp*no rule; nearest web-to-db db-policy.yaml:9 allows tcp/5432*last *s ago: 60 bytes from port*'
 is 'drops are filtered too' "$(db drops --port tcp/22 --json | jq 'all(.[]; .dst.port == 22) and length > 0')" true
 
+# --- flows ---------------------------------------------------------------------------------------------------------------
+mkfifo "$TMP/in"
+sleep 1000 >"$TMP/in" &
+at_end "kill $!"
+nsenter --net="$(netns_of web)" "$talk" hold "$(overlay_of db)" 5432 <"$TMP/in" >"$TMP/echo" 2>/dev/null &
+at_end "kill $!"
+echo one >"$TMP/in"
+eventually 5 grep -q one "$TMP/echo"
+like 'a flow with both ends, its state and its rule' "$(db flows --from web | grep established)" \
+	'in*web (100.64.0.2) * -> db (100.64.0.3) 5432 tcp*established*age *s idle *s  web-to-db db-policy.yaml:9*'
+is 'flows to a port that has none' "$(db flows --port tcp/9 --json)" ''
+is '--limit shows the last ones' "$(db flows --limit 1 --json 2>/dev/null | jq -r .dst.port)" 5432
+like 'and says how many there are' "$(db flows --limit 1 2>&1 >/dev/null)" '*more flows*'
+is 'flows are sorted' "$(db flows --json | jq -s '[.[].idle_s] | . == sort')" true
+check 'a wrong filter is refused' refused "did you mean 'web'?" db flows --from wep
+
+# --- top -----------------------------------------------------------------------------------------------------------------
+in_ns web ping_ -q -c 300 -i 0.01 -W 1 "$(overlay_of db)" >/dev/null 2>&1 &
+db top --once --json >"$TMP/top"
+is 'top has the rate of the peer' "$(jq '.targets[0].pairs[0] | .node == "web" and .dropped_in.packets > 10' "$TMP/top")" true
+is 'and of the reason' "$(jq '.targets[0].drops[0] | .reason == "POLICY_DENY" and .rate.packets > 10' "$TMP/top")" true
+like 'also in words, in a pipe' "$(db top --count 2 | cat)" '*peers*web *drops*POLICY_DENY*'
+
 done_testing

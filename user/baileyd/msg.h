@@ -24,12 +24,15 @@ enum msg_type {
 	MSG_NET_NODE_SET, /* struct msg_node_set */
 	MSG_NET_NODE_DEL, /* struct msg_instance */
 	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
-	MSG_NET_STATUS,   /* struct msg_token */
+	MSG_NET_STATUS,   /* struct msg_ask_status */
+	MSG_NET_FLOWS,    /* struct msg_ask_flows: one page of a table, answered in order */
 	/* N -> P */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
 	MSG_NET_EVENT,        /* struct msg_event */
 	MSG_NET_LOSS,         /* struct msg_loss, when it changed, once a second */
-	MSG_NET_RULE,         /* struct msg_rule, before STATUS_REPLY */
+	MSG_NET_FLOW_PAGE,    /* struct msg_flow_page */
+	MSG_NET_RULES,        /* struct msg_rules, before STATUS_REPLY */
+	MSG_NET_PAIRS,        /* struct msg_pairs, before STATUS_REPLY where pairs were asked for */
 	MSG_NET_PEER,         /* struct msg_peer, before STATUS_REPLY */
 	MSG_NET_COUNTS,       /* struct msg_counts, one for each target, before STATUS_REPLY */
 	MSG_NET_STATUS_REPLY, /* struct msg_status */
@@ -99,6 +102,11 @@ struct msg_token {
 	uint64_t token;
 };
 
+struct msg_ask_status {
+	uint64_t token;
+	uint32_t pairs; /* 1: also what each peer sent and got */
+};
+
 struct msg_done {
 	uint32_t target;
 	uint32_t request; /* enum msg_type */
@@ -119,10 +127,43 @@ struct msg_loss {
 	uint64_t held;   /* not forwarded by this net, of all targets: the parent did not read */
 };
 
-struct msg_rule {
-	uint32_t target, number;
-	struct by_rule rule;
+/* Pages: the message ends behind the last item that counts. */
+#define PAGE_ITEMS             512
+#define msg_page_size(page, n) (offsetof(__typeof__(page), item) + (n) * sizeof((page).item[0]))
+
+struct rule_hits {
+	uint32_t target, number; /* of the image that was last committed */
 	struct by_counter hits;
+};
+
+struct msg_rules {
+	uint32_t n;
+	struct rule_hits item[PAGE_ITEMS];
+};
+
+struct pair_count {
+	uint32_t target;
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	struct by_pair n;
+};
+
+struct msg_pairs {
+	uint32_t n;
+	struct pair_count item[PAGE_ITEMS];
+};
+
+struct msg_ask_flows {
+	uint64_t token;
+	uint32_t target;
+	struct dp_place at;
+};
+
+struct msg_flow_page {
+	uint64_t token;
+	int32_t code;       /* 0 or -errno: the table can not be read */
+	struct dp_place at; /* to ask for the next page with */
+	uint32_t n;
+	struct dp_flow item[PAGE_ITEMS];
 };
 
 struct msg_peer {

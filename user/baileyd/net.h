@@ -54,4 +54,5 @@ int device_apply(struct net *net, struct err *e); /* makes the device what the p
 /* net_report.c */
 int open_ring(struct target *t, struct err *e);
 void send_losses(struct net *net);
-void send_status(struct net *net, const struct msg_token *request);
+void send_status(struct net *net, const struct msg_ask_status *request);
+void send_flow_page(struct net *net, const struct msg_ask_flows *request);

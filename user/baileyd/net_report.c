@@ -62,15 +62,80 @@ void send_losses(struct net *net)
 		send_loss(&net->targets[i]);
 }
 
-static void send_rules(struct target *t, const struct by_gen *gen, size_t n)
-{
-	struct msg_rule m;
+/* A page that is being filled. */
+struct rules_out {
+	struct target *t;
+	struct msg_rules page;
+};
 
-	for (uint32_t i = 1; i <= n; i++) {
-		m = (struct msg_rule){ .target = t->conf.target, .number = i };
-		if (dp_rule_get(t->dp, gen->slot, i, &m.rule, &m.hits) == 0 && m.hits.packets)
-			ipc_send(t->net->parent, MSG_NET_RULE, &m, sizeof(m), -1);
-	}
+static void rules_flush(struct rules_out *out)
+{
+	if (out->page.n)
+		ipc_send(out->t->net->parent, MSG_NET_RULES, &out->page, msg_page_size(out->page, out->page.n), -1);
+	out->page.n = 0;
+}
+
+static int rules_add(uint32_t rule, const struct by_counter *hits, void *arg)
+{
+	struct rules_out *out = arg;
+
+	out->page.item[out->page.n++] =
+		(struct rule_hits){ .target = out->t->conf.target, .number = rule, .hits = *hits };
+	if (out->page.n == PAGE_ITEMS)
+		rules_flush(out);
+	return 0;
+}
+
+static int send_rules(struct target *t, struct err *e)
+{
+	static struct rules_out out;
+	int ret;
+
+	out.t = t;
+	out.page.n = 0;
+	ret = dp_rule_hits(t->dp, rules_add, &out, e);
+	rules_flush(&out);
+	return ret;
+}
+
+struct pairs_out {
+	struct target *t;
+	struct msg_pairs page;
+};
+
+static void pairs_flush(struct pairs_out *out)
+{
+	if (out->page.n)
+		ipc_send(out->t->net->parent, MSG_NET_PAIRS, &out->page, msg_page_size(out->page, out->page.n), -1);
+	out->page.n = 0;
+}
+
+static int pairs_add(uint32_t identity, const struct by_pair *pair, void *arg)
+{
+	struct pairs_out *out = arg;
+	struct pair_count *item = &out->page.item[out->page.n];
+	static const struct by_pair nothing;
+	struct dp_identity id;
+
+	if (memcmp(pair, &nothing, sizeof(nothing)) == 0 || !dp_identity_find(out->t->dp, identity, &id))
+		return 0;
+	*item = (struct pair_count){ .target = out->t->conf.target, .n = *pair };
+	memcpy(item->instance_id, id.instance_id, sizeof(item->instance_id));
+	if (++out->page.n == PAGE_ITEMS)
+		pairs_flush(out);
+	return 0;
+}
+
+static int send_pairs(struct target *t, struct err *e)
+{
+	static struct pairs_out out;
+	int ret;
+
+	out.t = t;
+	out.page.n = 0;
+	ret = dp_pairs(t->dp, pairs_add, &out, e);
+	pairs_flush(&out);
+	return ret;
 }
 
 static void send_peers(struct net *net)
@@ -95,28 +160,52 @@ static void send_peers(struct net *net)
 	ov_device_fini(&dev);
 }
 
-static void send_counts(struct target *t)
+static void send_counts(struct target *t, bool pairs)
 {
 	struct msg_counts m = { .target = t->conf.target };
 	struct err e = ERR_INIT;
 
 	m.code = dp_status_get(t->dp, &m.dp, &e);
-	if (!m.code) {
-		snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(t->dp));
-		send_rules(t, &m.dp.gen, m.dp.n_rules);
-	}
+	if (!m.code)
+		m.code = send_rules(t, &e);
+	if (!m.code && pairs)
+		m.code = send_pairs(t, &e);
+	snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(t->dp));
 	ipc_send(t->net->parent, MSG_NET_COUNTS, &m, sizeof(m), -1);
 }
 
-void send_status(struct net *net, const struct msg_token *request)
+void send_status(struct net *net, const struct msg_ask_status *request)
 {
 	struct msg_status m = { .token = request->token, .events_held = net->events_held };
 
 	for (uint32_t i = 0; i < net->n_targets; i++)
-		send_counts(&net->targets[i]);
+		send_counts(&net->targets[i], request->pairs);
 	if (net->n_targets) {
 		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
 		send_peers(net);
 	}
 	ipc_send(net->parent, MSG_NET_STATUS_REPLY, &m, sizeof(m), -1);
+}
+
+static int flow_add(const struct dp_flow *flow, void *arg)
+{
+	struct msg_flow_page *page = arg;
+
+	page->item[page->n++] = *flow;
+	return 0;
+}
+
+/* One page for one question: however large the table, what it costs at once is this much. */
+void send_flow_page(struct net *net, const struct msg_ask_flows *request)
+{
+	static struct msg_flow_page page;
+	struct err e = ERR_INIT;
+
+	page.token = request->token;
+	page.at = request->at;
+	page.n = 0;
+	page.code = -ENOENT;
+	if (request->target < net->n_targets)
+		page.code = dp_flows_on(net->targets[request->target].dp, &page.at, PAGE_ITEMS, flow_add, &page, &e);
+	ipc_send(net->parent, MSG_NET_FLOW_PAGE, &page, msg_page_size(page, page.n), -1);
 }

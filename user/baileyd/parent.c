@@ -218,6 +218,8 @@ static void on_net_message(struct ipc_msg *msg, void *arg)
 		report_event(p, m);
 	else if (msg->type == MSG_NET_LOSS && (m = ipc_as(msg, sizeof(struct msg_loss))))
 		report_loss(p, m);
+	else if (msg->type == MSG_NET_FLOW_PAGE)
+		report_flow_page(p, msg);
 	else
 		report_net_message(p, msg);
 }

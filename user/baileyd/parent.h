@@ -46,9 +46,10 @@ struct net_report { /* one answer of net, being collected or the last one */
 	bool is_known;
 	struct msg_status status;
 	struct msg_counts counts[TARGETS_MAX]; /* by target */
-	struct msg_rule *rules;
+	struct rule_hits *rules;
+	struct pair_count *pairs; /* where they were asked for */
 	struct msg_peer *peers;
-	size_t n_rules, n_peers;
+	size_t n_rules, n_pairs, n_peers;
 };
 
 struct event_log { /* the last ones of one type */
@@ -67,8 +68,9 @@ struct loss { /* of one target, as net said last */
 	uint64_t kernel;
 };
 
-struct monitor; /* a reader of GET /v1/monitor */
-struct waiting; /* a control request that waits for net's report */
+struct monitor;     /* a reader of GET /v1/monitor */
+struct flow_reader; /* of GET /v1/flows */
+struct waiting;     /* a control request that waits for net's report */
 
 struct parent {
 	struct event_base *base;
@@ -108,6 +110,8 @@ struct parent {
 	struct ctl *ctl;
 	struct net_report collecting, report;
 	struct waiting *waiting;
+	struct flow_reader *flow_readers;
+	uint64_t last_token;
 	struct monitor *monitors;
 	struct event *signals[4];
 	int exit_status;
@@ -133,8 +137,12 @@ void plan_sign_self(struct parent *p);
 int report_open(struct parent *p, struct err *e);
 void report_close(struct parent *p);
 void report_refused(struct parent *p, const char *origin, const struct err *e);
-void report_net_message(struct parent *p, const struct ipc_msg *msg); /* RULE, PEER, STATUS_REPLY */
+void report_net_message(struct parent *p, const struct ipc_msg *msg); /* RULES ... STATUS_REPLY */
 void report_net_down(struct parent *p);
+
+/* report_flows.c */
+void report_flow_page(struct parent *p, const struct ipc_msg *msg);
+void report_flows_end(struct parent *p); /* net is gone */
 
 /* report_events.c */
 void report_event(struct parent *p, const struct msg_event *m);

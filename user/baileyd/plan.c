@@ -73,17 +73,21 @@ static void send_image(struct parent *p, const struct target *t)
 		log_err("policy can not be handed to net: %s", strerror(-ret));
 }
 
-/* The same text again is no new generation: counters and flows go on. */
 static void take_image(struct parent *p, struct target *t, struct pol_image *img)
 {
-	if (t->image && memcmp(img->digest, t->image->digest, sizeof(img->digest)) == 0) {
-		free(img);
-		return;
-	}
 	free(t->image);
 	t->image = img;
 	if (p->net.ipc)
 		send_image(p, t);
+}
+
+/* The same text again is no new generation: counters and flows go on. */
+static void take_new(struct parent *p, struct target *t, struct pol_image *img)
+{
+	if (img && t->image && memcmp(img->digest, t->image->digest, sizeof(img->digest)) == 0)
+		free(img);
+	else if (img)
+		take_image(p, t, img);
 }
 
 /* All targets take the new policy or none does. */
@@ -117,8 +121,7 @@ int plan_load_policy(struct parent *p, struct err *e)
 	p->model = model;
 	p->policy_loads++;
 	for (uint32_t i = 0; i < p->n_targets; i++)
-		if (imgs[i])
-			take_image(p, &p->targets[i], imgs[i]);
+		take_new(p, &p->targets[i], imgs[i]);
 	return 0;
 }
 

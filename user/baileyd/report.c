@@ -17,6 +17,7 @@ struct waiting {
 	struct waiting *next;
 	struct parent *p;
 	struct evhttp_request *req;
+	uint64_t token;
 	void (*answer)(struct parent *p, struct evhttp_request *req);
 	struct event *deadline;
 };
@@ -64,19 +65,29 @@ static void answer_all(struct parent *p)
 		waiting_answer(p->waiting);
 }
 
-/* Asks net once for all that wait. */
-static void ask_net(struct parent *p, struct evhttp_request *req,
+/* Each question has an answer of its own: one may have asked for more than another. */
+static void answer_token(struct parent *p, uint64_t token)
+{
+	struct waiting *w = p->waiting;
+
+	while (w && w->token != token)
+		w = w->next;
+	if (w)
+		waiting_answer(w);
+}
+
+static void ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
 		    void (*answer)(struct parent *p, struct evhttp_request *req))
 {
 	struct timeval deadline = { .tv_sec = NET_ANSWER_S };
+	struct msg_ask_status ask = { .token = ++p->last_token, .pairs = pairs };
 	struct waiting *w = calloc(1, sizeof(*w));
-	struct msg_token token = { 0 };
 
 	if (!w) {
 		evhttp_send_error(req, 500, "out of memory");
 		return;
 	}
-	*w = (struct waiting){ .next = p->waiting, .p = p, .req = req, .answer = answer };
+	*w = (struct waiting){ .next = p->waiting, .p = p, .req = req, .token = ask.token, .answer = answer };
 	w->deadline = evtimer_new(p->base, on_no_answer, w);
 	if (!w->deadline) {
 		free(w);
@@ -86,7 +97,7 @@ static void ask_net(struct parent *p, struct evhttp_request *req,
 	p->waiting = w;
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_client_gone, w);
 	event_add(w->deadline, &deadline);
-	if (!p->net.ipc || ipc_send(p->net.ipc, MSG_NET_STATUS, &token, sizeof(token), -1) < 0)
+	if (!p->net.ipc || ipc_send(p->net.ipc, MSG_NET_STATUS, &ask, sizeof(ask), -1) < 0)
 		report_net_down(p);
 }
 
@@ -95,6 +106,7 @@ static void ask_net(struct parent *p, struct evhttp_request *req,
 static void report_free(struct net_report *r)
 {
 	free(r->rules);
+	free(r->pairs);
 	free(r->peers);
 	*r = (struct net_report){ 0 };
 }
@@ -113,6 +125,26 @@ static void *append(void *array, size_t *n, size_t size, const void *item)
 	return array;
 }
 
+static void take_rules(struct net_report *r, const struct ipc_msg *msg)
+{
+	const struct msg_rules *m = msg->data;
+
+	if (msg->len < sizeof(m->n) || m->n > PAGE_ITEMS || msg->len != msg_page_size(*m, m->n))
+		return;
+	for (uint32_t i = 0; i < m->n; i++)
+		r->rules = append(r->rules, &r->n_rules, sizeof(*r->rules), &m->item[i]);
+}
+
+static void take_pairs(struct net_report *r, const struct ipc_msg *msg)
+{
+	const struct msg_pairs *m = msg->data;
+
+	if (msg->len < sizeof(m->n) || m->n > PAGE_ITEMS || msg->len != msg_page_size(*m, m->n))
+		return;
+	for (uint32_t i = 0; i < m->n; i++)
+		r->pairs = append(r->pairs, &r->n_pairs, sizeof(*r->pairs), &m->item[i]);
+}
+
 static void take_counts(struct net_report *r, const struct msg_counts *m)
 {
 	if (!m || m->target >= TARGETS_MAX)
@@ -126,8 +158,10 @@ void report_net_message(struct parent *p, const struct ipc_msg *msg)
 	struct net_report *c = &p->collecting;
 	const struct msg_status *status = ipc_as(msg, sizeof(*status));
 
-	if (msg->type == MSG_NET_RULE && ipc_as(msg, sizeof(*c->rules)))
-		c->rules = append(c->rules, &c->n_rules, sizeof(*c->rules), msg->data);
+	if (msg->type == MSG_NET_RULES)
+		take_rules(c, msg);
+	if (msg->type == MSG_NET_PAIRS)
+		take_pairs(c, msg);
 	if (msg->type == MSG_NET_PEER && ipc_as(msg, sizeof(*c->peers)))
 		c->peers = append(c->peers, &c->n_peers, sizeof(*c->peers), msg->data);
 	if (msg->type == MSG_NET_COUNTS)
@@ -140,7 +174,7 @@ void report_net_message(struct parent *p, const struct ipc_msg *msg)
 	report_free(&p->report);
 	p->report = *c;
 	*c = (struct net_report){ 0 };
-	answer_all(p);
+	answer_token(p, p->report.status.token);
 }
 
 void report_net_down(struct parent *p)
@@ -148,6 +182,7 @@ void report_net_down(struct parent *p)
 	report_free(&p->collecting);
 	report_free(&p->report);
 	answer_all(p);
+	report_flows_end(p);
 }
 
 /* --- refusals --- */
@@ -200,12 +235,25 @@ static void answer_metrics(struct parent *p, struct evhttp_request *req)
 
 static void on_status(struct evhttp_request *req, void *arg)
 {
-	ask_net(arg, req, answer_status);
+	ask_net(arg, req, false, answer_status);
 }
 
 static void on_metrics(struct evhttp_request *req, void *arg)
 {
-	ask_net(arg, req, answer_metrics);
+	ask_net(arg, req, false, answer_metrics);
+}
+
+static void answer_counters(struct parent *p, struct evhttp_request *req)
+{
+	if (p->report.is_known)
+		ctl_reply_json(req, 200, report_counters_json(p));
+	else
+		evhttp_send_error(req, 503, "net does not answer");
+}
+
+static void on_counters(struct evhttp_request *req, void *arg)
+{
+	ask_net(arg, req, true, answer_counters);
 }
 
 static void on_reload(struct evhttp_request *req, void *arg)
@@ -225,6 +273,8 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/events", report_on_events },
 		{ EVHTTP_REQ_GET, "/v1/monitor", report_on_monitor },
 		{ EVHTTP_REQ_GET, "/metrics", on_metrics },
+		{ EVHTTP_REQ_GET, "/v1/flows", report_on_flows },
+		{ EVHTTP_REQ_GET, "/v1/counters", on_counters },
 		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },
 		{ 0 },
 	};

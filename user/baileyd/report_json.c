@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "report_filter.h"
 
-static const char *const dir_name[BY_DIR_COUNT] = { "in", "out" };
+const char *const report_dir_name[BY_DIR_COUNT] = { "in", "out" };
 
 static json_t *hex(const void *bytes, size_t n)
 {
@@ -73,11 +73,12 @@ static json_t *drops_part(const struct dp_status *dp)
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		for (int r = BY_DROP_NONE + 1; r < BY_DROP_COUNT; r++)
 			if (dp->stat[dir][r].packets)
-				json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:s}", "reason",
-								      dp_drop_name((unsigned)r), "dir", dir_name[dir],
-								      "packets", (json_int_t)dp->stat[dir][r].packets,
-								      "bytes", (json_int_t)dp->stat[dir][r].bytes,
-								      "text", dp_drop_text((unsigned)r)));
+				json_array_append_new(list,
+						      json_pack("{s:s, s:s, s:I, s:I, s:s}", "reason",
+								dp_drop_name((unsigned)r), "dir", report_dir_name[dir],
+								"packets", (json_int_t)dp->stat[dir][r].packets,
+								"bytes", (json_int_t)dp->stat[dir][r].bytes, "text",
+								dp_drop_text((unsigned)r)));
 	return list;
 }
 
@@ -99,15 +100,29 @@ static json_t *datapath_part(const struct net_report *r)
 	return o;
 }
 
-static json_t *rules_part(const struct net_report *r)
+const struct by_rule *report_rule(const struct parent *p, uint32_t target, uint32_t number)
 {
-	json_t *list = json_array();
+	const struct pol_image *img = target < p->n_targets ? p->targets[target].image : NULL;
 
-	for (size_t i = 0; i < r->n_rules; i++)
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:I, s:I}", "name", r->rules[i].rule.name, "where",
-						r->rules[i].rule.where, "packets", (json_int_t)r->rules[i].hits.packets,
-						"bytes", (json_int_t)r->rules[i].hits.bytes));
+	return img && number && number <= img->n_rules ? &pol_image_rules(img)[number - 1] : NULL;
+}
+
+static json_t *rules_part(const struct parent *p, uint32_t target)
+{
+	const struct net_report *r = &p->report;
+	json_t *list = json_array(), *o;
+
+	for (size_t i = 0; i < r->n_rules; i++) {
+		const struct by_rule *rule = report_rule(p, r->rules[i].target, r->rules[i].number);
+
+		if (!rule || r->rules[i].target != target)
+			continue;
+		o = json_pack("{s:s, s:s, s:I, s:I}", "name", rule->name, "where", rule->where, "packets",
+			      (json_int_t)r->rules[i].hits.packets, "bytes", (json_int_t)r->rules[i].hits.bytes);
+		if (rule->flags & BY_RULE_AUDIT)
+			json_object_set_new(o, "mode", json_string("audit"));
+		json_array_append_new(list, o);
+	}
 	return list;
 }
 
@@ -182,7 +197,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "overlay", overlay_part(p));
 	json_object_set_new(o, "policy", policy_part(p));
 	json_object_set_new(o, "datapath", datapath_part(&p->report));
-	json_object_set_new(o, "rules", rules_part(&p->report));
+	json_object_set_new(o, "rules", rules_part(p, TARGET_OVERLAY));
 	for (size_t i = 0; i < p->n_nodes; i++)
 		json_array_append_new(peers, peer_part(p, &p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);
@@ -192,13 +207,61 @@ json_t *report_status_json(struct parent *p)
 	return o;
 }
 
+/* --- counters, to be sampled --- */
+
+static json_t *counter(const struct by_counter *n)
+{
+	return json_pack("{s:I, s:I}", "packets", (json_int_t)n->packets, "bytes", (json_int_t)n->bytes);
+}
+
+static json_t *pairs_part(struct parent *p, uint32_t target)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->report.n_pairs; i++) {
+		const struct pair_count *c = &p->report.pairs[i];
+		const struct node *n = node_find(p, c->instance_id);
+
+		if (c->target != target || !n)
+			continue;
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node", n->id.record.node,
+						      "instance_id", hex(c->instance_id, sizeof(c->instance_id)), "in",
+						      counter(&c->n.n[BY_DIR_IN][BY_PASSED]), "out",
+						      counter(&c->n.n[BY_DIR_OUT][BY_PASSED]), "dropped_in",
+						      counter(&c->n.n[BY_DIR_IN][BY_DROPPED]), "dropped_out",
+						      counter(&c->n.n[BY_DIR_OUT][BY_DROPPED])));
+	}
+	return list;
+}
+
+/* What bailey top takes two samples of. */
+json_t *report_counters_json(struct parent *p)
+{
+	json_t *targets = json_array();
+	struct timespec now;
+
+	for (uint32_t i = 0; i < p->n_targets; i++) {
+		const struct dp_status *dp = &p->report.counts[i].dp;
+
+		json_array_append_new(targets,
+				      json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "interface",
+						p->targets[i].interface, "flows", (json_int_t)dp->n_flows, "in",
+						counter(&dp->stat[BY_DIR_IN][BY_DROP_NONE]), "out",
+						counter(&dp->stat[BY_DIR_OUT][BY_DROP_NONE]), "drops", drops_part(dp),
+						"rules", rules_part(p, i), "pairs", pairs_part(p, i)));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return json_pack("{s:I, s:o}", "at_ms", (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "targets",
+			 targets);
+}
+
 /* --- events --- */
 
 static const char *const event_name[] = {
 	[BY_EVENT_DROP] = "drop", [BY_EVENT_FLOW] = "flow", [BY_EVENT_AUDIT] = "audit"
 };
 
-static const char *proto_name(uint8_t l4_proto, char buf[8])
+const char *report_proto_name(uint8_t l4_proto, char buf[8])
 {
 	switch (l4_proto) {
 	case IPPROTO_TCP:
@@ -215,7 +278,7 @@ static const char *proto_name(uint8_t l4_proto, char buf[8])
 	}
 }
 
-static json_t *event_side(struct parent *p, const struct by_addr *addr, uint16_t port_be)
+json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t port_be)
 {
 	struct who who = node_who(p, addr);
 	char text[ADDR_TEXT];
@@ -253,11 +316,12 @@ json_t *report_event_json(struct parent *p, const struct seen_event *seen)
 {
 	const struct by_event *ev = &seen->m.event;
 	char proto[8];
-	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
-			      event_name[ev->type], "interface", p->targets[seen->m.target].interface, "dir",
-			      ev->dir < BY_DIR_COUNT ? dir_name[ev->dir] : "", "proto", proto_name(ev->l4_proto, proto),
-			      "src", event_side(p, &ev->src, ev->src_port_be), "dst",
-			      event_side(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);
+	json_t *o =
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
+			  event_name[ev->type], "interface", p->targets[seen->m.target].interface, "dir",
+			  ev->dir < BY_DIR_COUNT ? report_dir_name[ev->dir] : "", "proto",
+			  report_proto_name(ev->l4_proto, proto), "src", report_side_json(p, &ev->src, ev->src_port_be),
+			  "dst", report_side_json(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);
 
 	if (ev->l4_proto == IPPROTO_ICMP || ev->l4_proto == IPPROTO_ICMPV6)
 		json_object_set_new(o, "icmp_type", json_integer(ev->icmp_type));

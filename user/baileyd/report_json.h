@@ -7,8 +7,19 @@
 #include "parent.h"
 
 json_t *report_status_json(struct parent *p);
+json_t *report_counters_json(struct parent *p);
 json_t *report_event_json(struct parent *p, const struct seen_event *seen);
 char *report_metrics_text(struct parent *p); /* Prometheus text format 0.0.4 */
+
+/* One end of a packet: address, port (0: none), whose it is. */
+json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t port_be);
+const char *report_proto_name(uint8_t l4_proto, char buf[8]);
+extern const char *const report_dir_name[BY_DIR_COUNT];
+/* Rule `number` of the image that the target was last given; NULL: it has none of that number. */
+const struct by_rule *report_rule(const struct parent *p, uint32_t target, uint32_t number);
+
+/* report_flows.c */
+void report_on_flows(struct evhttp_request *req, void *arg);
 
 /* report_events.c: handlers; `arg` is the parent. */
 void report_on_events(struct evhttp_request *req, void *arg);

@@ -42,12 +42,19 @@ static void packets(struct out *out, const struct dp_status *dp)
 }
 
 /* Rule names are [a-z0-9-], so they need no escape. */
-static void rules(struct out *out, const struct net_report *r)
+static void rules(struct out *out, const struct parent *p)
 {
-	head(out, "rule_packets_total", "counter", "Packets that a rule decided: first packets of flows, and denials.");
-	for (size_t i = 0; i < r->n_rules; i++)
-		put(out, "bailey_rule_packets_total{rule=\"%s\"} %llu\n", r->rules[i].rule.name,
-		    (unsigned long long)r->rules[i].hits.packets);
+	head(out, "rule_packets_total", "counter",
+	     "Packets that a rule decided: first packets of flows, and denials. mode audit: that it would have "
+	     "dropped.");
+	for (size_t i = 0; i < p->report.n_rules; i++) {
+		const struct rule_hits *hits = &p->report.rules[i];
+		const struct by_rule *rule = report_rule(p, hits->target, hits->number);
+
+		if (rule)
+			put(out, "bailey_rule_packets_total{rule=\"%s\",mode=\"%s\"} %llu\n", rule->name,
+			    rule->flags & BY_RULE_AUDIT ? "audit" : "enforce", (unsigned long long)hits->hits.packets);
+	}
 }
 
 static void evidence(struct out *out, const struct parent *p)
@@ -84,7 +91,7 @@ char *report_metrics_text(struct parent *p)
 	single(&out, "up", "gauge", "1: net answered.", p->report.is_known);
 	if (p->report.is_known) {
 		packets(&out, dp);
-		rules(&out, &p->report);
+		rules(&out, p);
 		single(&out, "flows", "gauge", "Tracked flows.", dp->n_flows);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
 		       dp->n_identities);

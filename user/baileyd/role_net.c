@@ -210,19 +210,28 @@ static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, stru
 	}
 }
 
+static bool answer_question(struct net *net, struct ipc_msg *msg)
+{
+	const void *m;
+
+	if (msg->type != MSG_NET_STATUS && msg->type != MSG_NET_FLOWS)
+		return false;
+	if (msg->type == MSG_NET_STATUS && (m = ipc_as(msg, sizeof(struct msg_ask_status))))
+		send_status(net, m);
+	if (msg->type == MSG_NET_FLOWS && (m = ipc_as(msg, sizeof(struct msg_ask_flows))))
+		send_flow_page(net, m);
+	return true;
+}
+
 static void on_message(struct ipc_msg *msg, void *arg)
 {
-	const struct msg_token *token = ipc_as(msg, sizeof(*token));
 	uint32_t target = TARGET_OVERLAY;
 	struct net *net = arg;
 	struct err e = ERR_INIT;
 	int ret;
 
-	if (msg->type == MSG_NET_STATUS) {
-		if (token)
-			send_status(net, token);
+	if (answer_question(net, msg))
 		return;
-	}
 	ret = dispatch(net, msg, &target, &e);
 	answer(net, (enum msg_type)msg->type, target, ret, &e);
 }

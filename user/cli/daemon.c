@@ -97,6 +97,8 @@ static bool option_take(struct daemon_args *a, int c)
 		return true;
 	case 'c':
 		return number_of("count", optarg, &a->count);
+	case 'l':
+		return number_of("limit", optarg, &a->limit);
 	case 'S':
 		return number_of("seconds", optarg, &a->seconds);
 	case 'd':

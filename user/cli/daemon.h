@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Options beside --instance, --socket, --json and --help. The first ones are filters: they go to the daemon as they
- * are, which knows the names. */
+/* Options beside --instance, --socket, --json and --help. The first four are filters: they go to the daemon as
+ * they are, which knows the names. */
 enum daemon_takes {
 	TAKES_DROPS = 1 << 0,
 	TAKES_AUDIT = 1 << 1,
@@ -23,7 +23,7 @@ enum daemon_takes {
 struct daemon_args {
 	const char *instance;
 	bool json, once;
-	unsigned count, seconds; /* 0: not given */
+	unsigned count, seconds, limit; /* 0: not given */
 	const char *write;
 	char query[768]; /* the filters: "" or "?drops=1&..." */
 	char socket[256];

@@ -17,6 +17,8 @@ static const struct {
 	{ "status", cmd_status, DAEMON, "what this node is, whom it knows, what was dropped (the default)" },
 	{ "monitor", cmd_monitor, DAEMON, "live events, one a line" },
 	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
+	{ "flows", cmd_flows, DAEMON, "tracked flows: who, state, age, which rule" },
+	{ "top", cmd_top, DAEMON, "what moves now: rates by peer, rule and drop reason" },
 	{ "reload", cmd_reload, DAEMON, "read the policy and the records directory again" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },

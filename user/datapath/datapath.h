@@ -63,6 +63,7 @@ int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *ident
 /* Addresses go first, so the next packet has no identity; then tracked flows are re-judged. */
 int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct err *e);
 size_t dp_identity_count(const struct dp *dp);
+bool dp_identity_find(const struct dp *dp, uint32_t identity, struct dp_identity *out);
 bool dp_identity_get(const struct dp *dp, size_t i, uint32_t *identity, struct dp_identity *out);
 
 /*
@@ -103,6 +104,19 @@ struct dp_flow {
 
 typedef int (*dp_flow_fn)(const struct dp_flow *flow, void *arg); /* anything but 0 ends the walk and is returned */
 int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e);
+
+/* A place in a map that changes meanwhile; starts zeroed. Plain bytes: another process may carry them. */
+struct dp_place {
+	uint64_t token[8]; /* opaque; as long as a key at most, and no key here is longer than 64 bytes */
+	bool is_inside, is_over;
+};
+
+/* The next flows from `at` on, `chunk` at most. What comes or goes meanwhile may be missed or shown twice. */
+int dp_flows_on(struct dp *dp, struct dp_place *at, uint32_t chunk, dp_flow_fn fn, void *arg, struct err *e);
+
+/* The rules of the live slot that decided something. */
+typedef int (*dp_rule_fn)(uint32_t rule, const struct by_counter *hits, void *arg);
+int dp_rule_hits(struct dp *dp, dp_rule_fn fn, void *arg, struct err *e);
 
 /* What this node and each peer sent each other since the peer joined; the sum of all CPUs. */
 typedef int (*dp_pair_fn)(uint32_t identity, const struct by_pair *pair, void *arg);

@@ -52,7 +52,7 @@ static int walk_failed(struct err *e, const char *what, int ret)
 	return err_at(e, ret, what, "can not be read: %s", strerror(-ret));
 }
 
-int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)
+int dp_flows_on(struct dp *dp, struct dp_place *at, uint32_t chunk, dp_flow_fn fn, void *arg, struct err *e)
 {
 	struct flow_walk w = { .dp = dp, .gen = gen_live(dp), .fn = fn, .arg = arg };
 	struct timespec now;
@@ -60,10 +60,20 @@ int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	w.now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	ret = map_walk(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), flow_show, &w);
+	ret = map_walk_on(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), at, chunk, flow_show, &w);
 	if (w.ret)
 		return w.ret;
 	return ret < 0 ? walk_failed(e, dp_map_name[MAP_CT], ret) : 0;
+}
+
+int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)
+{
+	struct dp_place at = { 0 };
+	int ret = 0;
+
+	while (!at.is_over && !ret)
+		ret = dp_flows_on(dp, &at, 4096, fn, arg, e);
+	return ret;
 }
 
 static void pair_add(struct by_pair *sum, const struct by_pair *one)
@@ -95,6 +105,42 @@ int dp_pairs(struct dp *dp, dp_pair_fn fn, void *arg, struct err *e)
 		ret = fn(en->number, &sum, arg);
 	}
 	return ret;
+}
+
+struct hit_walk {
+	uint32_t slot;
+	int n_cpus;
+	dp_rule_fn fn;
+	void *arg;
+	int ret;
+};
+
+static int hit_show(const void *key, const void *value, void *arg)
+{
+	const struct by_rule_key *k = key;
+	const struct by_counter *per_cpu = value;
+	struct by_counter sum = { 0 };
+	struct hit_walk *w = arg;
+
+	if (k->slot != w->slot)
+		return 0;
+	for (int cpu = 0; cpu < w->n_cpus; cpu++) {
+		sum.packets += per_cpu[cpu].packets;
+		sum.bytes += per_cpu[cpu].bytes;
+	}
+	w->ret = w->fn(k->rule, &sum, w->arg);
+	return w->ret;
+}
+
+int dp_rule_hits(struct dp *dp, dp_rule_fn fn, void *arg, struct err *e)
+{
+	struct hit_walk w = { .slot = gen_live(dp).slot, .n_cpus = dp->n_cpus, .fn = fn, .arg = arg };
+	size_t size = (size_t)dp->n_cpus * sizeof(struct by_counter);
+	int ret = map_walk(dp->map[MAP_RULE_STAT], sizeof(struct by_rule_key), size, hit_show, &w);
+
+	if (w.ret)
+		return w.ret;
+	return ret < 0 ? walk_failed(e, dp_map_name[MAP_RULE_STAT], ret) : 0;
 }
 
 int pair_clear(struct dp *dp, uint32_t identity)

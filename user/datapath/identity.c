@@ -204,6 +204,15 @@ size_t dp_identity_count(const struct dp *dp)
 	return dp->table.n;
 }
 
+bool dp_identity_find(const struct dp *dp, uint32_t identity, struct dp_identity *out)
+{
+	const struct entry *en = identity < BY_MAX_IDENTITIES ? dp->table.by_number[identity] : NULL;
+
+	if (en)
+		*out = en->id;
+	return en;
+}
+
 bool dp_identity_get(const struct dp *dp, size_t i, uint32_t *identity, struct dp_identity *out)
 {
 	const struct entry *en;

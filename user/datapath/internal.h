@@ -104,6 +104,9 @@ int attach_remove(const char *dir, unsigned ifindex, struct err *e);
 typedef int (*map_walk_fn)(const void *key, const void *value, void *arg);
 /* Every entry of a hash map; `fn` may delete the one it is shown. Stops when fn returns an error. */
 int map_walk(int fd, size_t key_size, size_t value_size, map_walk_fn fn, void *arg);
+/* The next entries, `chunk` at most, from `at` on. */
+int map_walk_on(int fd, size_t key_size, size_t value_size, struct dp_place *at, uint32_t chunk, map_walk_fn fn,
+		void *arg);
 int map_write_all(int fd, const void *keys, size_t key_size, const void *values, size_t value_size, size_t n);
 int map_sum(const struct dp *dp, enum dp_map map, const void *key, struct by_counter *sum);
 

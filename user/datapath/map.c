@@ -9,31 +9,38 @@
 
 #define WALK_CHUNK 4096
 
-int map_walk(int fd, size_t key_size, size_t value_size, map_walk_fn fn, void *arg)
+int map_walk_on(int fd, size_t key_size, size_t value_size, struct dp_place *at, uint32_t chunk, map_walk_fn fn,
+		void *arg)
 {
-	auto_free char *keys = malloc(WALK_CHUNK * key_size);
-	auto_free char *values = malloc(WALK_CHUNK * value_size);
-	void *in = NULL;
-	uint64_t token[8]; /* opaque; as long as a key at most, and no key here is longer than 64 bytes */
-	int ret = 0;
+	auto_free char *keys = malloc(chunk * key_size);
+	auto_free char *values = malloc(chunk * value_size);
+	__u32 n = chunk;
+	int ret;
 
 	if (!keys || !values)
 		return -ENOMEM;
-	while (ret != -ENOENT) {
-		__u32 n = WALK_CHUNK;
+	ret = bpf_map_lookup_batch(fd, at->is_inside ? at->token : NULL, at->token, keys, values, &n, NULL);
+	if (ret && ret != -ENOENT)
+		return ret;
+	at->is_inside = true;
+	at->is_over = ret == -ENOENT;
+	for (__u32 i = 0; i < n; i++) {
+		int stop = fn(keys + i * key_size, values + i * value_size, arg);
 
-		ret = bpf_map_lookup_batch(fd, in, token, keys, values, &n, NULL);
-		if (ret && ret != -ENOENT)
-			return ret;
-		for (__u32 i = 0; i < n; i++) {
-			int stop = fn(keys + i * key_size, values + i * value_size, arg);
-
-			if (stop)
-				return stop;
-		}
-		in = token;
+		if (stop)
+			return stop;
 	}
 	return 0;
+}
+
+int map_walk(int fd, size_t key_size, size_t value_size, map_walk_fn fn, void *arg)
+{
+	struct dp_place at = { 0 };
+	int ret = 0;
+
+	while (!at.is_over && !ret)
+		ret = map_walk_on(fd, key_size, value_size, &at, WALK_CHUNK, fn, arg);
+	return ret;
 }
 
 int map_write_all(int fd, const void *keys, size_t key_size, const void *values, size_t value_size, size_t n)
