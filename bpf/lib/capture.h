@@ -21,7 +21,7 @@ static __always_inline void capture_fill(struct by_capture *rec, const struct pk
 /* A global function: verified once. */
 __noinline int capture_write(struct hook_ctx *ctx, struct pkt *p, __u32 reason, __u32 snaplen)
 {
-	__u32 at = BY_LIMIT_CAPTURE, held, n = hook_len(ctx);
+	__u32 at = BY_LIMIT_CAPTURE, held, n = p ? hook_len(ctx, p) : 0;
 	struct by_limit *limit = bpf_map_lookup_elem(&by_limit, &at);
 	struct by_capture *rec;
 

@@ -57,4 +57,6 @@ struct pkt {
 	__u32 audit;      /* rule that would have dropped it, 0: none */
 	__u8 rule_flags;  /* BY_RULE_* of `rule` */
 	__u8 is_asked;    /* ask.h: leave no trace */
+	__u8 is_answered; /* cookie.h: the frame is now the answer to itself */
+	__u32 len;        /* hook.h, XDP: of the frame */
 };

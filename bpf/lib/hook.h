@@ -18,9 +18,16 @@
 #define HOOK_PASS XDP_PASS
 #define HOOK_DROP XDP_DROP
 
-static __always_inline __u32 hook_len(struct hook_ctx *ctx)
+/* A call of the kernel's, so it is done once. */
+static __always_inline void hook_len_read(struct hook_ctx *ctx, struct pkt *p)
 {
-	return bpf_xdp_get_buff_len(ctx);
+	p->len = bpf_xdp_get_buff_len(ctx);
+}
+
+static __always_inline __u32 hook_len(const struct hook_ctx *ctx, const struct pkt *p)
+{
+	(void)ctx;
+	return p->len;
 }
 
 /* Bytes behind the linear part. */
@@ -40,8 +47,14 @@ static __always_inline int hook_is_gso(const struct hook_ctx *ctx)
 #define HOOK_PASS (-1) /* not TC_ACT_OK: a program behind this one would never see what we let pass */
 #define HOOK_DROP 2    /* TC_ACT_SHOT */
 
-static __always_inline __u32 hook_len(struct hook_ctx *ctx)
+static __always_inline void hook_len_read(struct hook_ctx *ctx, struct pkt *p)
 {
+	(void)ctx, (void)p;
+}
+
+static __always_inline __u32 hook_len(const struct hook_ctx *ctx, const struct pkt *p)
+{
+	(void)p;
 	return ctx->len;
 }
 

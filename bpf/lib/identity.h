@@ -2,13 +2,15 @@
 /* Addresses -> identities. WireGuard lets only a peer's own addresses in, so the address names the attested node. */
 #pragma once
 
-#include "ctx.h"
+#include "hook.h"
 #include "maps_identity.h"
 
-static __always_inline int identify(struct pkt *p)
+static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 {
 	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &p->key.peer);
 	__u32 slot = p->live.slot;
+
+	(void)ctx;
 
 	/* A packet that comes from, or goes to, this node's own address over the mesh has no peer behind it. */
 	if (!v || v->identity == BY_IDENT_NONE || v->identity == BY_IDENT_LOCAL)
@@ -32,4 +34,21 @@ static __always_inline int is_witness(const struct pkt *p, const struct pkt *q)
 	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &q->key.peer);
 
 	return v && v->identity == p->peer;
+}
+
+static __always_inline __u32 class_of(const struct pkt *p)
+{
+	return p->peer_class;
+}
+
+static __always_inline int is_proof(const struct hook_ctx *ctx, const struct pkt *p)
+{
+	(void)ctx, (void)p;
+	return 0;
+}
+
+static __always_inline int may_open(const struct hook_ctx *ctx, const struct pkt *p)
+{
+	(void)ctx, (void)p;
+	return 0;
 }

@@ -169,7 +169,7 @@ static __always_inline int ip_end_set(struct hook_ctx *ctx, struct pkt *p, __u32
 {
 	if (is_unsaid && hook_is_gso(ctx))
 		return 0;
-	if (p->off + bytes > hook_len(ctx))
+	if (p->off + bytes > hook_len(ctx, p))
 		return -BY_DROP_SHORT;
 	p->end = p->off + bytes;
 	return 0;
@@ -416,7 +416,7 @@ __noinline int parse(struct hook_ctx *ctx, struct pkt *p)
 	if (!p)
 		return -BY_DROP_INTERNAL;
 	p->off = hook_l3(p);
-	p->end = hook_len(ctx);
+	p->end = hook_len(ctx, p);
 	if (read_hdr(ctx, p, &first, sizeof(first)) < 0)
 		return -BY_DROP_SHORT;
 	version = first >> 4;

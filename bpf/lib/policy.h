@@ -21,7 +21,9 @@
  *                                                       rule beside it counts and tells; deny: drop POLICY_DENY
  * 11  no rule                                           drop POLICY_DENY
  *
- * identity.h comes before this file: it has identify() (rungs 3 and 4) and is_witness() (rung 8).
+ * What a peer is differs, so identity.h (overlay) or net.h (the host's network) comes before this file. Each has
+ * identify() for rungs 3 and 4: a positive answer passes by itself, without 6 to 11; is_witness() for rung 8;
+ * is_proof() for rung 9: TCP that may open a flow all the same; class_of() and may_open() for rung 10.
  */
 #pragma once
 
@@ -94,7 +96,7 @@ __noinline int rule_count(struct pkt *p, __u32 rule, __u32 bytes)
 /* The live policy's answer to a flow that `dir` opens; fills p->rule, p->rule_flags and p->audit. */
 static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 {
-	struct by_verdict_key key = { .slot = p->live.slot, .dir = dir, .peer_class = p->peer_class };
+	struct by_verdict_key key = { .slot = p->live.slot, .dir = dir, .peer_class = class_of(p) };
 	__u32 at = p->live.slot * BY_PORT_SPACE + selector;
 	struct by_port *port = bpf_map_lookup_elem(&by_port, &at);
 	struct by_verdict *v;
@@ -142,14 +144,19 @@ static __always_inline int judge_again(struct pkt *p, struct by_ct *ct, __u32 by
 	return rate_follow(p, p->rule_flags, dir); /* 7 */
 }
 
-static __always_inline int judge_new(struct pkt *p, __u32 bytes)
+static __always_inline int judge_new(struct hook_ctx *ctx, struct pkt *p, __u32 bytes)
 {
 	int ret;
 
-	if (p->key.l4_proto == NEXT_TCP && !p->is_syn)
-		return -BY_DROP_NO_FLOW; /* 9 */
+	if (p->key.l4_proto == NEXT_TCP && !p->is_syn) {
+		if (!is_proof(ctx, p))
+			return -BY_DROP_NO_FLOW; /* 9 */
+		p->track = TRACK_OPEN;
+	}
 	ret = judge_first(p);
-	if (ret == -BY_DROP_RATE_LIMIT) {
+	if (ret == 0 && p->track == TRACK_OPEN)
+		ret = may_open(ctx, p);
+	if (ret < 0 && ret != -BY_DROP_POLICY_DENY) {
 		p->audit = 0; /* it is dropped all the same */
 		return ret;
 	}
@@ -166,7 +173,7 @@ static __always_inline int judge_new(struct pkt *p, __u32 bytes)
 /* Identified, and no later fragment. */
 static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 {
-	__u32 bytes = hook_len(ctx) - hook_l3(p);
+	__u32 bytes = hook_len(ctx, p) - hook_l3(p);
 	struct by_ct *ct = 0;
 	int ret = 0;
 
@@ -175,7 +182,7 @@ static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
 		ct = ct_find(p);
 	if (!ct)
-		return judge_new(p, bytes);
+		return judge_new(ctx, p, bytes);
 	if (ct->gen != p->live.gen)
 		return judge_again(p, ct, bytes);
 	p->rule = ct->rule;
@@ -185,7 +192,7 @@ static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 
 static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 {
-	int ret;
+	int ret, by_itself;
 
 	ret = gen_read(p);
 	if (ret < 0)
@@ -193,15 +200,15 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 	ret = parse(ctx, p);
 	if (ret < 0)
 		return ret; /* 2 */
-	ret = identify(p);
-	if (ret < 0)
-		return ret; /* 3, 4 */
+	by_itself = identify(ctx, p);
+	if (by_itself < 0)
+		return by_itself; /* 3, 4 */
 	p->now_ns = bpf_ktime_get_coarse_ns();
 	if (p->frag == FRAG_NO)
-		return decide_flow(ctx, p);
+		return by_itself ? 0 : decide_flow(ctx, p);
 	ret = frag_check(p);
 	if (ret < 0 || p->frag == FRAG_LATER)
 		return ret; /* 5 */
-	ret = decide_flow(ctx, p);
+	ret = by_itself ? 0 : decide_flow(ctx, p);
 	return ret < 0 ? ret : frag_open(p);
 }

@@ -74,7 +74,7 @@ static __always_inline void count(struct by_counter *n, __u32 bytes)
 /* From the IP header on. */
 static __always_inline __u32 bytes_of(struct hook_ctx *ctx, const struct pkt *p)
 {
-	__u32 len = hook_len(ctx);
+	__u32 len = hook_len(ctx, p);
 
 	return len > hook_l3(p) ? len - hook_l3(p) : 0;
 }

@@ -21,3 +21,8 @@ DROP(FRAG_BOUNDS, 14, "IP fragment that is empty, cut unevenly or reaches beyond
 DROP(FRAG_ORDER, 15, "IP fragment behind a gap: one before it was lost or comes later")
 DROP(FRAG_OVERLAP, 16, "IP fragment overlaps another of its datagram")
 DROP(RATE_LIMIT, 17, "over the rate of its rule")
+DROP(MARTIAN, 18, "source, destination or hop limit that no packet of this network can have")
+DROP(NOT_WIREGUARD, 19, "to WireGuard's port, and no WireGuard message")
+DROP(HANDSHAKE_LIMIT, 20, "WireGuard handshake initiations over the limit of their source or of all")
+DROP(SOURCE_LIMIT, 21, "new flows over the limit of their source")
+DROP(SYN_COOKIE, 22, "SYN over the limit, answered with a cookie in the stack's place")
