@@ -40,7 +40,7 @@ static int hook_of(const struct dp *dp, enum by_dir dir)
 
 /* Device of a pinned link; 0 when the device is gone. struct bpf_link_info has no tcx member in older headers, but
  * the interface index comes first in it as in xdp's. */
-static unsigned link_ifindex(int fd)
+unsigned link_ifindex(int fd)
 {
 	struct bpf_link_info info = { 0 };
 	__u32 len = sizeof(info);
@@ -126,7 +126,7 @@ int attach_clsact(struct dp *dp, unsigned ifindex)
 	return ret ? ret : clsact_attach(dp, BY_DIR_OUT, ifindex);
 }
 
-int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
+int attach_one(struct dp *dp, enum by_dir dir, unsigned ifindex, struct err *e)
 {
 	const char *mode = "tcx";
 	int ret;
@@ -134,10 +134,10 @@ int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 	if (!ifindex)
 		return err_at(e, -ENODEV, "device", "has no interface index");
 	dp_libbpf_quiet();
-	ret = attach_tcx(dp, ifindex);
+	ret = tcx_attach(dp, dir, ifindex);
 	if (ret == -EINVAL) { /* what a kernel without tcx says */
 		mode = "clsact";
-		ret = attach_clsact(dp, ifindex);
+		ret = clsact_attach(dp, dir, ifindex);
 	}
 	if (ret < 0)
 		return err_at(e, ret, "device", "%s attach to interface %u: %s%s%s", mode, ifindex, strerror(-ret),
@@ -146,13 +146,20 @@ int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 	return 0;
 }
 
+int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	int ret = attach_one(dp, BY_DIR_IN, ifindex, e);
+
+	return ret ? ret : attach_one(dp, BY_DIR_OUT, ifindex, e);
+}
+
 const char *dp_attach_mode(const struct dp *dp)
 {
 	return dp->attach_mode;
 }
 
 /* The pin's name alone does not hold a link that somebody else has open: detach says it at once. */
-static int tcx_remove(const char *dir, const char *name, struct err *e)
+int link_remove(const char *dir, const char *name, struct err *e)
 {
 	char path[PATH_LEN];
 	auto_fd int fd = -1;
@@ -166,25 +173,23 @@ static int tcx_remove(const char *dir, const char *name, struct err *e)
 	return unlink(path) < 0 ? err_at(e, -errno, path, "%s", strerror(errno)) : 0;
 }
 
-static void clsact_remove(unsigned ifindex)
+void clsact_remove(unsigned ifindex, enum by_dir dir)
 {
-	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
-		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
-		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
 
-		bpf_tc_detach(&hook, &opts); /* none there is as good */
-	}
+	bpf_tc_detach(&hook, &opts); /* none there is as good */
 }
 
 int attach_remove(const char *dir, unsigned ifindex, struct err *e)
 {
 	for (int i = 0; i < BY_DIR_COUNT; i++) {
-		int ret = tcx_remove(dir, dp_link_name[i], e);
+		int ret = link_remove(dir, dp_link_name[i], e);
 
 		if (ret < 0)
 			return ret;
 	}
-	if (ifindex)
-		clsact_remove(ifindex);
+	for (int i = 0; i < BY_DIR_COUNT && ifindex; i++)
+		clsact_remove(ifindex, (enum by_dir)i);
 	return 0;
 }

@@ -26,12 +26,35 @@ struct dp_sizes {
 
 extern const struct dp_sizes dp_sizes_small; /* about 4 MiB: one machine of several on a host */
 
+/* The host's own network device (dp_host_open). */
+enum dp_host_mode {
+	DP_HOST_AUTO, /* the best that works */
+	DP_HOST_NATIVE,
+	DP_HOST_GENERIC,
+	DP_HOST_TC,
+};
+
+/* `rate` a second, `burst` at once; rate 0: no limit. */
+struct dp_limit {
+	uint32_t rate, burst;
+};
+
+struct dp_host_options {
+	enum dp_host_mode mode;
+	uint16_t wg_port;           /* open by itself for WireGuard's messages; 0: none */
+	struct dp_limit flows;      /* new ones from one source */
+	struct dp_limit handshakes; /* WireGuard's, from one source */
+	struct dp_limit handshakes_total;
+	struct dp_limit syns; /* that reach the stack, in total: those above get SYN cookies */
+};
+
 struct dp_options {
 	uint32_t l3_offset; /* 0: packets (WireGuard, TUN); 14: Ethernet frames */
 	bool is_workload; /* the machine is behind the device (tap, veth, bridge port): it sends what the host receives
 			   */
 	bool no_pairs;    /* keep no counters per peer */
 	struct dp_sizes sizes;
+	struct dp_host_options host;
 };
 
 /*
@@ -74,6 +97,29 @@ int dp_policy_commit(struct dp *dp, const struct pol_image *img, struct err *e);
 /* The steps by themselves, for tests and crash tests. */
 int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e);
 int dp_policy_flip(struct dp *dp, struct err *e);
+
+/* --- the host's own network device --- */
+
+/*
+ * Programs and maps for the host's device, in a directory of their own beside the overlay's. The policy is an image of
+ * pol_compile_host(); identities have no part in it. Everything above that takes a struct dp works but dp_attach().
+ */
+int dp_host_open(const char *bpffs, const char *instance, const struct dp_host_options *options, struct dp **dp,
+		 struct err *e);
+/* Replaces an older daemon's programs without a gap. Another's XDP program is never touched. Idempotent. */
+int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e);
+/* Removes the host's part of an instance alone. ifindex 0: not known; where tc has no links its filters then stay. */
+int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e);
+
+struct dp_host_status {
+	char attach[16];      /* "xdp-native", "xdp-generic", "tcx", "clsact"; "none" */
+	char not_better[160]; /* why nothing before it in this order was taken; "" */
+	char no_cookies[120]; /* why SYNs are not answered with cookies; "": they are */
+};
+
+void dp_host_status(const struct dp *dp, struct dp_host_status *st);
+
+/* --- what it did --- */
 
 struct dp_status {
 	struct by_gen gen;

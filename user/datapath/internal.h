@@ -21,6 +21,9 @@ enum dp_map {
 	MAP_EVENTS,
 	MAP_SWITCH,
 	MAP_CAPTURE,
+	MAP_NET, /* the host's alone, from here on */
+	MAP_SOURCE,
+	MAP_TOTAL,
 	MAP_COUNT,
 };
 
@@ -52,9 +55,13 @@ struct table {
 	struct entry *bucket[TABLE_BUCKETS];
 };
 
+struct host;
+
 struct dp {
-	struct tc_bpf *skel;
-	char dir[DIR_LEN]; /* of the pins */
+	struct tc_bpf *skel;    /* NULL: the host's */
+	struct host *host;      /* host.c; NULL: the overlay's, a machine's */
+	struct bpf_object *obj; /* that has the maps */
+	char dir[DIR_LEN];      /* of the pins */
 	int map[MAP_COUNT];
 	int prog[BY_DIR_COUNT], ask[BY_DIR_COUNT];
 	struct dp_options options;
@@ -80,13 +87,23 @@ struct dp {
 /* open.c */
 void dp_libbpf_quiet(void);
 const char *dp_libbpf_said(void); /* libbpf's last warning, "" if none */
+int kernel_refused(struct err *e, int code, const char *what);
+/* What every datapath is made of; `load` brings its programs. sub: directory of its pins in the instance's, or NULL. */
+int dp_make(const char *bpffs, const char *instance, const char *sub, const struct dp_options *options,
+	    int (*load)(struct dp *dp, struct err *e), struct dp **out, struct err *e);
+int maps_adopt(struct dp *dp, struct bpf_object *obj, struct err *e); /* before the object is loaded */
+int maps_pin(struct dp *dp, struct err *e);                           /* after dp->obj was */
+int prog_pin(struct dp *dp, int fd, const char *name, struct err *e);
+#define EVENTS_PER_SEC   100
+#define CAPTURES_PER_SEC 1000
 
 /* pin.c */
+#define PIN_HOST "host" /* directory of the host's, beside the others of its version */
 extern const char *const dp_map_name[MAP_COUNT];
 extern const char *const dp_prog_name[BY_DIR_COUNT];
 extern const char *const dp_ask_name[BY_DIR_COUNT];
 extern const char *const dp_link_name[BY_DIR_COUNT];
-int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
+int pin_dir_make(const char *bpffs, const char *instance, const char *sub, char dir[static DIR_LEN], struct err *e);
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
 void pin_fresh_path(char path[static PATH_LEN + 8], const char *dir, const char *name); /* until the rename */
 int pin_replace(int fd, const char *dir, const char *name); /* atomic: the name never is without an object */
@@ -98,7 +115,17 @@ uint32_t map_capacity(const struct dp *dp, enum dp_map map);
 /* attach.c. The first two: 0 or -errno; dp_attach() chooses. */
 int attach_tcx(struct dp *dp, unsigned ifindex);
 int attach_clsact(struct dp *dp, unsigned ifindex);
+int attach_one(struct dp *dp, enum by_dir dir, unsigned ifindex, struct err *e); /* sets dp->attach_mode */
+unsigned link_ifindex(int fd);                                                   /* 0: the device is gone */
+int link_remove(const char *dir, const char *name, struct err *e);
 int attach_remove(const char *dir, unsigned ifindex, struct err *e);
+void clsact_remove(unsigned ifindex, enum by_dir dir);
+
+/* host.c */
+void host_close(struct host *h);
+
+/* host_attach.c */
+int host_remove(const char *dir, unsigned ifindex, struct err *e);
 
 /* map.c: mechanics, 0 or -errno */
 typedef int (*map_walk_fn)(const void *key, const void *value, void *arg);

@@ -18,9 +18,6 @@
 #include "internal.h"
 #include "skel/tc.skel.h"
 
-#define EVENTS_PER_SEC   100
-#define CAPTURES_PER_SEC 1000
-
 static char libbpf_said[256];
 
 static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -49,7 +46,7 @@ const char *dp_libbpf_said(void)
 	return libbpf_said;
 }
 
-static int kernel_refused(struct err *e, int code, const char *what)
+int kernel_refused(struct err *e, int code, const char *what)
 {
 	if (code == -EPERM || code == -EACCES)
 		return err_at(e, code, what, "%s: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed", strerror(-code));
@@ -100,11 +97,11 @@ static int map_adopt(struct bpf_map *map, const char *dir, struct err *e)
 	return ret < 0 ? err_at(e, ret, path, "%s", strerror(-ret)) : 0;
 }
 
-static int maps_adopt(struct dp *dp, struct err *e)
+int maps_adopt(struct dp *dp, struct bpf_object *obj, struct err *e)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, dp->skel->obj)
+	bpf_object__for_each_map(map, obj)
 	{
 		int ret = bpf_map__is_internal(map) ? 0 : map_adopt(map, dp->dir, e);
 
@@ -118,32 +115,39 @@ static int map_pin(struct dp *dp, enum dp_map i, struct err *e)
 {
 	char path[PATH_LEN];
 
-	dp->map[i] = bpf_object__find_map_fd_by_name(dp->skel->obj, dp_map_name[i]);
+	const struct bpf_map *map = bpf_object__find_map_by_name(dp->obj, dp_map_name[i]);
+
+	dp->map[i] = map ? bpf_map__fd(map) : -1;
+	if (!map) /* another sort of datapath has it */
+		return 0;
 	pin_path(path, dp->dir, dp_map_name[i]);
 	if (access(path, F_OK) < 0 && bpf_obj_pin(dp->map[i], path) < 0)
 		return err_at(e, -errno, path, "can not be pinned: %s", strerror(errno));
 	return 0;
 }
 
-static int prog_pin(struct dp *dp, int fd, const char *name, struct err *e)
+int prog_pin(struct dp *dp, int fd, const char *name, struct err *e)
 {
 	int ret = pin_replace(fd, dp->dir, name);
 
 	return ret < 0 ? err_at(e, ret, name, "can not be pinned: %s", strerror(-ret)) : 0;
 }
 
-static int pin_all(struct dp *dp, struct err *e)
+int maps_pin(struct dp *dp, struct err *e)
+{
+	int ret = 0;
+
+	for (int i = 0; i < MAP_COUNT && !ret; i++)
+		ret = map_pin(dp, (enum dp_map)i, e);
+	return ret;
+}
+
+static int progs_pin(struct dp *dp, struct err *e)
 {
 	dp->prog[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_tc_in);
 	dp->prog[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_tc_out);
 	dp->ask[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_ask_in);
 	dp->ask[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_ask_out);
-	for (int i = 0; i < MAP_COUNT; i++) {
-		int ret = map_pin(dp, (enum dp_map)i, e);
-
-		if (ret < 0)
-			return ret;
-	}
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
 		int ret = prog_pin(dp, dp->prog[dir], dp_prog_name[dir], e);
 
@@ -175,25 +179,30 @@ static void constants_set(struct dp *dp)
 	dp->skel->rodata->conf.has_pairs = !dp->options.no_pairs;
 }
 
-static int load(struct dp *dp, struct err *e)
+static int load_tc(struct dp *dp, struct err *e)
 {
 	int ret;
 
 	dp->skel = tc_bpf__open();
 	if (!dp->skel)
 		return kernel_refused(e, -errno, "BPF object");
+	dp->obj = dp->skel->obj;
 	constants_set(dp);
 	ret = sizes_set(dp, e);
 	if (!ret)
-		ret = maps_adopt(dp, e);
+		ret = maps_adopt(dp, dp->obj, e);
 	if (ret < 0)
 		return ret;
 	ret = tc_bpf__load(dp->skel);
 	if (ret < 0)
 		return kernel_refused(e, ret, "the kernel refused the BPF programs");
-	ret = pin_all(dp, e);
-	if (!ret)
-		ret = map_memory(dp, MAP_GEN, sizeof(struct by_gen), (void **)&dp->gen, e);
+	ret = maps_pin(dp, e);
+	return ret ? ret : progs_pin(dp, e);
+}
+
+static int memory_map(struct dp *dp, struct err *e)
+{
+	int ret = map_memory(dp, MAP_GEN, sizeof(struct by_gen), (void **)&dp->gen, e);
 	if (!ret)
 		ret = map_memory(dp, MAP_PORT, PORT_BYTES, (void **)&dp->port, e);
 	return ret;
@@ -220,7 +229,7 @@ static int recover(struct dp *dp, struct err *e)
 	ret = capture_switch(dp, 0); /* whoever captured is gone */
 	if (ret < 0)
 		return err_at(e, ret, dp_map_name[MAP_SWITCH], "can not be written: %s", strerror(-ret));
-	ret = identity_recover(dp, e);
+	ret = dp->host ? 0 : identity_recover(dp, e);
 	if (!ret)
 		gen_bump(dp);
 	return ret;
@@ -236,7 +245,8 @@ static int options_check(const struct dp_options *o, struct err *e)
 
 DEFINE_CLEANUP(dp, struct dp, dp_close)
 
-int dp_open(const char *bpffs, const char *instance, const struct dp_options *options, struct dp **out, struct err *e)
+int dp_make(const char *bpffs, const char *instance, const char *sub, const struct dp_options *options,
+	    int (*load)(struct dp *dp, struct err *e), struct dp **out, struct err *e)
 {
 	auto_call(cleanup_dp) struct dp *dp = calloc(1, sizeof(*dp));
 	int ret;
@@ -253,15 +263,22 @@ int dp_open(const char *bpffs, const char *instance, const struct dp_options *op
 	dp->n_cpus = libbpf_num_possible_cpus();
 	if (dp->n_cpus < 0)
 		return err_at(e, dp->n_cpus, NULL, "number of CPUs is unknown");
-	ret = pin_dir_make(bpffs, instance, dp->dir, e);
+	ret = pin_dir_make(bpffs, instance, sub, dp->dir, e);
 	if (!ret)
 		ret = load(dp, e);
+	if (!ret)
+		ret = memory_map(dp, e);
 	if (!ret)
 		ret = recover(dp, e);
 	if (ret < 0)
 		return ret;
 	*out = take_ptr(dp);
 	return 0;
+}
+
+int dp_open(const char *bpffs, const char *instance, const struct dp_options *options, struct dp **out, struct err *e)
+{
+	return dp_make(bpffs, instance, NULL, options, load_tc, out, e);
 }
 
 void dp_close(struct dp *dp)
@@ -278,5 +295,6 @@ void dp_close(struct dp *dp)
 		rated_clear(dp, slot);
 	table_fini(&dp->table);
 	tc_bpf__destroy(dp->skel);
+	host_close(dp->host);
 	free(dp);
 }

@@ -25,7 +25,8 @@ const char *const dp_map_name[MAP_COUNT] = {
 	[MAP_CT] = "by_ct",           [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
 	[MAP_EVENTS] = "by_events",   [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
 	[MAP_RATE] = "by_rate",       [MAP_PAIR] = "by_pair",   [MAP_SWITCH] = "by_switch",
-	[MAP_CAPTURE] = "by_capture",
+	[MAP_CAPTURE] = "by_capture", [MAP_NET] = "by_net",     [MAP_SOURCE] = "by_source",
+	[MAP_TOTAL] = "by_total",
 };
 const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
 const char *const dp_ask_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_ASK_IN, [BY_DIR_OUT] = BY_PROG_ASK_OUT };
@@ -58,14 +59,14 @@ static int instance_dir(const char *bpffs, const char *instance, char dir[static
 	return 0;
 }
 
-int pin_dir_make(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e)
+int pin_dir_make(const char *bpffs, const char *instance, const char *sub, char dir[static DIR_LEN], struct err *e)
 {
 	size_t at = strlen(bpffs);
 	int ret = instance_dir(bpffs, instance, dir, e);
 
 	if (ret < 0)
 		return ret;
-	snprintf(dir + strlen(dir), DIR_LEN - strlen(dir), "/v%d", BY_ABI_VERSION);
+	snprintf(dir + strlen(dir), DIR_LEN - strlen(dir), "/v%d%s%s", BY_ABI_VERSION, sub ? "/" : "", sub ? sub : "");
 	while (dir[at]) {
 		char part[DIR_LEN];
 
@@ -117,30 +118,68 @@ static int version_dir_remove(const char *dir, struct err *e)
 	return rmdir(dir) < 0 ? err_at(e, -errno, dir, "%s", strerror(errno)) : 0;
 }
 
+/* The host's part of one version. */
+static int host_dir_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	char dir[PATH_LEN];
+	int ret;
+
+	pin_path(dir, version, PIN_HOST);
+	if (access(dir, F_OK) < 0)
+		return 0;
+	ret = host_remove(dir, ifindex, e);
+	return ret ? ret : version_dir_remove(dir, e);
+}
+
+static int all_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	int ret = host_dir_remove(version, 0, e);
+
+	if (!ret)
+		ret = attach_remove(version, ifindex, e);
+	return ret ? ret : version_dir_remove(version, e);
+}
+
+/* `remove` for every version of the instance that is there. */
+static int versions_remove(const char *dir, unsigned ifindex,
+			   int (*remove)(const char *version, unsigned ifindex, struct err *e), struct err *e)
+{
+	char version[PATH_LEN];
+	struct dirent *sub;
+	DIR *d = opendir(dir);
+	int ret = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_at(e, -errno, dir, "%s", strerror(errno));
+	while ((sub = readdir(d)) && !ret) {
+		if (sub->d_name[0] != 'v')
+			continue;
+		pin_path(version, dir, sub->d_name);
+		ret = remove(version, ifindex, e);
+	}
+	closedir(d);
+	return ret;
+}
+
+int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)
+{
+	char dir[DIR_LEN];
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	dp_libbpf_quiet();
+	return ret ? ret : versions_remove(dir, ifindex, host_dir_remove, e);
+}
+
 int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)
 {
-	char dir[DIR_LEN], version[PATH_LEN];
-	struct dirent *sub;
-	DIR *d;
+	char dir[DIR_LEN];
 	int ret = instance_dir(bpffs, instance, dir, e);
 
 	if (ret < 0)
 		return ret;
 	dp_libbpf_quiet();
-	d = opendir(dir);
-	if (!d && errno != ENOENT)
-		return err_at(e, -errno, dir, "%s", strerror(errno));
-	while (d && (sub = readdir(d)) && !ret) {
-		if (sub->d_name[0] != 'v')
-			continue;
-		pin_path(version, dir, sub->d_name);
-		ret = attach_remove(version, ifindex, e);
-		if (!ret)
-			ret = version_dir_remove(version, e);
-	}
-	if (d)
-		closedir(d);
-	if (!ret && d && rmdir(dir) < 0)
+	ret = versions_remove(dir, ifindex, all_remove, e);
+	if (!ret && rmdir(dir) < 0 && errno != ENOENT)
 		return err_at(e, -errno, dir, "%s", strerror(errno));
 	return ret;
 }

@@ -43,7 +43,7 @@ static const struct {
 
 static struct bpf_map *map_of(const struct dp *dp, enum dp_map map)
 {
-	return bpf_object__find_map_by_name(dp->skel->obj, dp_map_name[map]);
+	return bpf_object__find_map_by_name(dp->obj, dp_map_name[map]);
 }
 
 uint32_t map_capacity(const struct dp *dp, enum dp_map map)
@@ -66,6 +66,9 @@ int sizes_set(struct dp *dp, struct err *e)
 		const char *field = (const char *)&dp->options.sizes + sized[i].field;
 		uint32_t n = *(const uint32_t *)(const void *)field;
 		int ret = n ? size_check(dp_map_name[sized[i].map], n, sized[i].most, e) : 0;
+
+		if (!map_of(dp, sized[i].map)) /* another sort of datapath has it */
+			continue;
 
 		if (n && !ret)
 			ret = bpf_map__set_max_entries(map_of(dp, sized[i].map), n);
