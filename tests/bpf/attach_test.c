@@ -188,7 +188,7 @@ static void maps_carry_their_types(void **state)
 {
 	struct world *w = *state;
 
-	for (int i = 0; i < MAP_COUNT; i++) {
+	for (int i = 0; i < MAP_NET; i++) {
 		struct bpf_map_info info = { 0 };
 		__u32 len = sizeof(info);
 		auto_fd int fd = world_map(w, dp_map_name[i]);
