@@ -140,7 +140,7 @@ static uint64_t fingerprint(struct world *w)
 {
 	uint64_t sum = 14695981039346656037u;
 
-	for (int i = 0; i < MAP_COUNT; i++) {
+	for (int i = 0; i < MAP_NET; i++) {
 		struct bpf_map_info info = { 0 };
 		__u32 len = sizeof(info);
 		auto_fd int fd = world_map(w, dp_map_name[i]);
