@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * Attached to the overlay device, where packets are plain: ingress is what a peer sent, egress is what this node sends
- * to one. Both only pass what policy.h's ladder lets.
+ * to one. Or to the device that leads to one machine on this host, which sends what ingress sees: there by_tc_out is on
+ * ingress. Both only pass what policy.h's ladder lets, and link.h in front of it where there are frames.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_endian.h>
@@ -16,8 +17,9 @@
 
 static __always_inline int handle(struct __sk_buff *skb, struct pkt *p)
 {
-	int ret = decide(skb, p);
+	int ret = frame_check(skb, p);
 
+	ret = ret == LINK_IP ? decide(skb, p) : ret < 0 ? ret : 0;
 	pair_count(skb, p, ret);
 	return report(skb, p, ret);
 }
@@ -25,7 +27,7 @@ static __always_inline int handle(struct __sk_buff *skb, struct pkt *p)
 SEC("tc")
 int by_tc_in(struct __sk_buff *skb)
 {
-	struct pkt p = { .dir = BY_DIR_IN };
+	struct pkt p = { .dir = BY_DIR_IN, .l3 = conf.l3_offset };
 
 	return handle(skb, &p);
 }
@@ -33,7 +35,7 @@ int by_tc_in(struct __sk_buff *skb)
 SEC("tc")
 int by_tc_out(struct __sk_buff *skb)
 {
-	struct pkt p = { .dir = BY_DIR_OUT };
+	struct pkt p = { .dir = BY_DIR_OUT, .l3 = conf.l3_offset };
 
 	return handle(skb, &p);
 }
@@ -42,7 +44,7 @@ int by_tc_out(struct __sk_buff *skb)
 SEC("tc")
 int by_ask_in(struct __sk_buff *skb)
 {
-	struct pkt p = { .dir = BY_DIR_IN, .is_asked = 1 };
+	struct pkt p = { .dir = BY_DIR_IN, .l3 = conf.l3_offset, .is_asked = 1 };
 
 	return ask(skb, &p);
 }
@@ -50,7 +52,7 @@ int by_ask_in(struct __sk_buff *skb)
 SEC("tc")
 int by_ask_out(struct __sk_buff *skb)
 {
-	struct pkt p = { .dir = BY_DIR_OUT, .is_asked = 1 };
+	struct pkt p = { .dir = BY_DIR_OUT, .l3 = conf.l3_offset, .is_asked = 1 };
 
 	return ask(skb, &p);
 }

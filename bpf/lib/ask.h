@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "link.h"
 #include "policy.h"
 #include "report.h"
 
@@ -15,6 +16,9 @@ static __always_inline int ask_decide(struct __sk_buff *skb, struct pkt *p)
 
 	if (ret < 0)
 		return ret; /* 1 */
+	ret = frame_check(skb, p);
+	if (ret != LINK_IP)
+		return ret < 0 ? ret : 0;
 	ret = parse(skb, p);
 	if (ret < 0)
 		return ret; /* 2 */

@@ -10,7 +10,7 @@
 #include "bailey/event.h"
 #include "bailey/maps.h"
 
-const volatile struct by_tc_conf conf = { 0, 100, 1000, 1 };
+const volatile struct by_tc_conf conf = { .events_per_sec = 100, .captures_per_sec = 1000, .has_pairs = 1 };
 
 enum pkt_track {
 	TRACK_NO = 0,     /* judged by itself: ICMP other than echo and errors */

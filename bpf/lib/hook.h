@@ -83,14 +83,13 @@ static __always_inline int hook_says_version(const struct hook_ctx *ctx, const s
 #else
 static __always_inline __u32 hook_l3(const struct pkt *p)
 {
-	(void)p;
-	return conf.l3_offset;
+	return conf.l3_offset ? p->l3 : 0; /* link.h: behind the tags */
 }
 
 /* On Ethernet the frame says what the receiver will take it for; L3 devices go by the nibble as we do. */
 static __always_inline int hook_says_version(const struct hook_ctx *ctx, const struct pkt *p, __u8 version)
 {
-	(void)p;
-	return !conf.l3_offset || ctx->protocol == (version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
+	(void)ctx;
+	return !conf.l3_offset || p->version == version;
 }
 #endif

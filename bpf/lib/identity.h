@@ -5,22 +5,37 @@
 #include "hook.h"
 #include "maps_identity.h"
 
+static __always_inline int is_local(const struct by_addr *a)
+{
+	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, a);
+
+	return v && v->identity == BY_IDENT_LOCAL;
+}
+
+/* Neighbour discovery that link.h has not judged: in fragments, behind extension headers, or of routers. */
+static __always_inline int is_stray_nd(const struct pkt *p)
+{
+	return conf.l3_offset && p->key.l4_proto == 58 && p->icmp_type >= 133 && p->icmp_type <= 137;
+}
+
 static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 {
-	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &p->key.peer);
+	struct by_addr_val *v;
 	__u32 slot = p->live.slot;
 
 	(void)ctx;
+	if (is_stray_nd(p))
+		return -BY_DROP_ARP_SPOOF; /* 2 */
+	if (p->dir == BY_DIR_OUT && !is_local(&p->key.local))
+		return -BY_DROP_SPOOFED; /* 3 */
+	v = bpf_map_lookup_elem(&by_addr, &p->key.peer);
 
 	/* A packet that comes from, or goes to, this node's own address over the mesh has no peer behind it. */
 	if (!v || v->identity == BY_IDENT_NONE || v->identity == BY_IDENT_LOCAL)
-		return -BY_DROP_NO_IDENTITY; /* 3 */
+		return -BY_DROP_NO_IDENTITY; /* 4 */
 	p->peer = v->identity;
 	p->peer_class = slot ? v->peer_class[1] : v->peer_class[0];
-	v = bpf_map_lookup_elem(&by_addr, &p->key.local);
-	if (!v || v->identity != BY_IDENT_LOCAL)
-		return -BY_DROP_NOT_LOCAL; /* 4 */
-	return 0;
+	return p->dir == BY_DIR_OUT || is_local(&p->key.local) ? 0 : -BY_DROP_NOT_LOCAL; /* 4 */
 }
 
 /*

@@ -3,9 +3,10 @@
  * The ladder. The first rung that answers decides; its number stands at the return.
  *
  *  1  no policy was ever committed                      drop NO_POLICY
- *  2  the packet can not be read                         drop, reason from parse.h
- *  3  the peer's address has no identity                drop NO_IDENTITY
- *  4  the local address is not this node's              drop NOT_LOCAL
+ *  2  the packet can not be read                         drop, reason from parse.h; frames before it: link.h
+ *  3  this node sends with a source that is not its own drop SPOOFED
+ *  4  the peer's address has no identity                drop NO_IDENTITY
+ *     it is addressed to somebody else                  drop NOT_LOCAL
  *  5  a later fragment                                  pass when it is the next one of a datagram whose first one
  *                                                       passed under the live policy; else drop FRAGMENT,
  *                                                       FRAG_ORDER or FRAG_OVERLAP (frag.h)

@@ -9,4 +9,8 @@ struct by_tc_conf {
 	__u32 events_per_sec;   /* per CPU and budget of by_limit; the rest is counted as suppressed */
 	__u32 captures_per_sec; /* likewise, records of by_capture */
 	__u32 has_pairs;        /* 0: by_pair is not kept */
+	__u16 vlan[2];          /* Ethernet: the tags that a frame must have, outer and inner; 0: none */
+	__u8 mac[6];            /* source of what the machine sends, where has_mac says so */
+	__u8 has_mac;
+	__u8 pad;
 };

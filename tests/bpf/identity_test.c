@@ -61,8 +61,9 @@ static void the_local_side_must_be_this_node(void **state)
 	assert_verdict(SYN_IN(DB4, EVE4), NOT_LOCAL); /* another peer: no transit */
 	assert_verdict(SYN_IN(DB4, NOBODY4), NOT_LOCAL);
 	assert_verdict(SYN_IN(DB6, "ff02::1"), NOT_LOCAL);
-	assert_verdict(SYN_OUT(EVE4, DB4), NOT_LOCAL);
-	assert_verdict(SYN_OUT(NOBODY6, DB6), NOT_LOCAL);
+	assert_verdict(SYN_OUT(EVE4, DB4), SPOOFED);
+	assert_verdict(SYN_OUT(NOBODY6, DB6), SPOOFED);
+	assert_verdict(SYN_OUT(EVE4, NOBODY4), SPOOFED); /* whomever it is for */
 }
 
 static void a_v4_address_in_v6_clothes_is_not_that_address(void **state)

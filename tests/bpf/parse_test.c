@@ -105,9 +105,9 @@ static void only_ip_passes(void **state)
 	for (uint8_t v = 1; v < 16; v++)
 		if (v != 4 && v != 6)
 			expect("NOT_IP", TCP4, .version = v);
-	p.ether = 0x0806; /* ARP */
-	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
-	p.ether = 0x86dd; /* says IPv6, is IPv4 */
+	p.ether = 0x0806;                                                /* ARP */
+	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), ARP_SPOOF); /* and is none */
+	p.ether = 0x86dd;                                                /* says IPv6, is IPv4 */
 	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);
 	p.ether = 0x88cc;
 	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), NOT_IP);

@@ -101,7 +101,19 @@ static void the_peer_may_tell_of_what_we_sent(void **state)
 		send_error(BY_DIR_IN, DB6, WEB6, v6[i], &q6, "NONE");
 	send_error(BY_DIR_IN, DB4, WEB4, 5, &q4, "POLICY_DENY"); /* redirect */
 	send_error(BY_DIR_IN, DB4, WEB4, 4, &q4, "POLICY_DENY"); /* source quench */
-	send_error(BY_DIR_IN, DB6, WEB6, 137, &q6, "POLICY_DENY");
+}
+
+/* Packets and frames differ: on Ethernet nobody redirects a machine, whatever the rules. */
+static void a_redirect_of_ipv6_is_no_error(void **state)
+{
+	struct frame q6 = quotation(0, ANSWER6);
+	struct pkt p = { IP(DB6, WEB6, P_ICMPV6), .type = 137, .quoted = &q6 };
+
+	(void)state;
+	opens(TCP(DB6, WEB6, CLIENT, 4000, F_SYN));
+	assert_verdict(world_send(worlds[0], BY_DIR_IN, &p), POLICY_DENY);
+	p.ether = 0x86dd;
+	assert_verdict(world_send(worlds[1], BY_DIR_IN, &p), ARP_SPOOF);
 }
 
 static void we_may_tell_of_what_the_peer_sent(void **state)
@@ -324,12 +336,19 @@ static void a_rule_for_the_type_still_stands(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t(the_peer_may_tell_of_what_we_sent),         t(we_may_tell_of_what_the_peer_sent),
-		t(pings_and_plain_protocols_have_errors_too), t(another_peer_may_not),
-		t(a_node_of_two_addresses_is_one_node),       t(flows_that_do_not_exist_have_no_errors),
-		t(an_error_about_an_error_is_about_nothing),  t(a_cut_quotation_is_no_quotation),
-		t(a_mad_quotation_is_no_quotation),           t(a_quoted_first_fragment_has_ports),
-		t(an_error_leaves_the_flow_as_it_was),        t(a_new_generation_must_judge_the_flow_first),
+		t(the_peer_may_tell_of_what_we_sent),
+		t(a_redirect_of_ipv6_is_no_error),
+		t(we_may_tell_of_what_the_peer_sent),
+		t(pings_and_plain_protocols_have_errors_too),
+		t(another_peer_may_not),
+		t(a_node_of_two_addresses_is_one_node),
+		t(flows_that_do_not_exist_have_no_errors),
+		t(an_error_about_an_error_is_about_nothing),
+		t(a_cut_quotation_is_no_quotation),
+		t(a_mad_quotation_is_no_quotation),
+		t(a_quoted_first_fragment_has_ports),
+		t(an_error_leaves_the_flow_as_it_was),
+		t(a_new_generation_must_judge_the_flow_first),
 		t(a_rule_for_the_type_still_stands),
 	};
 

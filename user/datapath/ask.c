@@ -45,7 +45,12 @@ static void put_link(struct packet *p, const struct dp_options *o, bool is_ip4)
 {
 	if (!o->l3_offset)
 		return;
-	p->len += 12; /* addresses: zero */
+	p->len += 6; /* to whom: zero */
+	put(p, o->mac, sizeof(o->mac));
+	for (int i = 0; i < 2 && o->vlan[i]; i++) {
+		put16(p, 0x8100);
+		put16(p, o->vlan[i]);
+	}
 	put16(p, is_ip4 ? 0x0800 : 0x86dd);
 }
 

@@ -53,6 +53,8 @@ struct dp_options {
 	bool is_workload; /* the machine is behind the device (tap, veth, bridge port): it sends what the host receives
 			   */
 	bool no_pairs;    /* keep no counters per peer */
+	uint16_t vlan[2]; /* Ethernet: tags that each frame must have, outer and inner; 0: none */
+	uint8_t mac[6];   /* Ethernet: the machine\'s; all 0: whatever it says */
 	struct dp_sizes sizes;
 	struct dp_host_options host;
 };

@@ -18,6 +18,8 @@
 #include "internal.h"
 #include "skel/tc.skel.h"
 
+#define VLAN_MAX 4094
+
 static char libbpf_said[256];
 
 static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -171,12 +173,22 @@ static int map_memory(struct dp *dp, enum dp_map map, size_t size, void **at, st
 
 #define PORT_BYTES (BY_SLOTS * BY_PORT_SPACE * sizeof(struct port_cell))
 
+static bool has_mac(const struct dp_options *o)
+{
+	static const uint8_t none[sizeof(o->mac)];
+
+	return memcmp(o->mac, none, sizeof(none)) != 0;
+}
+
 static void constants_set(struct dp *dp)
 {
 	dp->skel->rodata->conf.l3_offset = dp->options.l3_offset;
 	dp->skel->rodata->conf.events_per_sec = EVENTS_PER_SEC;
 	dp->skel->rodata->conf.captures_per_sec = CAPTURES_PER_SEC;
 	dp->skel->rodata->conf.has_pairs = !dp->options.no_pairs;
+	memcpy(dp->skel->rodata->conf.vlan, dp->options.vlan, sizeof(dp->options.vlan));
+	memcpy(dp->skel->rodata->conf.mac, dp->options.mac, sizeof(dp->options.mac));
+	dp->skel->rodata->conf.has_mac = has_mac(&dp->options);
 }
 
 static int load_tc(struct dp *dp, struct err *e)
@@ -240,6 +252,13 @@ static int options_check(const struct dp_options *o, struct err *e)
 	if (o->l3_offset != 0 && o->l3_offset != 14)
 		return err_at(e, -EINVAL, "l3_offset", "is %u, needed: 0 (WireGuard, TUN) or 14 (Ethernet)",
 			      o->l3_offset);
+	if (!o->l3_offset && (o->vlan[0] || o->vlan[1] || has_mac(o)))
+		return err_at(e, -EINVAL, "device", "has no frames, and so no VLAN tags or MAC");
+	for (int i = 0; i < 2; i++)
+		if (o->vlan[i] > VLAN_MAX)
+			return err_at(e, -EINVAL, "vlan", "is %u, needed: 1 to %d", o->vlan[i], VLAN_MAX);
+	if (o->vlan[1] && !o->vlan[0])
+		return err_at(e, -EINVAL, "vlan", "inner tag %u without an outer one", o->vlan[1]);
 	return 0;
 }
 
