@@ -84,6 +84,28 @@ static void claims_fill(const struct id_cert *cert, const struct id_quote *quote
 	claims->td_attributes = quote->td_attributes;
 	claims->not_before = cert->not_before;
 	claims->not_after = cert->not_after;
+	if (claims->evidence_until && claims->evidence_until < claims->not_after)
+		claims->not_after = claims->evidence_until;
+}
+
+/* The quote by itself. The certificate is good no longer than the collateral that judged it. */
+static int quote_check(const struct id_quote *quote, const struct id_trust *trust, struct id_claims *made,
+		       struct err *e)
+{
+	struct id_verdict verdict;
+	struct id_pck pck;
+	int ret;
+
+	id_quote_judge(quote, trust, &verdict, &pck);
+	ret = id_verdict_err(&verdict, "quote", e);
+	if (ret < 0)
+		return ret;
+	made->tee = verdict.tee;
+	made->evidence_until = verdict.collateral_until;
+	made->has_device_id = verdict.tee == ID_TEE_TDX;
+	if (made->has_device_id && !id_hash(EVP_sha256(), made->device_id, pck.ppid, sizeof(pck.ppid), NULL, 0))
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	return 0;
 }
 
 /* Everything behind the extensions: quote, binding, log. */
@@ -98,7 +120,7 @@ static int evidence_check(const struct id_cert *cert, const struct id_trust *tru
 	if (!ret)
 		ret = signature_check(cert, id_quote_is_simulated(&quote), e);
 	if (!ret)
-		ret = id_quote_verify(&quote, trust, &made.tee, e);
+		ret = quote_check(&quote, trust, &made, e);
 	if (!ret)
 		ret = binding_check(cert, &quote, e);
 	if (!ret)

@@ -28,12 +28,17 @@ const char *id_reason_text(int reason);
 #define ID_REPORT_DATA_LEN 64
 #define ID_CERT_MAX        (256 * 1024) /* DER, with quote and event log */
 
+struct id_collaterals;     /* collateral.h */
+struct id_evidence_policy; /* evidence_policy.h */
+
 /* Whose evidence is believed. */
 struct id_trust {
 	int64_t now; /* unix seconds */
 	bool allow_simulated;
 	const char *simulated_roots; /* PEM of the simulation roots, NULL: none */
 	size_t simulated_roots_len;
+	struct id_collaterals *collaterals;      /* what Intel says of platforms; NULL: no real quote is accepted */
+	const struct id_evidence_policy *policy; /* NULL: the strict one */
 };
 
 enum id_tee {
@@ -61,7 +66,8 @@ struct id_claims {
 	bool has_device_id;
 	uint64_t td_attributes;
 	uint8_t spki_sha256[32];       /* of the certificate's key */
-	int64_t not_before, not_after; /* of the certificate */
+	int64_t evidence_until;        /* end of the collateral that judged the quote; 0: none was needed */
+	int64_t not_before, not_after; /* of the certificate; not_after is evidence_until where that is earlier */
 };
 
 /* Verifies a leaf certificate's evidence: extensions, quote, event log, binding to the key. */

@@ -185,9 +185,9 @@ static void quote_malformed(void **state)
 	refused(&f, &world_trust, "QUOTE_MALFORMED");
 }
 
-static void version_5(uint8_t *body)
+static void version_6(uint8_t *body)
 {
-	body[0] = 5;
+	body[0] = 6;
 }
 
 static void intel_vendor(uint8_t *body)
@@ -202,14 +202,14 @@ static void attestation_ext(X509 *leaf)
 
 static void quote_unsupported(void **state)
 {
-	struct forge version = { .req = world_request(), .body = version_5 };
+	struct forge version = { .req = world_request(), .body = version_6 };
 	struct forge vendor = { .req = world_request(), .body = intel_vendor };
 	struct forge newer = { .req = world_request(), .leaf = attestation_ext, .no_quote = true };
 
 	(void)state;
 	refused(&version, &world_trust, "QUOTE_UNSUPPORTED");
 	/* signed by a trusted simulation root, but it says Intel: never taken for either */
-	refused(&vendor, &world_trust, "QUOTE_UNSUPPORTED");
+	refused(&vendor, &world_trust, "COLLATERAL_MISSING");
 	refused(&newer, &world_trust, "QUOTE_UNSUPPORTED");
 }
 
@@ -239,14 +239,14 @@ static void quote_chain(void **state)
 	refused(&f, &trust, "QUOTE_CHAIN");
 }
 
-static void set_debug(uint8_t *body)
+static void set_profiling(uint8_t *body)
 {
-	body[168] |= 1;
+	body[168] |= 0x10; /* HGS_PLUS_PROF */
 }
 
 static void quote_attributes(void **state)
 {
-	struct forge f = { .req = world_request(), .body = set_debug };
+	struct forge f = { .req = world_request(), .body = set_profiling };
 
 	(void)state;
 	refused(&f, &world_trust, "QUOTE_ATTRIBUTES");
@@ -336,8 +336,8 @@ static void errors_do_not_leak_into_openssl_queue(void **state)
 	assert_int_equal(ERR_peek_error(), 0);
 }
 
-/* dstack's own leaf of 2025: a quote by Intel's QE, so refused here until TDX collateral is verified. */
-static void real_dstack_leaf_is_not_taken_yet(void **state)
+/* dstack's own leaf of 2025: a quote by Intel's QE. */
+static void real_dstack_leaf_needs_collateral(void **state)
 {
 	size_t len = 0;
 	auto_free char *der = shared_file("ratls/dstack-ratls-leaf.der", &len);
@@ -346,7 +346,7 @@ static void real_dstack_leaf_is_not_taken_yet(void **state)
 
 	(void)state;
 	assert_int_equal(id_cert_verify((uint8_t *)der, len, &world_trust, &claims, &e), -EBADMSG);
-	assert_reason(e, QUOTE_UNSUPPORTED);
+	assert_reason(e, COLLATERAL_MISSING);
 }
 
 int main(void)
@@ -371,7 +371,7 @@ int main(void)
 		cmocka_unit_test(eventlog_reasons),
 		cmocka_unit_test(no_flipped_bit_is_accepted),
 		cmocka_unit_test(errors_do_not_leak_into_openssl_queue),
-		cmocka_unit_test(real_dstack_leaf_is_not_taken_yet),
+		cmocka_unit_test(real_dstack_leaf_needs_collateral),
 	};
 
 	return cmocka_run_group_tests_name("identity/cert", tests, world_new, world_free);

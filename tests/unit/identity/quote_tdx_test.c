@@ -37,16 +37,26 @@ static uint8_t *quote_new(void (*body_edit)(uint8_t *), size_t *len)
 	return quote;
 }
 
+static int judge(const struct id_quote *quote, const struct id_trust *trust, struct err *e)
+{
+	struct id_verdict verdict;
+	int ret;
+
+	id_quote_judge(quote, trust, &verdict, NULL);
+	ret = id_verdict_err(&verdict, "quote", e);
+	assert_int_equal(ret == 0, verdict.is_accepted);
+	assert_int_equal(ret == 0, verdict.n_findings == 0);
+	assert_int_not_equal(verdict.tee, ID_TEE_TDX);
+	assert_true(ret || verdict.tee == ID_TEE_SIM);
+	return ret;
+}
+
 static int check(const uint8_t *bytes, size_t len, struct err *e)
 {
-	enum id_tee tee = ID_TEE_NONE;
 	struct id_quote quote;
 	int ret = id_quote_parse(bytes, len, &quote, e);
 
-	if (!ret)
-		ret = id_quote_verify(&quote, &world_trust, &tee, e);
-	assert_int_equal(tee, ret ? ID_TEE_NONE : ID_TEE_SIM);
-	return ret;
+	return ret ? ret : judge(&quote, &world_trust, e);
 }
 
 static void reads_every_field(void **state)
@@ -103,7 +113,7 @@ static void zeros_may_follow_and_nothing_else(void **state)
 	assert_int_equal(check(padded, len + 70, &e), 0);
 	padded[len + 69] = 1;
 	assert_int_equal(check(padded, len + 70, &e), -EBADMSG);
-	assert_reason(e, QUOTE_MALFORMED);
+	assert_reason(e, NONZERO_TRAILING_BYTES);
 }
 
 static void refuses_sizes_that_disagree(void **state)
@@ -146,11 +156,33 @@ static void refuses_other_kinds_of_quote(void **state)
 	static const struct {
 		size_t at;
 		uint8_t value;
+		const char *reason; /* NULL: QUOTE_UNSUPPORTED */
 	} c[] = {
-		{ 0, 0 },          { 0, 3 },          { 0, 5 },          { 0, 6 },          { 1, 1 },
-		{ 2, 0 },          { 2, 3 },          { 4, 0 },          { 4, 0x80 },       { 4, 0x82 },
-		{ 7, 1 },          { OUTER_TYPE, 1 }, { OUTER_TYPE, 5 }, { OUTER_TYPE, 7 }, { INNER_TYPE, 1 },
-		{ INNER_TYPE, 3 }, { INNER_TYPE, 4 }, { INNER_TYPE, 6 }, { VENDOR, 'b' },
+		{ 0, 0, NULL },
+		{ 0, 1, NULL },
+		{ 0, 2, NULL },
+		{ 0, 3, NULL },
+		{ 0, 5, "QUOTE_MALFORMED" }, /* a body descriptor should follow */
+		{ 0, 6, NULL },
+		{ 1, 1, NULL },
+		{ 1, 0xff, NULL },
+		{ 2, 0, NULL },
+		{ 2, 1, NULL },
+		{ 2, 3, NULL },
+		{ 4, 0, "NOT_TDX" },
+		{ 4, 0x80, "NOT_TDX" },
+		{ 4, 0x82, "NOT_TDX" },
+		{ 7, 1, "NOT_TDX" },
+		{ OUTER_TYPE, 1, NULL },
+		{ OUTER_TYPE, 5, NULL },
+		{ OUTER_TYPE, 7, NULL },
+		{ INNER_TYPE, 1, NULL },
+		{ INNER_TYPE, 2, NULL },
+		{ INNER_TYPE, 3, NULL },
+		{ INNER_TYPE, 4, NULL },
+		{ INNER_TYPE, 6, NULL },
+		{ INNER_TYPE, 7, NULL },
+		{ VENDOR, 'b', NULL },
 	};
 	size_t len;
 	auto_free uint8_t *bytes = quote_new(NULL, &len);
@@ -162,7 +194,7 @@ static void refuses_other_kinds_of_quote(void **state)
 
 		bytes[c[i].at] = c[i].value;
 		assert_int_equal(check(bytes, len, &e), -EBADMSG);
-		assert_reason(e, QUOTE_UNSUPPORTED);
+		assert_string_equal(id_reason_name(e.reason), c[i].reason ? c[i].reason : "QUOTE_UNSUPPORTED");
 		bytes[c[i].at] = kept;
 	}
 }
@@ -219,7 +251,8 @@ static void edit_u64(uint8_t *body)
 	memcpy(body + edit_at, &edit_value, sizeof(edit_value));
 }
 
-static void attributes_case(size_t at, uint64_t value, bool good)
+/* `reason` NULL: accepted */
+static void attributes_case(size_t at, uint64_t value, const char *reason)
 {
 	struct err e = ERR_INIT;
 	auto_free uint8_t *bytes = NULL;
@@ -228,9 +261,8 @@ static void attributes_case(size_t at, uint64_t value, bool good)
 	edit_at = at;
 	edit_value = value;
 	bytes = quote_new(edit_u64, &len);
-	assert_int_equal(check(bytes, len, &e), good ? 0 : -EBADMSG);
-	if (!good)
-		assert_reason(e, QUOTE_ATTRIBUTES);
+	assert_int_equal(check(bytes, len, &e), reason ? -EBADMSG : 0);
+	assert_string_equal(id_reason_name(e.reason), reason ? reason : "NONE");
 }
 
 static void only_production_tds_pass(void **state)
@@ -238,14 +270,20 @@ static void only_production_tds_pass(void **state)
 	(void)state;
 	for (unsigned bit = 0; bit < 64; bit++) {
 		uint64_t value = ID_TD_SEPT_VE_DISABLE ^ UINT64_C(1) << bit;
+		bool good = bit == 27 || bit == 30 || bit == 31 || bit == 63;
 
-		attributes_case(TD_ATTRIBUTES, value, bit == 27 || bit == 30 || bit == 31 || bit == 63);
+		attributes_case(TD_ATTRIBUTES, value,
+				good        ? NULL
+				: bit == 0  ? "TD_DEBUG"
+				: bit == 28 ? "SEPT_VE_DISABLE_CLEAR"
+				: bit == 29 ? "SERVICE_TD"
+					    : "QUOTE_ATTRIBUTES");
 	}
-	attributes_case(XFAM, 0x6dbe7, true);
-	attributes_case(XFAM, 0x1, false);
-	attributes_case(XFAM, UINT64_C(1) << 63 | 3, false);
-	attributes_case(SEAM_ATTRIBUTES, 1, false);
-	attributes_case(MR_SIGNER_SEAM, 1, false);
+	attributes_case(XFAM, 0x6dbe7, NULL);
+	attributes_case(XFAM, 0x1, "QUOTE_ATTRIBUTES");
+	attributes_case(XFAM, UINT64_C(1) << 63 | 3, "QUOTE_ATTRIBUTES");
+	attributes_case(SEAM_ATTRIBUTES, 1, "MODULE_MISMATCH");
+	attributes_case(MR_SIGNER_SEAM, 1, "MODULE_MISMATCH");
 }
 
 /* --- PCK chain --- */
@@ -257,7 +295,6 @@ static int check_chain(const char *leaf, const char *ca, const char *root, int64
 	uint8_t body[ID_QUOTE_SIGNED_LEN], zero[64] = { 0 };
 	auto_free uint8_t *bytes = NULL;
 	struct id_quote quote;
-	enum id_tee tee;
 	size_t len;
 
 	mixed.pck_cert = (char *)(uintptr_t)leaf;
@@ -267,7 +304,7 @@ static int check_chain(const char *leaf, const char *ca, const char *root, int64
 	assert_true(id_sim_quote_body(body, zero, zero));
 	assert_int_equal(id_sim_quote_sign(&mixed, body, &bytes, &len, e), 0);
 	assert_int_equal(id_quote_parse(bytes, len, &quote, e), 0);
-	return id_quote_verify(&quote, &trust, &tee, e);
+	return judge(&quote, &trust, e);
 }
 
 static void chain_must_lead_to_the_pinned_root(void **state)
@@ -312,7 +349,6 @@ static void several_roots_may_be_trusted(void **state)
 	auto_free char *both = NULL;
 	auto_free uint8_t *bytes = NULL;
 	struct id_quote quote;
-	enum id_tee tee;
 	size_t len;
 
 	(void)state;
@@ -324,25 +360,21 @@ static void several_roots_may_be_trusted(void **state)
 	trust.simulated_roots = both;
 	trust.simulated_roots_len = strlen(both);
 	assert_int_equal(id_quote_parse(bytes, len, &quote, &e), 0);
-	assert_int_equal(id_quote_verify(&quote, &trust, &tee, &e), 0);
+	assert_int_equal(judge(&quote, &trust, &e), 0);
 	both[40] = '!';
-	assert_int_equal(id_quote_verify(&quote, &trust, &tee, &e), -EBADMSG);
+	assert_int_equal(judge(&quote, &trust, &e), -EBADMSG);
 	assert_reason(e, QUOTE_CHAIN);
 }
 
-static void real_quotes_are_read_and_not_taken(void **state)
+static void real_quotes_are_not_taken_without_collateral(void **state)
 {
 	static const struct {
 		const char *file, *reason;
 	} c[] = {
-		{ "quotes/q01-v4-b0c06f.bin", NULL },
-		{ "quotes/q02-v4-20a06f.bin", NULL },
-		{ "quotes/q07-v4-00806f05-gcp.bin", NULL },
-		{ "quotes/q09-v4-90c06f-dstack.bin", NULL },
-		{ "quotes/q13-v4-00a06d08.bin", NULL },
-		{ "quotes/q12-v4-50806f-trailing.bin", "QUOTE_MALFORMED" },
-		{ "quotes/q03-v5-90c06f.bin", "QUOTE_UNSUPPORTED" },
-		{ "quotes/q14-v3-sgx-00a06711.bin", "QUOTE_UNSUPPORTED" },
+		{ "quotes/q01-v4-b0c06f.bin", NULL },       { "quotes/q02-v4-20a06f.bin", NULL },
+		{ "quotes/q07-v4-00806f05-gcp.bin", NULL }, { "quotes/q09-v4-90c06f-dstack.bin", NULL },
+		{ "quotes/q13-v4-00a06d08.bin", NULL },     { "quotes/q12-v4-50806f-trailing.bin", NULL },
+		{ "quotes/q03-v5-90c06f.bin", NULL },       { "quotes/q14-v3-sgx-00a06711.bin", "NOT_TDX" },
 	};
 
 	(void)state;
@@ -351,7 +383,6 @@ static void real_quotes_are_read_and_not_taken(void **state)
 		auto_free char *bytes = shared_file(c[i].file, &len);
 		struct err e = ERR_INIT;
 		struct id_quote quote;
-		enum id_tee tee;
 		int ret = id_quote_parse((uint8_t *)bytes, len, &quote, &e);
 
 		if (c[i].reason) {
@@ -360,8 +391,8 @@ static void real_quotes_are_read_and_not_taken(void **state)
 			continue;
 		}
 		assert_int_equal(ret, 0);
-		assert_int_equal(id_quote_verify(&quote, &world_trust, &tee, &e), -EBADMSG);
-		assert_reason(e, QUOTE_UNSUPPORTED);
+		assert_int_equal(judge(&quote, &world_trust, &e), -EBADMSG);
+		assert_reason(e, COLLATERAL_MISSING);
 	}
 }
 
@@ -378,7 +409,7 @@ int main(void)
 		cmocka_unit_test(only_production_tds_pass),
 		cmocka_unit_test(chain_must_lead_to_the_pinned_root),
 		cmocka_unit_test(several_roots_may_be_trusted),
-		cmocka_unit_test(real_quotes_are_read_and_not_taken),
+		cmocka_unit_test(real_quotes_are_not_taken_without_collateral),
 	};
 
 	return cmocka_run_group_tests_name("identity/quote_tdx", tests, world_new, world_free);
