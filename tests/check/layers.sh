@@ -12,6 +12,7 @@ rooms='
 base:
 policy: base
 identity: base
+evidence: base policy identity
 datapath: base policy identity
 overlay: base policy identity
 agent: base policy identity
@@ -20,8 +21,8 @@ vpc: base policy identity datapath overlay agent
 gateway: base policy identity datapath overlay agent
 kms: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway kms
-baileyd: base policy identity datapath overlay agent mesh vpc gateway kms ctl
-cli: base policy identity datapath overlay ctl
+baileyd: base policy identity evidence datapath overlay agent mesh vpc gateway kms ctl
+cli: base policy identity evidence datapath overlay ctl
 '
 
 # header: the files that may include it

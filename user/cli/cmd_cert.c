@@ -83,7 +83,7 @@ static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q
 			    json_boolean(id_cert_report_data(cert->spki, bound) &&
 					 memcmp(bound, q->report_data, sizeof(bound)) == 0));
 	snprintf(number, sizeof(number), "0x%016llx%s", (unsigned long long)q->td_attributes,
-		 q->td_attributes & ID_TD_DEBUG ? " (DEBUG)" : "");
+		 q->td_attributes & ID_TD_DEBUG_BIT ? " (DEBUG)" : "");
 	json_object_set_new(o, "td_attributes", json_string(number));
 	json_object_set_new(o, "mrtd", ev_hex(q->mrtd, sizeof(q->mrtd)));
 	for (int i = 0; i < 4; i++)

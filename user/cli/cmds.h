@@ -8,13 +8,13 @@ int cmd_status(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_drops(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
-int cmd_capture(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_metrics(int argc, char **argv);
 
 int cmd_policy(int argc, char **argv);
 
+int cmd_quote(int argc, char **argv);
 int cmd_cert(int argc, char **argv);
 int cmd_eventlog(int argc, char **argv);
 int cmd_record(int argc, char **argv);

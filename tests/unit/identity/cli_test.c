@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cli/cmds.h"
+#include "cli/evidence.h"
 #include "world.h"
 
 #define ARGS_MAX 40
@@ -38,6 +39,7 @@ static int run(const char *line)
 	dup2(fd, STDERR_FILENO);
 	status = strcmp(argv[0], "cert") == 0       ? cmd_cert(argc, argv)
 		 : strcmp(argv[0], "eventlog") == 0 ? cmd_eventlog(argc, argv)
+		 : strcmp(argv[0], "quote") == 0    ? cmd_quote(argc, argv)
 		 : strcmp(argv[0], "record") == 0   ? cmd_record(argc, argv)
 						    : cmd_dev_identity(argc, argv);
 	fflush(stdout);
@@ -282,6 +284,66 @@ static void wrong_use_is_status_2(void **state)
 	assert_int_equal(run("dev-identity --help"), 0);
 }
 
+static void file_put(const char *name, const void *data, size_t len)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_write(name, data, len, 0600, &e), 0);
+}
+
+static void text_put(const char *name, const char *text)
+{
+	file_put(name, text, strlen(text));
+}
+
+/* The quote inside the certificate, into the file "q". */
+static void quote_extract(void)
+{
+	auto_call(id_cert_fini) struct id_cert cert = { 0 };
+	auto_free uint8_t *der = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	assert_int_equal(ev_cert_read("web.pem", &der, &len, &e), 0);
+	assert_int_equal(id_cert_parse(der, len, &cert, &e), 0);
+	file_put("q", cert.ext[ID_EXT_QUOTE].p, cert.ext[ID_EXT_QUOTE].left);
+}
+
+static void quotes_are_judged(void **state)
+{
+	(void)state;
+	quote_extract();
+	assert_int_equal(run("quote show q"), 0);
+	assert_true(out_has("SIMULATED TDX") && out_has("not verified"));
+	assert_int_equal(run("quote verify --quote q --json"), 1);
+	assert_true(out_has("\"verdict\": \"reject\"") && out_has("quote-simulated") && out_has("\"claims\": {}"));
+	assert_int_equal(run("quote verify --quote q --root r/root.pem --allow-simulated"), 0);
+	assert_true(out_has("accept") && out_has("SIMULATED"));
+	assert_int_equal(run("quote verify --quote q --root r/root.pem --allow-simulated --at 1000000000"), 1);
+	assert_true(out_has("pck-chain"));
+	text_put("p", "simulated: true\nhardware: [00112233445566778899aabbccddeeff]\n");
+	assert_int_equal(run("quote verify --quote q --root r/root.pem --policy p"), 1);
+	assert_true(out_has("hardware: a simulated platform is none"));
+	text_put("p", "simulated: maybe\n");
+	assert_int_equal(run("quote verify --quote q --root r/root.pem --policy p"), 2);
+	assert_true(out_has("p:1:12"));
+	text_put("p", "{}");
+	assert_int_equal(run("quote verify --quote q --collateral p --json"), 1);
+	assert_true(out_has("collateral-malformed"));
+	file_put("q", "\x03\x00\x02\x00\x00\x00\x00\x00", 8);
+	assert_int_equal(run("quote verify --quote q --json"), 1);
+	assert_true(out_has("quote-malformed"));
+	assert_int_equal(run("quote show q"), 1);
+	assert_int_equal(run("quote verify --quote no-such-file"), 2);
+	assert_int_equal(run("quote verify --quote q --at x"), 2);
+	assert_int_equal(run("quote show q --at 5"), 2);
+	assert_int_equal(run("quote verify"), 2);
+	assert_int_equal(run("quote"), 2);
+	assert_int_equal(run("quote --help"), 0);
+	unlink("q");
+	unlink("p");
+}
+
 static void real_dstack_files_are_shown(void **state)
 {
 	static const char *const names[] = { "ratls/dstack-ratls-leaf.der", "ratls/dstack-ratls-chain.pem" };
@@ -294,7 +356,7 @@ static void real_dstack_files_are_shown(void **state)
 			    out_has("replays_to_rtmr3 yes") && out_has("9e8af4fc80bde3bea655a161280910c770c8d561"));
 		assert_false(out_has("SIMULATED"));
 		assert_int_equal(run("cert inspect web.rec --root r/root.pem --allow-simulated"), 1);
-		assert_true(out_has("QUOTE_UNSUPPORTED"));
+		assert_true(out_has("COLLATERAL_MISSING"));
 	}
 }
 
@@ -310,6 +372,7 @@ int main(void)
 		cmocka_unit_test(logs_are_replayed),
 		cmocka_unit_test(real_logs_are_compared),
 		cmocka_unit_test(wrong_use_is_status_2),
+		cmocka_unit_test(quotes_are_judged),
 		cmocka_unit_test(real_dstack_files_are_shown), /* last: it takes web.rec's place */
 	};
 

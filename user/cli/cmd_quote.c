@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bailey quote: what a TDX quote carries (show), and whether it is to be believed (verify). */
+#include "cmds.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "evidence.h"
+#include "evidence/policy_file.h"
+#include "identity/collateral.h"
+#include "identity/quote_tdx.h"
+
+#define FILE_MAX (1 << 20)
+
+static const char usage[] =
+	"usage: bailey quote verify --quote FILE [--collateral FILE]... [--at UNIX] [--policy FILE] [--json]\n"
+	"                           [--root FILE [--allow-simulated]]\n"
+	"       bailey quote show FILE [--json]\n"
+	"\n"
+	"verify judges a TDX quote (version 4 or 5) with collateral: signatures up to Intel's root, revocation, TCB "
+	"status,\n"
+	"attributes. show prints what it carries and proves nothing. Exit status: 0 accepted, or readable; 1 refused;\n"
+	"2 usage or no such file.\n"
+	"\n"
+	"  --collateral FILE  bundle in JSON (bailey.1); several may be given\n"
+	"  --at UNIX          judge as of that time, not now\n"
+	"  --policy FILE      what is good enough (evidence policy, YAML); without it, only UpToDate production TDs\n"
+	"  --root FILE        simulation roots (PEM), with --allow-simulated\n"
+	"  --json             for programs\n";
+
+struct args {
+	struct ev_args ev;
+	const char *quote, *policy;
+	const char *collateral[ID_COLLATERALS_MAX];
+	size_t n_collateral;
+};
+
+static json_t *hex64(uint64_t v)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "0x%016llx", (unsigned long long)v);
+	return json_string(text);
+}
+
+/* --- what a body says --- */
+
+static json_t *body_report(const struct id_quote *q)
+{
+	static const char *const rtmr[] = { "rtmr0", "rtmr1", "rtmr2", "rtmr3" };
+	json_t *o = json_object();
+
+	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
+	json_object_set_new(o, "quote_version", json_integer(q->version));
+	json_object_set_new(o, "td_report", json_string(q->body == ID_TD_REPORT_10 ? "1.0" : "1.5"));
+	json_object_set_new(o, "td_attributes", hex64(q->td_attributes));
+	json_object_set_new(o, "xfam", hex64(q->xfam));
+	json_object_set_new(o, "tee_tcb_svn", ev_hex(q->tee_tcb_svn, sizeof(q->tee_tcb_svn)));
+	if (q->body != ID_TD_REPORT_10)
+		json_object_set_new(o, "tee_tcb_svn2", ev_hex(q->tee_tcb_svn2, sizeof(q->tee_tcb_svn2)));
+	json_object_set_new(o, "mrseam", ev_hex(q->mr_seam, ID_MR_LEN));
+	json_object_set_new(o, "mrtd", ev_hex(q->mrtd, ID_MR_LEN));
+	for (int i = 0; i < 4; i++)
+		json_object_set_new(o, rtmr[i], ev_hex(q->rtmr[i], ID_MR_LEN));
+	json_object_set_new(o, "mrconfigid", ev_hex(q->mr_config_id, ID_MR_LEN));
+	json_object_set_new(o, "mrowner", ev_hex(q->mr_owner, ID_MR_LEN));
+	json_object_set_new(o, "mrownerconfig", ev_hex(q->mr_owner_config, ID_MR_LEN));
+	if (q->body != ID_TD_REPORT_10)
+		json_object_set_new(o, "mr_servicetd", ev_hex(q->mr_service_td, ID_MR_LEN));
+	json_object_set_new(o, "report_data", ev_hex(q->report_data, sizeof(q->report_data)));
+	return o;
+}
+
+static void platform_report(const struct id_pck *pck, json_t *o)
+{
+	json_object_set_new(o, "fmspc", ev_hex(pck->fmspc, sizeof(pck->fmspc)));
+	json_object_set_new(o, "ppid", ev_hex(pck->ppid, sizeof(pck->ppid)));
+	if (pck->has_instance)
+		json_object_set_new(o, "platform_instance_id", ev_hex(pck->instance, sizeof(pck->instance)));
+	json_object_set_new(o, "pce_svn", json_integer(pck->pce_svn));
+}
+
+static void collateral_report(const struct id_verdict *v, int64_t now, json_t *o)
+{
+	if (!v->collateral_until)
+		return;
+	json_object_set_new(o, "tcb_evaluation_data_number", json_integer(v->evaluation));
+	if (v->tcb_date)
+		json_object_set_new(o, "tcb_date", ev_time(v->tcb_date));
+	json_object_set_new(o, "collateral_until", ev_time(v->collateral_until));
+	json_object_set_new(o, "collateral_days", json_integer((v->collateral_until - now) / 86400));
+}
+
+/* --- verify --- */
+
+/* Nothing of a body that is not proved. */
+static json_t *claims_report(const struct id_quote *q, const struct id_pck *pck, const struct id_verdict *v,
+			     int64_t now)
+{
+	json_t *o;
+
+	if (v->tee == ID_TEE_NONE)
+		return json_object();
+	o = body_report(q);
+	if (v->tee == ID_TEE_TDX)
+		platform_report(pck, o);
+	collateral_report(v, now, o);
+	return o;
+}
+
+static int verdict_print(const struct id_verdict *v, json_t *claims, bool is_json)
+{
+	json_t *o = json_object(), *reasons = json_array(), *advisories = json_array(), *details = json_array();
+	char word[64], text[300];
+
+	for (unsigned i = 0; i < v->n_findings; i++) {
+		id_verdict_word(v, &v->finding[i], word);
+		json_array_append_new(reasons, json_string(id_verdict_word(v, &v->finding[i], word)));
+		snprintf(text, sizeof(text), "%s: %s", id_verdict_word(v, &v->finding[i], word), v->finding[i].text);
+		json_array_append_new(details, json_string(text));
+	}
+	for (unsigned i = 0; i < v->n_advisories; i++)
+		json_array_append_new(advisories, json_string(v->advisory[i]));
+	json_object_set_new(o, "verdict", json_string(v->is_accepted ? "accept" : "reject"));
+	json_object_set_new(o, "tcb_status", json_string(id_tcb_status_name(v->tcb_status)));
+	json_object_set_new(o, "reasons", is_json ? json_incref(reasons) : json_incref(details));
+	json_object_set_new(o, "advisories", advisories);
+	json_object_set_new(o, "claims", claims);
+	json_decref(reasons);
+	json_decref(details);
+	ev_print(o, is_json);
+	return v->is_accepted ? EV_OK : EV_REFUSED;
+}
+
+/* What stops before a quote could be judged. */
+static int refused_print(const struct err *e, bool is_json)
+{
+	struct id_verdict v = { 0 };
+
+	if (!e->reason)
+		return ev_fail(e);
+	id_verdict_add(&v, (enum id_reason)e->reason, "%s: %s", e->where, e->msg);
+	return verdict_print(&v, json_object(), is_json);
+}
+
+static int collateral_read(const struct args *args, struct id_collaterals *set, struct err *e)
+{
+	for (size_t i = 0; i < args->n_collateral; i++) {
+		auto_free char *data = NULL;
+		size_t len;
+		int ret = file_read_arg(args->collateral[i], FILE_MAX, &data, &len, e);
+
+		if (!ret)
+			ret = id_collaterals_add(set, data, len, e);
+		if (ret < 0)
+			return e->reason ? err_wrap(e, "%s", args->collateral[i]) : ret;
+	}
+	return 0;
+}
+
+static int judge(const struct args *args, const char *bytes, size_t len, struct id_trust *trust)
+{
+	struct id_verdict verdict;
+	struct id_pck pck = { 0 };
+	struct err e = ERR_INIT;
+	struct id_quote quote;
+
+	/* the quote first: what is no TDX quote needs no collateral to be refused */
+	if (id_quote_parse((const uint8_t *)bytes, len, &quote, &e) < 0 ||
+	    collateral_read(args, trust->collaterals, &e) < 0)
+		return refused_print(&e, args->ev.is_json);
+	id_quote_judge(&quote, trust, &verdict, &pck);
+	return verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->ev.is_json);
+}
+
+static int verify(const struct args *args)
+{
+	auto_free char *bytes = NULL, *roots = NULL;
+	struct id_evidence_policy policy;
+	struct err e = ERR_INIT;
+	struct id_trust trust;
+	size_t len;
+	int status;
+
+	if (file_read_arg(args->quote, FILE_MAX, &bytes, &len, &e) < 0 || ev_trust(&args->ev, &trust, &roots, &e) < 0 ||
+	    (args->policy && evp_load(args->policy, &policy, &e) < 0) ||
+	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
+		return ev_fail(&e);
+	trust.policy = args->policy ? &policy : NULL;
+	status = judge(args, bytes, len, &trust);
+	id_collaterals_free(trust.collaterals);
+	return status;
+}
+
+/* --- show --- */
+
+static int show(const struct args *args)
+{
+	auto_free char *bytes = NULL;
+	struct err e = ERR_INIT;
+	struct id_quote q;
+	size_t len;
+	json_t *o;
+
+	if (file_read_arg(args->quote, FILE_MAX, &bytes, &len, &e) < 0 ||
+	    id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
+		return ev_fail(&e);
+	o = body_report(&q);
+	json_object_set_new(o, "mrsignerseam", ev_hex(q.mr_signer_seam, ID_MR_LEN));
+	json_object_set_new(o, "seam_attributes", hex64(q.seam_attributes));
+	json_object_set_new(o, "qe_vendor", ev_hex(q.qe_vendor, sizeof(q.qe_vendor)));
+	json_object_set_new(o, "qe_auth_data", ev_hex(q.auth, q.auth_len));
+	json_object_set_new(o, "pck_chain_bytes", json_integer((json_int_t)q.pck_pem_len));
+	json_object_set_new(o, "nonzero_trailing_bytes", json_boolean(q.has_trailing));
+	json_object_set_new(o, "verdict", json_string("not verified: bailey quote verify does that"));
+	ev_print(o, args->ev.is_json);
+	return EV_OK;
+}
+
+/* --- arguments --- */
+
+static bool option(struct args *a, int c)
+{
+	switch (c) {
+	case 'q':
+		a->quote = optarg;
+		return true;
+	case 'c':
+		if (a->n_collateral == ID_COLLATERALS_MAX)
+			return false;
+		a->collateral[a->n_collateral++] = optarg;
+		return true;
+	case 'p':
+		a->policy = optarg;
+		return true;
+	case 'j':
+		return a->ev.is_json = true;
+	case 'r':
+		a->ev.root = optarg;
+		return true;
+	case 's':
+		return a->ev.allow_simulated = true;
+	case 'a':
+		return a->ev.has_at = ev_int(optarg, 0, INT64_MAX, &a->ev.at_s);
+	default:
+		return false;
+	}
+}
+
+static int quote_main(int argc, char **argv, bool is_verify)
+{
+	static const struct option options[] = {
+		{ "quote", required_argument, NULL, 'q' },      { "json", no_argument, NULL, 'j' },
+		{ "collateral", required_argument, NULL, 'c' }, { "policy", required_argument, NULL, 'p' },
+		{ "at", required_argument, NULL, 'a' },         { "root", required_argument, NULL, 'r' },
+		{ "allow-simulated", no_argument, NULL, 's' },  { NULL, 0, NULL, 0 }
+	};
+	struct args args = { 0 };
+	bool ok = true;
+	int c;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		ok = (is_verify || c == 'q' || c == 'j') && option(&args, c) && ok;
+	if (!args.quote && optind == argc - 1)
+		args.quote = argv[optind++];
+	if (!ok || !args.quote || optind != argc) {
+		fputs(usage, stderr);
+		return EV_USAGE;
+	}
+	return is_verify ? verify(&args) : show(&args);
+}
+
+int cmd_quote(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "verify") == 0)
+		return quote_main(argc - 1, argv + 1, true);
+	if (argc >= 2 && strcmp(argv[1], "show") == 0)
+		return quote_main(argc - 1, argv + 1, false);
+	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
+	fputs(usage, stderr);
+	return EV_USAGE;
+}
