@@ -117,7 +117,7 @@ scan seen 10.81.0.1 -sU --data-length 100 --mtu 16 -p "$commas"
 check 'and UDP in fragments of 16 bytes' as_wanted seen
 list='2 47 50 89 90 132 253'
 want proto closed closed 'open|filtered'
-scan seen 10.81.0.1 -sO --data-length 16 -p "$(echo $list | tr ' ' ,)"
+scan seen 10.81.0.1 -sO --data-length 16 -p "$(echo "$list" | tr ' ' ,)"
 check 'IP protocols: those of the YAML are answered' as_wanted seen
 
 # --- tricks ----------------------------------------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ for w in by nf; do
 	for end in 0 1; do
 		[ $end = 0 ] && outer=a-$w || outer=o-$w
 		net=$((76 + 3 * end)) behind=$((77 + end))
-		veth out $outer '' $w in$end ''
+		veth out "$outer" '' $w in$end ''
 		in_ns $w ip link set in$end address 02:00:00:00:00:01
 		set_up $w in$end 10.$net.0.1/24 fd$net::1/64
 		for next in 10.$net.0.2 fd$net::2; do
-			in_ns $w ip neigh add $next lladdr 02:00:00:00:00:02 dev in$end nud permanent
+			in_ns $w ip neigh add "$next" lladdr 02:00:00:00:00:02 dev in$end nud permanent
 		done
 		in_ns $w ip route add 10.$behind.0.0/24 via 10.$net.0.2 dev in$end
 		in_ns $w ip -6 route add fd$behind::/64 via fd$net::2 dev in$end
