@@ -12,6 +12,23 @@
 
 const volatile struct by_tc_conf conf = { .events_per_sec = 100, .captures_per_sec = 1000, .has_pairs = 1 };
 
+/*
+ * CLOCK_MONOTONIC_COARSE, which moves once a tick: asked for once a tick, too. A jiffy is read without a call. Another
+ * CPU may see the new tick with the old time: a tick late, like the clock itself.
+ */
+static __u64 clock_tick, clock_ns;
+
+static __always_inline __u64 clock_now(void)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (*(volatile __u64 *)&clock_tick != tick) {
+		*(volatile __u64 *)&clock_ns = bpf_ktime_get_coarse_ns();
+		*(volatile __u64 *)&clock_tick = tick;
+	}
+	return *(volatile __u64 *)&clock_ns;
+}
+
 enum pkt_track {
 	TRACK_NO = 0,     /* judged by itself: ICMP other than echo and errors */
 	TRACK_FOLLOW = 1, /* may belong to a flow, never opens one */

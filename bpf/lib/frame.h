@@ -23,7 +23,7 @@ struct eth_hdr {
 struct vlan_tag {
 	__be16 tci_be;
 	__be16 type_be;
-};
+} __attribute__((aligned(4)));
 
 static __always_inline int is_vlan(__be16 type_be)
 {
@@ -34,15 +34,14 @@ static __always_inline int is_vlan(__be16 type_be)
 static __always_inline int frame_parse(struct hook_ctx *ctx, struct pkt *p)
 {
 	struct vlan_tag tag;
-	struct eth_hdr eth;
 	__be16 type_be;
 
 	hook_len_read(ctx, p);
 	p->end = hook_len(ctx, p);
-	if (read_hdr(ctx, p, &eth, sizeof(eth)) < 0)
+	p->off = __builtin_offsetof(struct eth_hdr, type_be);
+	if (read_hdr(ctx, p, &type_be, sizeof(type_be)) < 0)
 		return -BY_DROP_SHORT;
-	p->off = sizeof(eth);
-	type_be = eth.type_be;
+	p->off += sizeof(type_be);
 #pragma unroll
 	for (int i = 0; i < VLAN_TAGS_MAX && is_vlan(type_be); i++) {
 		if (read_hdr(ctx, p, &tag, sizeof(tag)) < 0)

@@ -18,8 +18,13 @@
 #define HOOK_PASS XDP_PASS
 #define HOOK_DROP XDP_DROP
 
-/* A call of the kernel's, so it is done once. */
 static __always_inline void hook_len_read(struct hook_ctx *ctx, struct pkt *p)
+{
+	p->len = ctx->data_end - ctx->data;
+}
+
+/* Where the packet says that it is longer than what lies there in one piece: how long it really is. */
+static __always_inline void hook_len_whole(struct hook_ctx *ctx, struct pkt *p)
 {
 	p->len = bpf_xdp_get_buff_len(ctx);
 }
@@ -48,6 +53,11 @@ static __always_inline int hook_is_gso(const struct hook_ctx *ctx)
 #define HOOK_DROP 2    /* TC_ACT_SHOT */
 
 static __always_inline void hook_len_read(struct hook_ctx *ctx, struct pkt *p)
+{
+	(void)ctx, (void)p;
+}
+
+static __always_inline void hook_len_whole(struct hook_ctx *ctx, struct pkt *p)
 {
 	(void)ctx, (void)p;
 }

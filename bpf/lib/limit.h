@@ -8,7 +8,7 @@
 static __always_inline int may_tell(struct pkt *p, struct by_limit *limit, __u32 per_sec, __u32 *held)
 {
 	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
+		p->now_ns = clock_now();
 	if (p->now_ns - limit->window_ns >= 1000000000ull) {
 		limit->window_ns = p->now_ns;
 		limit->sent = 0;

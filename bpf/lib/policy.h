@@ -204,7 +204,7 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 	by_itself = identify(ctx, p);
 	if (by_itself < 0)
 		return by_itself; /* 3, 4 */
-	p->now_ns = bpf_ktime_get_coarse_ns();
+	p->now_ns = clock_now();
 	if (p->frag == FRAG_NO)
 		return by_itself ? 0 : decide_flow(ctx, p);
 	ret = frag_check(p);
