@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a node tells of its traffic: events and their filters, drops, flows, rates, captures; over two real nodes.
 . tests/net/lib.sh
-need ip nsenter jq curl wg
+need ip nsenter jq curl wg tcpdump bpftool
 need_file "$BUILD/baileyd" 'run make'
 
 dir=$TMP
@@ -159,5 +159,39 @@ db top --once --json >"$TMP/top"
 is 'top has the rate of the peer' "$(jq '.targets[0].pairs[0] | .node == "web" and .dropped_in.packets > 10' "$TMP/top")" true
 is 'and of the reason' "$(jq '.targets[0].drops[0] | .reason == "POLICY_DENY" and .rate.packets > 10' "$TMP/top")" true
 like 'also in words, in a pipe' "$(db top --count 2 | cat)" '*peers*web *drops*POLICY_DENY*'
+
+# --- capture -------------------------------------------------------------------------------------------------------------
+captures() { bpftool -j map dump pinned "$(pins_of db)/by_switch" | jq '.[0].formatted.value.snaplen'; }
+is 'nobody captures: the kernel copies nothing' "$(captures)" 0
+db capture --drops -w "$TMP/drops.pcapng" --reason POLICY_DENY --count 3 2>"$TMP/capture.err" &
+capture=$!
+"$bailey" capture --instance "$prefix-db" --drops -w "$TMP/second.pcapng" 2>/dev/null & # no function: $! is it
+second=$!
+at_end "kill $capture $second"
+check 'a capture turns it on' eventually 5 sh -c "[ \"\$(bpftool -j map dump pinned '$(pins_of db)/by_switch' | jq '.[0].formatted.value.snaplen')\" = 256 ]"
+for port in 22 23 24 25; do tcp_ok web "$(overlay_of db)" $port; done
+check '--count ends it' eventually 5 sh -c "! kill -0 $capture"
+like 'with the count' "$(cat "$TMP/capture.err")" '3 packets, 0 more *'
+tcpdump -nr "$TMP/drops.pcapng" >"$TMP/tcpdump" 2>"$TMP/tcpdump.err"
+is 'tcpdump reads three packets' "$(wc -l <"$TMP/tcpdump")" 3
+like 'what they were' "$(head -n 1 "$TMP/tcpdump")" '* IP 100.64.0.2.* > 100.64.0.3.22: Flags *S*'
+like 'as packets without a link header' "$(cat "$TMP/tcpdump.err")" '*link-type RAW*'
+seen=$(tcpdump -ttnr "$TMP/drops.pcapng" -c 1 2>/dev/null | cut -d. -f1)
+check 'seen now' test "$seen" -gt $(($(date +%s) - 60)) -a "$seen" -le "$(date +%s)"
+check 'the reason is in the comment' grep -aq 'POLICY_DENY in: no rule allows it' "$TMP/drops.pcapng"
+is 'the other capture goes on' "$(captures)" 256
+kill -9 $second
+check 'it costs nothing any more when its reader was killed' eventually 5 sh -c "[ \"\$(bpftool -j map dump pinned '$(pins_of db)/by_switch' | jq '.[0].formatted.value.snaplen')\" = 0 ]"
+check 'what the killed one wrote can be read' tcpdump -nr "$TMP/second.pcapng" -c 2
+db capture --drops -w "$TMP/flood.pcapng" --seconds 4 2>"$TMP/capture.err" &
+sleep 0.5
+in_ns web ping_ -q -c 2000 -i 0.001 -W 1 "$(overlay_of db)" >/dev/null 2>&1
+wait $!
+note "flood: $(cat "$TMP/capture.err")"
+check '--seconds ends it, and what was left out is said' grep -q '^[1-9][0-9]* packets, ' "$TMP/capture.err"
+check 'no file, no capture' refused 'usage: bailey capture' db capture --drops
+check 'nothing but drops' refused 'usage: bailey capture' db capture -w "$TMP/x"
+check 'a wrong reason' refused "did you mean 'NO_FLOW'?" db capture --drops -w "$TMP/x" --reason NO_FLOWS
+check 'a file that can not be made' refused 'No such file' db capture --drops -w "$TMP/no/x"
 
 done_testing

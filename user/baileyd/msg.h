@@ -26,7 +26,9 @@ enum msg_type {
 	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
 	MSG_NET_STATUS,   /* struct msg_ask_status */
 	MSG_NET_FLOWS,    /* struct msg_ask_flows: one page of a table, answered in order */
+	MSG_NET_CAPTURE,  /* struct msg_capture */
 	/* N -> P */
+	MSG_NET_PACKET,       /* struct msg_packet, while a capture is on */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
 	MSG_NET_EVENT,        /* struct msg_event */
 	MSG_NET_LOSS,         /* struct msg_loss, when it changed, once a second */
@@ -150,6 +152,16 @@ struct pair_count {
 struct msg_pairs {
 	uint32_t n;
 	struct pair_count item[PAGE_ITEMS];
+};
+
+struct msg_capture {
+	uint32_t is_on;
+};
+
+struct msg_packet {
+	uint32_t target;
+	uint64_t lost;         /* by the datapath and on the way, ever */
+	struct by_capture rec; /* version 0: none, `lost` is the news */
 };
 
 struct msg_ask_flows {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The net process inside: role_net.c (life, requests), net_peers.c (WireGuard's side of the nodes), net_report.c (what
- * it tells the parent).
+ * it tells the parent), net_capture.c (dropped packets).
  */
 #pragma once
 
@@ -20,6 +20,8 @@ struct target {
 	struct event *ring;
 	bool is_told;
 	struct msg_loss told; /* what the parent knows of lost events */
+	struct event *capture;
+	uint64_t packets_held, packets_told; /* not forwarded; lost ones that the parent knows of */
 };
 
 /* A node as one target or several know it, and its WireGuard half. The identity half is in the datapaths. */
@@ -56,3 +58,7 @@ int open_ring(struct target *t, struct err *e);
 void send_losses(struct net *net);
 void send_status(struct net *net, const struct msg_ask_status *request);
 void send_flow_page(struct net *net, const struct msg_ask_flows *request);
+
+/* net_capture.c */
+int capture_set(struct net *net, bool is_on, struct err *e);
+void capture_losses(struct net *net); /* each second */

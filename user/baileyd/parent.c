@@ -175,6 +175,7 @@ static void on_net_up(void *arg)
 	explicit_bzero(&m, sizeof(m));
 	send_targets(p);
 	plan_send_all(p);
+	report_capture_resume(p);
 }
 
 static void stop(struct parent *p, int status)
@@ -218,6 +219,8 @@ static void on_net_message(struct ipc_msg *msg, void *arg)
 		report_event(p, m);
 	else if (msg->type == MSG_NET_LOSS && (m = ipc_as(msg, sizeof(struct msg_loss))))
 		report_loss(p, m);
+	else if (msg->type == MSG_NET_PACKET && (m = ipc_as(msg, sizeof(struct msg_packet))))
+		report_packet(p, m);
 	else if (msg->type == MSG_NET_FLOW_PAGE)
 		report_flow_page(p, msg);
 	else

@@ -69,6 +69,7 @@ struct loss { /* of one target, as net said last */
 };
 
 struct monitor;     /* a reader of GET /v1/monitor */
+struct capture;     /* a reader of GET /v1/capture */
 struct flow_reader; /* of GET /v1/flows */
 struct waiting;     /* a control request that waits for net's report */
 
@@ -111,6 +112,7 @@ struct parent {
 	struct net_report collecting, report;
 	struct waiting *waiting;
 	struct flow_reader *flow_readers;
+	struct capture *captures;
 	uint64_t last_token;
 	struct monitor *monitors;
 	struct event *signals[4];
@@ -143,6 +145,10 @@ void report_net_down(struct parent *p);
 /* report_flows.c */
 void report_flow_page(struct parent *p, const struct ipc_msg *msg);
 void report_flows_end(struct parent *p); /* net is gone */
+
+/* report_capture.c */
+void report_packet(struct parent *p, const struct msg_packet *m);
+void report_capture_resume(struct parent *p); /* net was started anew */
 
 /* report_events.c */
 void report_event(struct parent *p, const struct msg_event *m);

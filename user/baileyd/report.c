@@ -275,6 +275,7 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/metrics", on_metrics },
 		{ EVHTTP_REQ_GET, "/v1/flows", report_on_flows },
 		{ EVHTTP_REQ_GET, "/v1/counters", on_counters },
+		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
 		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },
 		{ 0 },
 	};

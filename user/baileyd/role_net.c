@@ -171,6 +171,11 @@ static int on_sync(struct net *net, struct err *e)
 	return ret;
 }
 
+static int on_capture(struct net *net, const struct msg_capture *m, struct err *e)
+{
+	return m ? capture_set(net, m->is_on, e) : err_at(e, -EPROTO, "net process", "capture message is wrong");
+}
+
 /* Messages about one target begin with its number. */
 static int dispatch_target(struct net *net, struct ipc_msg *msg, uint32_t *number, struct err *e)
 {
@@ -205,6 +210,8 @@ static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, stru
 		return target_open(net, ipc_as(msg, sizeof(struct msg_target)), e);
 	case MSG_NET_SYNC:
 		return on_sync(net, e);
+	case MSG_NET_CAPTURE:
+		return on_capture(net, ipc_as(msg, sizeof(struct msg_capture)), e);
 	default:
 		return dispatch_target(net, msg, number, e);
 	}
@@ -240,6 +247,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
 	send_losses(arg);
+	capture_losses(arg);
 }
 
 static void on_down(void *arg)
@@ -266,6 +274,7 @@ static int open_channel(struct net *net)
 /* Handles close; what they stand for (pins, programs, device) stays and goes on deciding. */
 static void net_fini(struct net *net)
 {
+	capture_set(net, false, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(net->targets); i++) {
 		if (net->targets[i].ring)
 			event_free(net->targets[i].ring);

@@ -260,16 +260,19 @@ static int run_test(const struct options *o, int argc, char **argv)
 
 /* --- compile ----------------------------------------------------------------------------------------------- */
 
-/* Peers named on the command line are no machines: their instances are numbered from 1. */
+/* Peers named on the command line are no machines: those that are no named instances are numbered from 1. */
 static int subjects(const struct pol_model *model, const struct options *o, struct pol_subject *self,
 		    struct pol_subject *peers, struct err *e)
 {
-	int ret = pol_app_id(model, o->self, self->app_id, e);
+	static const uint8_t none[BY_INSTANCE_ID_LEN];
+	int ret = pol_subject_named(model, o->self, NULL, self, e);
 
 	for (size_t i = 0; !ret && i < o->n_peers; i++) {
+		ret = pol_subject_named(model, o->peer[i], NULL, &peers[i], e);
+		if (memcmp(peers[i].instance_id, none, sizeof(none)) != 0)
+			continue;
 		peers[i].instance_id[BY_INSTANCE_ID_LEN - 2] = (uint8_t)((i + 1) >> 8);
 		peers[i].instance_id[BY_INSTANCE_ID_LEN - 1] = (uint8_t)(i + 1);
-		ret = pol_app_id(model, o->peer[i], peers[i].app_id, e);
 	}
 	return ret;
 }
@@ -296,7 +299,7 @@ static int run_compile(const struct options *o, int argc, char **argv)
 		return EXIT_NO;
 	}
 	if (o->is_dump)
-		pol_image_dump(img, stdout);
+		pol_image_dump(img, l.model, stdout);
 	else
 		printf("%s: ok for %s, %llu bytes, %u verdicts, %u port classes, %u peer classes\n", name, o->self,
 		       (unsigned long long)img->size, img->n_verdicts, img->n_port_classes, img->n_peer_classes);
@@ -305,18 +308,35 @@ static int run_compile(const struct options *o, int argc, char **argv)
 
 /* --- diff -------------------------------------------------------------------------------------------------- */
 
-static json_t *side_json(const struct pol_diff *diff, const struct pol_diff_side *side)
+struct side_json {
+	json_t *apps, *networks;
+	bool has_others; /* every kind of every other app */
+};
+
+static void add_to_side(void *arg, const char *text, const struct pol_diff_app *app)
 {
-	json_t *apps = json_array();
+	struct side_json *side = arg;
 	char hex[2 * BY_APP_ID_LEN + 1];
 
-	for (size_t i = 0; i < side->n; i++) {
-		const struct pol_diff_app *app = &diff->app[side->app[i]];
-
-		hex_print(hex, app->app_id, BY_APP_ID_LEN);
-		json_array_append_new(apps, json_pack("{s:s, s:s}", "name", app->label, "app_id", hex));
+	if (!app) {
+		json_array_append_new(side->networks, json_string(text));
+		return;
 	}
-	return json_pack("{s:o, s:b}", "apps", apps, "others", side->has_other);
+	if (app->is_other && strcmp(text, app->label) == 0) {
+		side->has_others = true;
+		return;
+	}
+	hex_print(hex, app->app_id, BY_APP_ID_LEN);
+	json_array_append_new(side->apps, json_pack("{s:s, s:o}", "name", text, "app_id",
+						    app->is_other ? json_null() : json_string(hex)));
+}
+
+static json_t *side_json(const struct pol_diff *diff, const struct pol_diff_side *side)
+{
+	struct side_json to = { .apps = json_array(), .networks = json_array() };
+
+	pol_diff_side_walk(diff, side, add_to_side, &to);
+	return json_pack("{s:o, s:b, s:o}", "apps", to.apps, "others", to.has_others, "networks", to.networks);
 }
 
 static json_t *ports_json(const struct pol_change *c)
@@ -336,7 +356,7 @@ static int diff_json(const struct pol_diff *diff)
 {
 	auto_json json_t *changes = json_array(), *all = NULL;
 
-	for (size_t i = 0; i < diff->n; i++) {
+	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
 		json_array_append_new(changes,
@@ -364,7 +384,7 @@ static int run_diff(const struct options *o, int argc, char **argv)
 		pol_diff_print(&diff, stdout);
 	else if (diff_json(&diff) != 0)
 		return EXIT_USAGE;
-	return diff.n ? EXIT_NO : EXIT_YES;
+	return diff.n_changes ? EXIT_NO : EXIT_YES;
 }
 
 /* --- the table --------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@ int cmd_status(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_drops(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
+int cmd_capture(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_metrics(int argc, char **argv);

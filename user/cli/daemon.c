@@ -23,6 +23,8 @@ static const struct {
 	{ "json", no_argument, 'j', 0 },
 	{ "help", no_argument, 'h', 0 },
 	{ "drops", no_argument, 'd', TAKES_DROPS },
+	{ "drops", no_argument, 'D', TAKES_CAPTURE },
+	{ "interface", required_argument, 'I', TAKES_CAPTURE },
 	{ "audit", no_argument, 'a', TAKES_AUDIT },
 	{ "from", required_argument, 'f', TAKES_SIDES },
 	{ "to", required_argument, 't', TAKES_SIDES },
@@ -90,6 +92,8 @@ static bool option_take(struct daemon_args *a, int c)
 		return snprintf(a->socket, sizeof(a->socket), "%s", optarg) < (int)sizeof(a->socket);
 	case 'j':
 		return a->json = true;
+	case 'D':
+		return a->drops = true;
 	case 'o':
 		return a->once = true;
 	case 'w':

@@ -17,12 +17,13 @@ enum daemon_takes {
 	TAKES_COUNT = 1 << 5,
 	TAKES_SECONDS = 1 << 6,
 	TAKES_ONCE = 1 << 7,
-	TAKES_WRITE = 1 << 8, /* -w FILE */
+	TAKES_WRITE = 1 << 8,   /* -w FILE */
+	TAKES_CAPTURE = 1 << 9, /* --drops, --interface: what to capture, not a filter */
 };
 
 struct daemon_args {
 	const char *instance;
-	bool json, once;
+	bool json, once, drops;
 	unsigned count, seconds, limit; /* 0: not given */
 	const char *write;
 	char query[768]; /* the filters: "" or "?drops=1&..." */

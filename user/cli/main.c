@@ -19,6 +19,7 @@ static const struct {
 	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
 	{ "flows", cmd_flows, DAEMON, "tracked flows: who, state, age, which rule" },
 	{ "top", cmd_top, DAEMON, "what moves now: rates by peer, rule and drop reason" },
+	{ "capture", cmd_capture, DAEMON, "dropped packets into a pcapng file" },
 	{ "reload", cmd_reload, DAEMON, "read the policy and the records directory again" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },

@@ -50,7 +50,10 @@ struct call {
 	CURL *curl;
 	struct out body;
 	bool (*line)(const json_t *obj, void *arg);
+	bool (*bytes)(const void *data, size_t n, void *arg);
 	void *arg;
+	const volatile sig_atomic_t *stop;
+	unsigned seconds;
 	bool is_stopped;
 };
 
@@ -95,6 +98,27 @@ static size_t on_lines(char *data, size_t size, size_t n, void *arg)
 	return c->is_stopped ? 0 : size * n;
 }
 
+static size_t on_stream(char *data, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+
+	if (status_of(c) >= 300)
+		return on_body(data, size, n, arg);
+	c->is_stopped = !c->bytes(data, size * n, c->arg);
+	return c->is_stopped ? 0 : size * n;
+}
+
+/* Called about once a second and with each piece. */
+static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t x, curl_off_t y)
+{
+	struct call *c = arg;
+
+	(void)a, (void)b, (void)x, (void)y;
+	if (c->stop && *c->stop)
+		c->is_stopped = true;
+	return c->is_stopped;
+}
+
 static int perform(struct call *c, const char *socket, const char *method, const char *url_path, struct err *e)
 {
 	char url[1024], why[CURL_ERROR_SIZE] = "";
@@ -105,11 +129,16 @@ static int perform(struct call *c, const char *socket, const char *method, const
 	curl_easy_setopt(c->curl, CURLOPT_URL, url);
 	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, c->line ? on_lines : on_body);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, c->line ? on_lines : c->bytes ? on_stream : on_body);
+	curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(c->curl, CURLOPT_XFERINFODATA, c);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
 	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, why);
-	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, c->line ? 0L : 30L);
+	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, c->line ? 0L : c->bytes ? (long)c->seconds : 30L);
 	code = curl_easy_perform(c->curl);
+	if (code == CURLE_OPERATION_TIMEDOUT && c->seconds) /* that is what was asked for */
+		return status_of(c);
 	if (code != CURLE_OK && !c->is_stopped)
 		return err_at(e, -ECONNREFUSED, socket, "baileyd does not answer: %s",
 			      why[0] ? why : curl_easy_strerror(code));
@@ -178,6 +207,22 @@ int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json
 	       struct err *e)
 {
 	struct call c = { .curl = curl_easy_init(), .line = line, .arg = arg };
+	int ret;
+
+	if (!c.curl)
+		return err_at(e, -ENOMEM, socket, "out of memory");
+	ret = perform(&c, socket, "GET", url_path, e);
+	curl_easy_cleanup(c.curl);
+	if (ret >= 300)
+		ret = answer_error(&c.body, ret, e);
+	out_fini(&c.body);
+	return ret < 0 ? ret : 0;
+}
+
+int ctl_stream(const char *socket, const char *url_path, unsigned seconds, const volatile sig_atomic_t *stop,
+	       bool (*bytes)(const void *data, size_t n, void *arg), void *arg, struct err *e)
+{
+	struct call c = { .curl = curl_easy_init(), .bytes = bytes, .arg = arg, .stop = stop, .seconds = seconds };
 	int ret;
 
 	if (!c.curl)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "base/err.h"
 
@@ -13,5 +14,8 @@ int ctl_call(const char *socket, const char *method, const char *url_path, json_
 /* Calls `line` for each object until it returns false or the daemon ends the stream. */
 int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json_t *obj, void *arg), void *arg,
 	       struct err *e);
+/* Bytes as they come, for `seconds` (0: no limit), until `bytes` returns false, *stop is set, or the daemon ends. */
+int ctl_stream(const char *socket, const char *url_path, unsigned seconds, const volatile sig_atomic_t *stop,
+	       bool (*bytes)(const void *data, size_t n, void *arg), void *arg, struct err *e);
 /* The raw text of an answer (metrics). */
 int ctl_text(const char *socket, const char *url_path, char **text, struct err *e);

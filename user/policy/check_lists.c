@@ -80,38 +80,52 @@ static void find_superfluous(struct check *c, const struct yaml_node *list, cons
 		cover->count[cover->part[p]] = 0;
 }
 
-/* --- apps and groups --------------------------------------------------------------------------------------- */
+/* --- nodes and networks ------------------------------------------------------------------------------------ */
 
-/* The apps of one entry, counted; and written where there is room. */
-static size_t apps_of(const struct check *c, const struct yaml_node *item, uint32_t *app)
+#define BOTH_ACTIONS (-1)
+
+/* What an entry covers depends on the action of the rule; an entry of a group must be superfluous for both. */
+static size_t points_of(const struct check *c, const struct yaml_node *item, int action, uint32_t *part)
 {
-	const struct pol_group *group = pol_group_by_name(c->model, item->text);
-	uint32_t one = 0;
+	uint32_t n_points = pol_points(c->model);
+	size_t n, n_deny;
 
-	if (group && app)
-		memcpy(app, group->app, group->n * sizeof(*app));
-	else if (app && pol_app_by_name(c->model, item->text, &one))
-		*app = one;
-	return group ? group->n : 1;
+	if (action != BOTH_ACTIONS)
+		return check_points(c, item, (enum by_action)action, part);
+	n = check_points(c, item, BY_ALLOW, part);
+	n_deny = check_points(c, item, BY_DENY, part ? &part[n] : NULL);
+	for (size_t i = n; part && i < n + n_deny; i++)
+		part[i] += n_points;
+	return n + n_deny;
 }
 
-/* `count` has a zero for every app, and has them again afterwards. */
-static void look_at_peers(struct check *c, const struct yaml_node *list, uint32_t *count)
+/* `count` has two zeros for every point, and has them again afterwards. */
+static void look_at_peers(struct check *c, const struct yaml_node *list, int action, uint32_t *count)
 {
 	auto_call(cover_fini) struct cover cover = { .count = count };
+	size_t n = 0;
 
-	if (!list || list->kind != YAML_LIST || list->n < 2)
+	if (!list || list->kind != YAML_LIST || list->n < 2 || c->work > POL_WARN_WORK)
 		return;
 	cover.start = calloc(list->n + 1, sizeof(*cover.start));
 	for (size_t i = 0; cover.start && i < list->n; i++)
-		cover.start[i + 1] = cover.start[i] + apps_of(c, list->child[i], NULL);
-	if (!cover.start || cover.start[list->n] == list->n)
-		return; /* no groups, and an app is not twice in a list */
-	cover.part = calloc(cover.start[list->n], sizeof(*cover.part));
-	for (size_t i = 0; cover.part && i < list->n; i++)
-		apps_of(c, list->child[i], &cover.part[cover.start[i]]);
-	if (cover.part)
-		find_superfluous(c, list, &cover);
+		n += points_of(c, list->child[i], action, NULL);
+	c->work += n;
+	cover.part = calloc(n + 1, sizeof(*cover.part));
+	if (!cover.start || !cover.part || n == list->n) /* each is one point, and no name is twice in a list */
+		return;
+	for (size_t i = 0; i < list->n; i++)
+		cover.start[i + 1] = cover.start[i] + points_of(c, list->child[i], action, &cover.part[cover.start[i]]);
+	find_superfluous(c, list, &cover);
+}
+
+static void look_at_rule(struct check *c, const struct yaml_node *rule, uint32_t *count)
+{
+	enum by_action action = yaml_get(rule, "allow") ? BY_ALLOW : BY_DENY;
+
+	look_at_peers(c, yaml_get(rule, "from"), action, count);
+	look_at_peers(c, yaml_get(rule, "to"), action, count);
+	look_at_peers(c, yaml_get(rule, "on"), action, count);
 }
 
 /* --- ports ------------------------------------------------------------------------------------------------- */
@@ -231,19 +245,18 @@ void check_lists(struct check *c, const struct yaml_node *root)
 {
 	const struct yaml_node *groups = yaml_get(root, "groups"), *sets = yaml_get(root, "ports");
 	const struct yaml_node *rules = yaml_get(root, "rules");
-	auto_free uint32_t *count = check_room(c, c->model->n_apps, sizeof(*count));
+	auto_free uint32_t *count = check_room(c, 2 * (size_t)pol_points(c->model), sizeof(*count));
 
 	for (size_t i = 0; count && groups && i < groups->n; i++)
-		look_at_peers(c, groups->child[i], count);
+		look_at_peers(c, groups->child[i], BOTH_ACTIONS, count);
 	for (size_t i = 0; sets && i < sets->n; i++)
 		look_at_ports(c, sets->child[i], true);
 	for (size_t i = 0; count && i < rules->n; i++) {
-		look_at_peers(c, yaml_get(rules->child[i], "from"), count);
-		look_at_peers(c, yaml_get(rules->child[i], "to"), count);
+		look_at_rule(c, rules->child[i], count);
 		look_at_ports(c, yaml_get(rules->child[i], "allow"), false);
 		look_at_ports(c, yaml_get(rules->child[i], "deny"), false);
 	}
 	if (c->work > POL_WARN_WORK)
 		diags_warn(c->d, rules->source->name, rules->line, rules->col, rules->path,
-			   "lists of ports were not all looked at for entries that add nothing, that is too much");
+			   "lists were not all looked at for entries that add nothing, that is too much");
 }

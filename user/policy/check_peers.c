@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Who: apps, groups, and the two sides of a rule. */
+/* Who: the sides of a rule, and groups. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,109 +8,39 @@
 #include "check.h"
 #include "near.h"
 
-/* Words that a rule may say one day in place of an app. */
-static const char *const reserved[] = { POL_ANY, "host", "world", "gateway", "control-plane", NULL };
+/* An entry of a list: what it is and its number among those, so that what is said twice is found; and its place. */
+struct entry {
+	enum pol_what what;
+	bool is_prefix; /* spelled out: `i` is a cell */
+	uint32_t i, place;
+};
 
-static bool is_in(const char *word, const char *const *list)
+static bool is_word(const struct yaml_node *node, const char *word)
 {
-	while (*list && strcmp(*list, word) != 0)
-		list++;
-	return *list != NULL;
+	return node->kind == YAML_SCALAR && strcmp(node->text, word) == 0;
 }
 
-const char *check_peer_name_fault(const char *name)
+static bool is_reserved(const char *word)
 {
-	const char *fault = check_name_fault(name);
-	uint8_t id[BY_APP_ID_LEN];
+	const char *const *r = check_reserved;
 
-	if (fault)
-		return fault;
-	if (is_in(name, reserved))
-		return "is reserved";
-	return hex_parse(id, sizeof(id), name) ? "looks like an app-id" : NULL;
+	while (*r && strcmp(*r, word) != 0)
+		r++;
+	return *r != NULL;
 }
 
-/* --- apps -------------------------------------------------------------------------------------------------- */
-
-static bool read_app(struct check *c, const struct yaml_node *node, struct pol_app *app)
-{
-	const struct yaml_node *id;
-
-	if (!yaml_known_keys(c->doc, node, pol_keys_app, c->d) && node->kind != YAML_MAP)
-		return false;
-	id = yaml_need(c->doc, node, "app-id", YAML_SCALAR, c->d);
-	if (!id)
-		return false;
-	if (!hex_parse(app->app_id, sizeof(app->app_id), id->text)) {
-		wrong(c, id, "found '%.60s' (%zu characters), needed 40 hex digits", id->text, strlen(id->text));
-		return false;
-	}
-	return true;
-}
-
-static void refuse_shared_ids(struct check *c, const struct yaml_node *apps)
-{
-	const struct pol_model *model = c->model;
-
-	for (size_t i = 1; i < model->n_apps; i++) {
-		const struct pol_app *first = &model->app[model->by_id[i - 1]];
-		const struct pol_app *again = &model->app[model->by_id[i]];
-		char where[POL_PLACE_MAX];
-
-		if (memcmp(first->app_id, again->app_id, BY_APP_ID_LEN) == 0)
-			wrong(c, apps->child[model->by_id[i]], "has the app-id of '%s' %s; one app has one name",
-			      first->name, pol_place(model, again->file, first->file, first->line, where));
-	}
-}
-
-void check_apps(struct check *c, const struct yaml_node *apps)
-{
-	struct pol_model *model = c->model;
-	bool all = true;
-
-	if (apps->kind != YAML_MAP || !apps->n) {
-		wrong(c, apps, "needed a map of at least one app, such as web: { app-id: ... }");
-		return;
-	}
-	model->app = check_room(c, apps->n, sizeof(*model->app));
-	model->by_name = check_room(c, apps->n, sizeof(*model->by_name));
-	model->by_id = check_room(c, apps->n, sizeof(*model->by_id));
-	if (!model->app || !model->by_name || !model->by_id)
-		return;
-	for (size_t i = 0; i < apps->n; i++) {
-		struct pol_app *app = &model->app[model->n_apps];
-
-		const char *fault = check_peer_name_fault(apps->key[i]);
-
-		if (fault)
-			check_key_error(c, apps, i, "app name", fault);
-		app->file = apps->child[i]->source->number;
-		app->line = apps->key_line[i];
-		app->name = check_copy(c, apps->key[i]);
-		if (!app->name)
-			return;
-		model->n_apps++;
-		all &= read_app(c, apps->child[i], app);
-	}
-	pol_model_index(model);
-	if (all) /* or those without an id would be said to share it */
-		refuse_shared_ids(c, apps);
-}
-
-/* --- lists of them ----------------------------------------------------------------------------------------- */
-
-static void unknown_app(struct check *c, const struct yaml_node *node, const char *name)
+static void unknown_peer(struct check *c, const struct yaml_node *node, const char *name)
 {
 	struct near near = NEAR_INIT(name);
 	uint8_t app_id[BY_APP_ID_LEN];
 
-	for (size_t i = 0; i < c->model->n_apps && c->d->n < DIAGS_MAX; i++)
-		near_offer(&near, c->model->app[i].name);
-	for (size_t i = 0; i < c->model->n_groups && c->d->n < DIAGS_MAX; i++)
-		near_offer(&near, c->model->group[i].name);
-	near_offer(&near, POL_ANY);
-	if (is_in(name, reserved))
-		wrong(c, node, "'%s' is reserved and means nothing yet", name);
+	for (size_t i = 0; i < c->model->n_names && c->d->n < DIAGS_MAX; i++)
+		near_offer(&near, c->model->name[i].text);
+	for (size_t i = 0; check_reserved[i]; i++)
+		near_offer(&near, check_reserved[i]);
+	if (is_reserved(name))
+		wrong(c, node, "'%s' is an app that has no app-id yet; write apps: { %s: { app-id: ... } }", name,
+		      name);
 	else if (near.best)
 		wrong(c, node, "unknown app '%s'; did you mean '%s'?", name, near.best);
 	else if (hex_parse(app_id, sizeof(app_id), name))
@@ -119,39 +49,53 @@ static void unknown_app(struct check *c, const struct yaml_node *node, const cha
 		wrong(c, node, "unknown app '%s'; it is not among apps: or groups:", name);
 }
 
-/* Numbers of what a name stands for: the apps, then the groups. */
-static bool find_peer(const struct check *c, const char *name, uint32_t *peer)
+static bool find_prefix(struct check *c, const struct yaml_node *node, struct entry *entry)
 {
-	const struct pol_group *group = pol_group_by_name(c->model, name);
+	struct pol_prefix prefix;
+	struct err e = ERR_INIT;
 
-	if (!group)
-		return pol_app_by_name(c->model, name, peer);
-	*peer = (uint32_t)(c->model->n_apps + (size_t)(group - c->model->group));
+	if (!pol_prefix_parse(node->text, &prefix, &e)) {
+		wrong(c, node, "%s", e.msg);
+		return false;
+	}
+	*entry = (struct entry){ .what = POL_NAME_NETWORK, .is_prefix = true };
+	entry->i = pol_cell_of(&c->model->cells, &prefix);
 	return true;
 }
 
-static bool need_peer(struct check *c, const struct yaml_node *node, uint32_t *peer)
+static bool find_entry(struct check *c, const struct yaml_node *node, struct entry *entry)
 {
-	const char *name = yaml_str(c->doc, node, c->d);
+	const char *text = yaml_str(c->doc, node, c->d);
+	const struct pol_name *name = text ? pol_name_find(c->model, text) : NULL;
 
-	if (!name)
+	if (!text)
 		return false;
-	if (find_peer(c, name, peer))
-		return true;
-	unknown_app(c, node, name);
-	return false;
+	if (!name && pol_prefix_is_text(text))
+		return find_prefix(c, node, entry);
+	if (!name) {
+		unknown_peer(c, node, text);
+		return false;
+	}
+	*entry = (struct entry){ .what = name->what, .i = name->i };
+	return true;
 }
 
-static const struct pol_group *group_of(const struct check *c, uint32_t peer)
+static bool is_net(const struct entry *entry)
 {
-	return peer < c->model->n_apps ? NULL : &c->model->group[peer - c->model->n_apps];
+	return entry->what == POL_NAME_NETWORK;
 }
 
-static int order_u64(const void *a, const void *b)
+static int order_entry(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct entry *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	if (x->what != y->what)
+		return x->what < y->what ? -1 : 1;
+	if (x->is_prefix != y->is_prefix)
+		return x->is_prefix ? 1 : -1;
+	if (x->i != y->i)
+		return x->i < y->i ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place);
 }
 
 static int order_u32(const void *a, const void *b)
@@ -161,25 +105,46 @@ static int order_u32(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The list's names, each once: peer << 32 | place in the list. */
-static size_t find_peers(struct check *c, const struct yaml_node *list, uint64_t *found)
+static size_t unique(uint32_t *v, size_t n)
+{
+	size_t kept = 0;
+
+	qsort(v, n, sizeof(*v), order_u32);
+	for (size_t i = 0; i < n; i++)
+		if (!kept || v[kept - 1] != v[i])
+			v[kept++] = v[i];
+	return kept;
+}
+
+static bool stands_alone(struct check *c, const struct yaml_node *item)
+{
+	if (is_word(item, POL_ANY))
+		wrong(c, item, POL_ANY " covers every app; write it alone, not in a list");
+	else if (is_word(item, POL_WORLD))
+		wrong(c, item, POL_WORLD " covers every address; write it alone, not in a list");
+	else if (is_word(item, POL_HOST))
+		wrong(c, item, "'" POL_HOST "' is the one side of its rule; write it alone, not in a list");
+	else
+		return false;
+	return true;
+}
+
+/* The list's entries, each once, sorted. */
+static size_t find_entries(struct check *c, const struct yaml_node *list, struct entry *found)
 {
 	size_t n = 0, kept = 0;
-	uint32_t peer;
 
 	for (size_t i = 0; i < list->n; i++) {
-		const struct yaml_node *item = list->child[i];
-
-		if (item->kind == YAML_SCALAR && strcmp(item->text, POL_ANY) == 0)
-			wrong(c, item, POL_ANY " covers every app; write it alone, not in a list");
-		else if (need_peer(c, item, &peer))
-			found[n++] = (uint64_t)peer << 32 | i;
+		if (stands_alone(c, list->child[i]) || !find_entry(c, list->child[i], &found[n]))
+			continue;
+		found[n++].place = (uint32_t)i;
 	}
-	qsort(found, n, sizeof(*found), order_u64);
+	qsort(found, n, sizeof(*found), order_entry);
 	for (size_t i = 0; i < n; i++) {
-		const struct yaml_node *item = list->child[(uint32_t)found[i]];
+		const struct yaml_node *item = list->child[found[i].place];
 
-		if (kept && found[kept - 1] >> 32 == found[i] >> 32)
+		if (kept && found[kept - 1].what == found[i].what && found[kept - 1].i == found[i].i &&
+		    found[kept - 1].is_prefix == found[i].is_prefix)
 			wrong(c, item, "'%s' is in the list already", item->text);
 		else
 			found[kept++] = found[i];
@@ -187,63 +152,173 @@ static size_t find_peers(struct check *c, const struct yaml_node *list, uint64_t
 	return kept;
 }
 
-/* Groups give way to their apps. */
-static size_t expand(const struct check *c, const uint64_t *found, size_t n, uint32_t *app)
+/* --- what entries stand for -------------------------------------------------------------------------------- */
+
+/* The atoms of an entry that is nodes; NULL: how many. */
+static size_t atoms_of(const struct pol_model *model, const struct entry *entry, uint32_t *atom)
 {
-	size_t n_apps = 0, kept = 0;
+	const struct pol_group *group = entry->what == POL_NAME_GROUP ? &model->group[entry->i] : NULL;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct pol_group *group = group_of(c, (uint32_t)(found[i] >> 32));
-
-		if (!group)
-			app[n_apps++] = (uint32_t)(found[i] >> 32);
-		for (size_t j = 0; group && j < group->n; j++)
-			app[n_apps++] = group->app[j];
-	}
-	qsort(app, n_apps, sizeof(*app), order_u32);
-	for (size_t i = 0; i < n_apps; i++)
-		if (!kept || app[kept - 1] != app[i])
-			app[kept++] = app[i];
-	return kept;
+	if (group && group->n && atom)
+		memcpy(atom, group->atom, group->n * sizeof(*atom));
+	else if (!group && atom)
+		*atom = entry->what == POL_NAME_APP        ? entry->i
+			: entry->what == POL_NAME_INSTANCE ? pol_atom_of_instance(model, entry->i)
+							   : pol_atom_of_claim(model, entry->i);
+	return group ? group->n : 1;
 }
 
-static void set_apps(struct check *c, const struct yaml_node *at, const uint64_t *found, size_t n, uint32_t **app,
-		     size_t *n_apps)
+static size_t cells_of(const struct pol_model *model, const struct entry *entry, uint32_t *point)
+{
+	const struct pol_prefix *prefix =
+		entry->is_prefix ? &model->cells.prefix[entry->i] : model->network[entry->i].prefix;
+	size_t n_prefixes = entry->is_prefix ? 1 : model->network[entry->i].n, n = 0;
+
+	for (size_t p = 0; p < n_prefixes; p++)
+		n += pol_cells_within(&model->cells, &prefix[p], point ? &point[n] : NULL);
+	for (size_t i = 0; point && i < n; i++)
+		point[i] = pol_point_of_cell(model, point[i]);
+	return n;
+}
+
+static void take_atoms(struct check *c, const struct yaml_node *at, const struct entry *found, size_t n,
+		       uint32_t **atom, size_t *n_atoms)
 {
 	size_t room = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct pol_group *group = group_of(c, (uint32_t)(found[i] >> 32));
+	for (size_t i = 0; i < n; i++)
+		room += atoms_of(c->model, &found[i], NULL);
+	*atom = check_entries(c, at, room, sizeof(**atom));
+	*n_atoms = 0;
+	for (size_t i = 0; *atom && i < n; i++)
+		*n_atoms += atoms_of(c->model, &found[i], *atom + *n_atoms);
+	if (*atom)
+		*n_atoms = unique(*atom, *n_atoms);
+}
 
-		room += group ? group->n : 1;
+static bool has_plain_kinds(const struct pol_model *model)
+{
+	return model->kinds.n == model->n_apps + 1;
+}
+
+static void take_kinds(struct check *c, const struct yaml_node *at, const struct entry *found, size_t n,
+		       enum by_action action, struct pol_side *side)
+{
+	auto_free uint32_t *atom = NULL;
+	size_t n_atoms, room = 0;
+
+	take_atoms(c, at, found, n, &atom, &n_atoms);
+	if (has_plain_kinds(c->model)) { /* an app is its one kind */
+		side->point = take_ptr(atom);
+		side->n = n_atoms;
+		return;
 	}
-	*app = check_entries(c, at, room, sizeof(**app));
-	*n_apps = *app ? expand(c, found, n, *app) : 0;
+	for (size_t i = 0; i < n_atoms; i++)
+		room += pol_atom_kinds(c->model, atom[i], action, NULL);
+	side->point = check_entries(c, at, room, sizeof(*side->point));
+	for (size_t i = 0; side->point && i < n_atoms; i++)
+		side->n += pol_atom_kinds(c->model, atom[i], action, &side->point[side->n]);
+	if (side->point)
+		side->n = unique(side->point, side->n);
 }
 
-static void read_peer_list(struct check *c, const struct yaml_node *list, uint32_t **app, size_t *n_apps)
+static void take_cells(struct check *c, const struct yaml_node *at, const struct entry *found, size_t n,
+		       struct pol_side *side)
 {
-	auto_free uint64_t *found = check_room(c, list->n, sizeof(*found));
+	size_t room = 0;
 
-	if (found)
-		set_apps(c, list, found, find_peers(c, list, found), app, n_apps);
+	for (size_t i = 0; i < n; i++)
+		room += cells_of(c->model, &found[i], NULL);
+	side->point = check_entries(c, at, room, sizeof(*side->point));
+	for (size_t i = 0; side->point && i < n; i++)
+		side->n += cells_of(c->model, &found[i], &side->point[side->n]);
+	if (side->point)
+		side->n = unique(side->point, side->n);
 }
 
-void check_side(struct check *c, const struct yaml_node *rule, const char *key, struct pol_side *side)
+size_t check_points(const struct check *c, const struct yaml_node *item, enum by_action action, uint32_t *point)
 {
-	const struct yaml_node *node = yaml_get(rule, key);
-	uint32_t peer;
+	const struct pol_name *name = pol_name_find(c->model, item->text);
+	struct entry entry = { .what = POL_NAME_NETWORK, .is_prefix = true };
+	struct pol_prefix prefix;
+	uint32_t atom;
+	size_t n = 0;
 
-	if (!node)
-		wrong(c, rule, "the key '%s' is missing", key);
-	else if (node->kind == YAML_LIST && node->n)
-		read_peer_list(c, node, &side->app, &side->n);
-	else if (node->kind == YAML_LIST)
+	if (name)
+		entry = (struct entry){ .what = name->what, .i = name->i };
+	else if (pol_prefix_parse(item->text, &prefix, NULL))
+		entry.i = pol_cell_of(&c->model->cells, &prefix);
+	else
+		return 0;
+	if (is_net(&entry)) {
+		n = cells_of(c->model, &entry, point);
+		return point ? unique(point, n) : n;
+	}
+	if (entry.what != POL_NAME_GROUP) {
+		atoms_of(c->model, &entry, &atom);
+		return pol_atom_kinds(c->model, atom, action, point);
+	}
+	for (size_t i = 0; i < c->model->group[entry.i].n; i++)
+		n += pol_atom_kinds(c->model, c->model->group[entry.i].atom[i], action, point ? &point[n] : NULL);
+	return point ? unique(point, n) : n;
+}
+
+/* --- sides ------------------------------------------------------------------------------------------------- */
+
+static enum check_who take(struct check *c, const struct yaml_node *at, const struct entry *found, size_t n,
+			   enum by_action action, struct pol_side *side)
+{
+	if (!n)
+		return CHECK_NOBODY;
+	if (is_net(&found[0])) {
+		take_cells(c, at, found, n, side);
+		return CHECK_NETS;
+	}
+	take_kinds(c, at, found, n, action, side);
+	return CHECK_NODES;
+}
+
+static enum check_who read_list(struct check *c, const struct yaml_node *list, enum by_action action,
+				struct pol_side *side)
+{
+	auto_free struct entry *found = check_room(c, list->n, sizeof(*found));
+	size_t n = found ? find_entries(c, list, found) : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if (is_net(&found[i]) == is_net(&found[0]))
+			continue;
+		wrong(c, list, "has both nodes ('%s') and networks ('%s'); write two rules",
+		      list->child[found[is_net(&found[0]) ? i : 0].place]->text,
+		      list->child[found[is_net(&found[0]) ? 0 : i].place]->text);
+		return CHECK_NOBODY;
+	}
+	return take(c, list, found, n, action, side);
+}
+
+static enum check_who all_of(struct pol_side *side, uint32_t first, uint32_t end, enum check_who who)
+{
+	*side = (struct pol_side){ .is_any = true, .first = first, .end = end };
+	return who;
+}
+
+enum check_who check_side(struct check *c, const struct yaml_node *node, enum by_action action, struct pol_side *side)
+{
+	uint32_t n_kinds = c->model->kinds.n;
+	struct entry entry;
+
+	if (node->kind == YAML_LIST && node->n)
+		return read_list(c, node, action, side);
+	if (node->kind == YAML_LIST)
 		wrong(c, node, "an empty list; needed at least one app, or " POL_ANY);
-	else if (node->kind == YAML_SCALAR && strcmp(node->text, POL_ANY) == 0)
-		side->is_any = true;
-	else if (need_peer(c, node, &peer))
-		set_apps(c, node, &(uint64_t){ (uint64_t)peer << 32 }, 1, &side->app, &side->n);
+	else if (is_word(node, POL_ANY))
+		return all_of(side, 0, n_kinds, CHECK_NODES);
+	else if (is_word(node, POL_WORLD))
+		return all_of(side, n_kinds, pol_points(c->model), CHECK_NETS);
+	else if (is_word(node, POL_HOST))
+		return CHECK_HOST;
+	else if (find_entry(c, node, &entry))
+		return take(c, node, &entry, 1, action, side);
+	return CHECK_NOBODY;
 }
 
 /* --- groups ------------------------------------------------------------------------------------------------ */
@@ -303,6 +378,22 @@ static void enter(struct walk *w, uint32_t outer, const struct yaml_node *item)
 		w->height[outer] = (uint8_t)(w->height[g] + 1);
 }
 
+static void read_group(struct check *c, const struct yaml_node *list, struct pol_group *group)
+{
+	auto_free struct entry *found = check_room(c, list->n, sizeof(*found));
+	size_t n = found ? find_entries(c, list, found) : 0, kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (is_net(&found[i]))
+			wrong(c, list->child[found[i].place],
+			      "'%s' is a network, and a group has nodes in it; name several networks in networks:",
+			      list->child[found[i].place]->text);
+		else
+			found[kept++] = found[i];
+	}
+	take_atoms(c, list, found, kept, &group->atom, &group->n);
+}
+
 static void resolve(struct walk *w, uint32_t g)
 {
 	const struct yaml_node *list = w->groups->child[g];
@@ -316,13 +407,13 @@ static void resolve(struct walk *w, uint32_t g)
 	} else {
 		for (size_t i = 0; i < list->n; i++)
 			enter(w, g, list->child[i]);
-		read_peer_list(w->c, list, &group->app, &group->n);
+		read_group(w->c, list, group);
 	}
 	w->depth--;
 	w->state[g] = DONE;
 }
 
-static void resolve_all(struct check *c, const struct yaml_node *groups)
+void check_groups(struct check *c, const struct yaml_node *groups)
 {
 	auto_free uint8_t *state = check_room(c, groups->n, sizeof(*state));
 	auto_free uint8_t *height = check_room(c, groups->n, sizeof(*height));
@@ -331,55 +422,4 @@ static void resolve_all(struct check *c, const struct yaml_node *groups)
 	for (uint32_t g = 0; state && height && g < c->model->n_groups; g++)
 		if (state[g] == NEW)
 			resolve(&w, g);
-}
-
-static int order_group_name(const void *a, const void *b, void *arg)
-{
-	const struct pol_group *group = arg;
-
-	return strcmp(group[*(const uint32_t *)a].name, group[*(const uint32_t *)b].name);
-}
-
-static void read_group_name(struct check *c, const struct yaml_node *groups, size_t i)
-{
-	const char *name = groups->key[i], *fault = check_peer_name_fault(name);
-	char clash[POL_PLACE_MAX + 32], where[POL_PLACE_MAX];
-	const struct pol_app *same;
-	uint32_t app;
-
-	if (!fault && pol_app_by_name(c->model, name, &app)) {
-		same = &c->model->app[app];
-		snprintf(clash, sizeof(clash), "is the name of the app %s",
-			 pol_place(c->model, groups->child[i]->source->number, same->file, same->line, where));
-		fault = clash;
-	}
-	if (fault)
-		check_key_error(c, groups, i, "group name", fault);
-}
-
-/* All names are known before the first list is read: a group may name one that stands below it. */
-void check_groups(struct check *c, const struct yaml_node *groups)
-{
-	struct pol_model *model = c->model;
-
-	if (groups->kind != YAML_MAP || !groups->n) {
-		wrong(c, groups, "needed a map of at least one group, such as frontends: [web, api]");
-		return;
-	}
-	model->group = check_room(c, groups->n, sizeof(*model->group));
-	model->group_by_name = check_room(c, groups->n, sizeof(*model->group_by_name));
-	for (size_t i = 0; model->group && model->group_by_name && i < groups->n; i++) {
-		read_group_name(c, groups, i);
-		model->group[i] = (struct pol_group){ .name = check_copy(c, groups->key[i]),
-						      .file = groups->child[i]->source->number,
-						      .line = groups->key_line[i] };
-		if (!model->group[i].name)
-			break;
-		model->group_by_name[i] = (uint32_t)i;
-		model->n_groups++;
-	}
-	if (!model->n_groups)
-		return;
-	qsort_r(model->group_by_name, model->n_groups, sizeof(*model->group_by_name), order_group_name, model->group);
-	resolve_all(c, groups);
 }

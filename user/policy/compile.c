@@ -5,46 +5,38 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "verdict.h"
+#include "compile.h"
 
-/* Everything between the model and the bytes. */
-struct work {
-	const struct pol_model *model;
-	struct pol_view view;
-	struct pol_ports ports[BY_DIR_COUNT];
-	struct pol_peers peers;
-	struct pol_verdicts verdicts;
-	const struct pol_subject **member; /* sorted by instance, each once */
-	size_t n_members;
-};
-
-static void work_fini(struct work *w)
+void pol_work_fini(struct pol_work *work)
 {
-	pol_view_fini(&w->view);
-	pol_ports_fini(&w->ports[BY_DIR_IN]);
-	pol_ports_fini(&w->ports[BY_DIR_OUT]);
-	pol_peers_fini(&w->peers);
-	free(w->verdicts.item);
-	free(w->member);
+	pol_view_fini(&work->view);
+	pol_ports_fini(&work->ports[BY_DIR_IN]);
+	pol_ports_fini(&work->ports[BY_DIR_OUT]);
+	pol_peers_fini(&work->peers);
+	free(work->verdicts.item);
+	free(work->member);
+	free(work->cells.prefix);
 }
 
 static int by_instance(const void *a, const void *b)
 {
-	const struct pol_subject *const *x = a, *const *y = b;
-	int order = memcmp((*x)->instance_id, (*y)->instance_id, BY_INSTANCE_ID_LEN);
+	const struct member *x = a, *y = b;
+	int order = memcmp(x->instance_id, y->instance_id, BY_INSTANCE_ID_LEN);
 
-	return order ? order : memcmp((*x)->app_id, (*y)->app_id, BY_APP_ID_LEN);
+	return order ? order : (x->kind > y->kind) - (x->kind < y->kind);
 }
 
-static int two_apps(const struct pol_subject *subject, struct err *e)
+static int two_kinds(const struct pol_work *w, const struct member *a, const struct member *b, struct err *e)
 {
+	bool is_app = pol_kind_get(w->model, a->kind).app != pol_kind_get(w->model, b->kind).app;
 	char hex[2 * BY_INSTANCE_ID_LEN + 1];
 
-	hex_print(hex, subject->instance_id, BY_INSTANCE_ID_LEN);
-	return err_at(e, -EINVAL, "peers", "instance %s is there with two app-ids", hex);
+	hex_print(hex, a->instance_id, BY_INSTANCE_ID_LEN);
+	return err_at(e, -EINVAL, "peers", "instance %s is there with two %s", hex,
+		      is_app ? "app-ids" : "sets of claims");
 }
 
-static int sort_members(struct work *w, const struct pol_subject *peers, size_t n_peers, struct err *e)
+static int sort_members(struct pol_work *w, const struct pol_subject *peers, size_t n_peers, struct err *e)
 {
 	if (n_peers > BY_MAX_IDENTITIES)
 		return err_at(e, -E2BIG, "peers", "%zu nodes, the limit is %d", n_peers, BY_MAX_IDENTITIES);
@@ -52,28 +44,27 @@ static int sort_members(struct work *w, const struct pol_subject *peers, size_t 
 	if (!w->member)
 		return -ENOMEM;
 	for (size_t i = 0; i < n_peers; i++)
-		w->member[i] = &peers[i];
+		w->member[i] = (struct member){ peers[i].instance_id, pol_kind_of(w->model, &peers[i]) };
 	qsort(w->member, n_peers, sizeof(*w->member), by_instance);
 	for (size_t i = 0; i < n_peers; i++) {
-		const struct pol_subject *last = w->n_members ? w->member[w->n_members - 1] : NULL;
+		const struct member *last = w->n_members ? &w->member[w->n_members - 1] : NULL;
 
-		if (!last || memcmp(last->instance_id, w->member[i]->instance_id, BY_INSTANCE_ID_LEN) != 0)
+		if (!last || memcmp(last->instance_id, w->member[i].instance_id, BY_INSTANCE_ID_LEN) != 0)
 			w->member[w->n_members++] = w->member[i];
-		else if (memcmp(last->app_id, w->member[i]->app_id, BY_APP_ID_LEN) != 0)
-			return two_apps(last, e);
+		else if (last->kind != w->member[i].kind)
+			return two_kinds(w, last, &w->member[i], e);
 	}
 	return 0;
 }
 
-static int fold(struct work *w, const struct pol_subject *self, struct err *e)
+int pol_work_fold(struct pol_work *w, uint32_t n_points, struct err *e)
 {
-	int ret = pol_view_of(w->model, pol_app_by_id(w->model, self->app_id), &w->view);
+	int ret;
 
-	if (!ret && w->view.n > BY_MAX_RULES / BY_SLOTS)
+	if (w->view.n > BY_MAX_RULES / BY_SLOTS)
 		return err_at(e, -E2BIG, "policy", "%zu rules concern this node, the limit is %d", w->view.n,
 			      BY_MAX_RULES / BY_SLOTS);
-	if (!ret)
-		ret = pol_peers_fold(w->model, &w->view, &w->peers);
+	ret = pol_peers_fold(&w->view, n_points, &w->peers);
 	for (int dir = 0; !ret && dir < BY_DIR_COUNT; dir++) {
 		ret = pol_ports_fold(&w->view, (enum by_dir)dir, w->model->digest, &w->ports[dir], e);
 		if (!ret)
@@ -85,7 +76,7 @@ static int fold(struct work *w, const struct pol_subject *self, struct err *e)
 /* --- writing ----------------------------------------------------------------------------------------------- */
 
 /* The port ranges, counted when `to` is NULL. */
-static uint32_t write_ports(const struct work *w, struct pol_port_range *to)
+static uint32_t write_ports(const struct pol_work *w, struct pol_port_range *to)
 {
 	const uint16_t *in = w->ports[BY_DIR_IN].class_at, *out = w->ports[BY_DIR_OUT].class_at;
 	uint32_t n = 0;
@@ -103,52 +94,75 @@ static uint32_t write_ports(const struct work *w, struct pol_port_range *to)
 	return n;
 }
 
-static void write_rules(const struct work *w, struct by_rule *to)
+static void write_rules(const struct pol_work *w, struct by_rule *to)
 {
 	for (size_t i = 0; i < w->view.n; i++) {
 		const struct pol_rule *rule = w->view.item[i].rule;
+		const struct pol_opening *opening = w->view.item[i].opening;
 
 		memcpy(to[i].name, rule->name, strlen(rule->name)); /* POL_NAME_MAX fits, the rest is zero */
-		pol_rule_where(w->model, rule, to[i].where, sizeof(to[i].where));
+		to[i].flags = rule->flags;
+		to[i].rate = rule->rate;
+		to[i].burst = rule->burst;
+		if (opening)
+			memcpy(to[i].where, opening->where, strnlen(opening->where, sizeof(to[i].where) - 1));
+		else
+			pol_rule_where(w->model, rule, to[i].where, sizeof(to[i].where));
 	}
 }
 
-static uint32_t class_of(const struct work *w, const uint8_t app_id[BY_APP_ID_LEN])
-{
-	uint32_t app = pol_app_by_id(w->model, app_id);
-
-	return app == POL_APP_OTHER ? POL_CLASS_OTHER : w->peers.class_of[app];
-}
-
-static void write_members(const struct work *w, struct pol_member *to)
+static void write_members(const struct pol_work *w, struct pol_member *to)
 {
 	for (size_t i = 0; i < w->n_members; i++) {
-		memcpy(to[i].instance_id, w->member[i]->instance_id, BY_INSTANCE_ID_LEN);
-		to[i].peer_class = class_of(w, w->member[i]->app_id);
+		memcpy(to[i].instance_id, w->member[i].instance_id, BY_INSTANCE_ID_LEN);
+		to[i].peer_class = w->peers.class_of[w->member[i].kind];
 	}
 }
 
-/* Only apps that have a class of their own; counted when `to` is NULL. */
-static uint32_t write_apps(const struct work *w, struct pol_app_class *to)
+/* Only kinds that have a class of their own; counted when `to` is NULL. */
+static uint32_t write_kinds(const struct pol_work *w, struct pol_kind_class *to)
 {
-	const struct pol_model *model = w->model;
 	uint32_t n = 0;
 
-	for (size_t i = 0; i < model->n_apps; i++) {
-		uint32_t app = model->by_id[i];
-
-		if (w->peers.class_of[app] == POL_CLASS_OTHER)
+	for (uint32_t k = 0; !w->cells.n && k < w->peers.n_points; k++) {
+		if (w->peers.class_of[k] == POL_CLASS_OTHER)
 			continue;
-		if (to) {
-			memcpy(to[n].app_id, model->app[app].app_id, BY_APP_ID_LEN);
-			to[n].peer_class = w->peers.class_of[app];
-		}
+		if (to)
+			to[n] = (struct pol_kind_class){ k, w->peers.class_of[k] };
 		n++;
 	}
 	return n;
 }
 
-static struct pol_image *write_image(const struct work *w)
+/* Whether the next longer prefix has the same class, so that the cell need not be said. The first ones of both families
+ * always are. */
+static bool is_implied(const struct pol_work *w, uint32_t cell)
+{
+	struct pol_prefix outer = w->cells.prefix[cell];
+
+	if (outer.bits == (outer.is_v4 ? 96 : 0))
+		return false;
+	outer.bits--;
+	return w->peers.class_of[pol_cell_of(&w->cells, &outer)] == w->peers.class_of[cell];
+}
+
+static uint32_t write_nets(const struct pol_work *w, struct pol_net *to)
+{
+	uint32_t n = 0;
+
+	for (uint32_t c = 0; c < w->cells.n; c++) {
+		if (is_implied(w, c))
+			continue;
+		if (to)
+			to[n] = (struct pol_net){ .addr = w->cells.prefix[c].addr,
+						  .bits = w->cells.prefix[c].bits,
+						  .peer_class = w->peers.class_of[c] };
+		n++;
+	}
+	return n;
+}
+
+static struct pol_image *write_image(const struct pol_work *w)
 {
 	uint32_t n_in = w->ports[BY_DIR_IN].n, n_out = w->ports[BY_DIR_OUT].n;
 	struct pol_image head = { .magic = POL_IMAGE_MAGIC,
@@ -159,8 +173,10 @@ static struct pol_image *write_image(const struct work *w)
 				  .n_members = (uint32_t)w->n_members,
 				  .n_peer_classes = w->peers.n,
 				  .n_port_classes = n_in > n_out ? n_in : n_out,
-				  .n_apps = write_apps(w, NULL),
-				  .other_class = POL_CLASS_OTHER };
+				  .n_kinds = write_kinds(w, NULL),
+				  .other_class = w->cells.n ? 0 : POL_CLASS_OTHER,
+				  .n_nets = write_nets(w, NULL),
+				  .n_openings = w->n_openings };
 	struct pol_image *img;
 
 	memcpy(head.digest, w->model->digest, sizeof(head.digest));
@@ -175,51 +191,54 @@ static struct pol_image *write_image(const struct work *w)
 		       w->verdicts.n * sizeof(*w->verdicts.item));
 	write_rules(w, (struct by_rule *)pol_image_rules(img));
 	write_members(w, (struct pol_member *)pol_image_members(img));
-	write_apps(w, (struct pol_app_class *)pol_image_apps(img));
+	write_kinds(w, (struct pol_kind_class *)pol_image_kinds(img));
+	write_nets(w, (struct pol_net *)pol_image_nets(img));
 	return img;
 }
 
-int pol_compile(const struct pol_model *model, const struct pol_subject *self, const struct pol_subject *peers,
-		size_t n_peers, struct pol_image **img, struct err *e)
+int pol_work_write(const struct pol_work *work, struct pol_image **img, struct err *e)
 {
-	auto_call(work_fini) struct work w = { .model = model };
-	struct pol_image *made;
-	int ret = sort_members(&w, peers, n_peers, e);
+	struct pol_image *made = write_image(work);
 
-	if (!ret)
-		ret = fold(&w, self, e);
-	if (ret)
-		return err_at(e, ret, "policy", "%s", strerror(-ret)); /* unless a reason is given already */
-	made = write_image(&w);
 	if (!made)
 		return err_at(e, -ENOMEM, "policy", "out of memory");
 	*img = made;
 	return 0;
 }
 
+int pol_compile(const struct pol_model *model, const struct pol_subject *self, const struct pol_subject *peers,
+		size_t n_peers, struct pol_image **img, struct err *e)
+{
+	auto_call(pol_work_fini) struct pol_work w = { .model = model };
+	int ret = sort_members(&w, peers, n_peers, e);
+
+	if (!ret)
+		ret = pol_view_of(model, pol_kind_of(model, self), false, &w.view);
+	if (!ret)
+		ret = pol_work_fold(&w, model->kinds.n, e);
+	if (!ret)
+		return pol_work_write(&w, img, e);
+	return err_at(e, ret, "policy", "%s", strerror(-ret)); /* unless a reason is given already */
+}
+
 int pol_classify(const struct pol_model *model, const struct pol_image *img, const struct pol_subject *peer,
 		 uint32_t *peer_class)
 {
-	const struct pol_app_class *app = pol_image_apps(img);
-	size_t low = 0, high = img->n_apps;
+	const struct pol_kind_class *kind = pol_image_kinds(img);
+	uint32_t of_peer;
+	size_t low = 0, high = img->n_kinds;
 
-	if (memcmp(model->digest, img->digest, sizeof(img->digest)) != 0)
+	if (memcmp(model->digest, img->digest, sizeof(img->digest)) != 0 || !img->other_class)
 		return -ENOENT;
+	of_peer = pol_kind_of(model, peer);
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		int order = memcmp(peer->app_id, app[mid].app_id, BY_APP_ID_LEN);
 
-		if (order == 0) {
-			*peer_class = app[mid].peer_class;
-			return 0;
-		}
-		if (order < 0)
-			high = mid;
-		else
+		if (kind[mid].kind < of_peer)
 			low = mid + 1;
+		else
+			high = mid;
 	}
-	if (!img->other_class)
-		return -ENOENT;
-	*peer_class = img->other_class;
+	*peer_class = low < img->n_kinds && kind[low].kind == of_peer ? kind[low].peer_class : img->other_class;
 	return 0;
 }

@@ -10,17 +10,17 @@
 
 static void change_fini(struct pol_change *c)
 {
-	free(c->from.app);
-	free(c->to.app);
+	free(c->from.point);
+	free(c->to.point);
 	free(c->port);
 }
 
 void pol_diff_fini(struct pol_diff *diff)
 {
-	for (size_t i = 0; i < diff->n; i++)
+	for (size_t i = 0; i < diff->n_changes; i++)
 		change_fini(&diff->change[i]);
 	free(diff->change);
-	free(diff->app);
+	pol_diff_points_fini(diff);
 	*diff = (struct pol_diff){ 0 };
 }
 
@@ -35,17 +35,17 @@ static int order_bytes(const void *a, size_t n_a, const void *b, size_t n_b)
 
 static int order_side(const struct pol_diff_side *a, const struct pol_diff_side *b)
 {
-	if (a->has_other != b->has_other)
-		return a->has_other ? 1 : -1;
-	return order_bytes(a->app, a->n * sizeof(*a->app), b->app, b->n * sizeof(*b->app));
+	return order_bytes(a->point, a->n * sizeof(*a->point), b->point, b->n * sizeof(*b->point));
 }
 
-/* All but `from`. */
-static int order_what(const void *a, const void *b)
+/* All but `from`, of which only nodes or networks counts. */
+static int order_what(const void *a, const void *b, void *diff)
 {
 	const struct pol_change *x = a, *y = b;
 	int order = (x->now == BY_DENY) - (y->now == BY_DENY);
 
+	if (!order)
+		order = pol_diff_side_is_net(diff, &x->from) - pol_diff_side_is_net(diff, &y->from);
 	if (!order)
 		order = order_bytes(x->port, x->n_ports * sizeof(*x->port), y->port, y->n_ports * sizeof(*y->port));
 	return order ? order : order_side(&x->to, &y->to);
@@ -53,11 +53,11 @@ static int order_what(const void *a, const void *b)
 
 static uint32_t first_of(const struct pol_diff_side *side)
 {
-	return side->n ? side->app[0] : UINT32_MAX;
+	return side->n ? side->point[0] : UINT32_MAX;
 }
 
-/* For people: allowed first, then by the first app of each side and the first port. No two are equal. */
-static int order_shown(const void *a, const void *b)
+/* For people: allowed first, then by the first point of each side and the first port. No two are equal. */
+static int order_shown(const void *a, const void *b, void *diff)
 {
 	const struct pol_change *x = a, *y = b;
 	const uint32_t key[][2] = { { x->now == BY_DENY, y->now == BY_DENY },
@@ -68,7 +68,7 @@ static int order_shown(const void *a, const void *b)
 	for (size_t i = 0; i < ARRAY_LEN(key); i++)
 		if (key[i][0] != key[i][1])
 			return key[i][0] < key[i][1] ? -1 : 1;
-	return order_what(a, b);
+	return order_what(a, b, diff);
 }
 
 static int order_u32(const void *a, const void *b)
@@ -81,72 +81,65 @@ static int order_u32(const void *a, const void *b)
 static void side_sort(struct pol_diff_side *side)
 {
 	if (side->n)
-		qsort(side->app, side->n, sizeof(*side->app), order_u32);
+		qsort(side->point, side->n, sizeof(*side->point), order_u32);
 }
 
 static int side_join(struct pol_diff_side *into, const struct pol_diff_side *from)
 {
-	uint32_t *grown = reallocarray(into->app, into->n + from->n + 1, sizeof(*grown));
+	uint32_t *grown = reallocarray(into->point, into->n + from->n + 1, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
-	into->app = grown;
+	into->point = grown;
 	if (from->n)
-		memcpy(&into->app[into->n], from->app, from->n * sizeof(*grown));
+		memcpy(&into->point[into->n], from->point, from->n * sizeof(*grown));
 	into->n += from->n;
-	into->has_other |= from->has_other;
 	return 0;
 }
 
 /* Classes of `from` for which the same has changed become one. */
 int pol_diff_join(struct pol_diff *diff)
 {
+	struct pol_change *c = diff->change;
 	size_t n = 0;
 	int ret = 0;
 
-	if (!diff->n)
+	if (!diff->n_changes)
 		return 0;
-	for (size_t i = 0; i < diff->n; i++)
-		side_sort(&diff->change[i].to);
-	qsort(diff->change, diff->n, sizeof(*diff->change), order_what);
-	for (size_t i = 0; i < diff->n; i++) {
-		if (!n || order_what(&diff->change[n - 1], &diff->change[i]) != 0) {
-			diff->change[n++] = diff->change[i];
+	for (size_t i = 0; i < diff->n_changes; i++)
+		side_sort(&c[i].to);
+	qsort_r(c, diff->n_changes, sizeof(*c), order_what, diff);
+	for (size_t i = 0; i < diff->n_changes; i++) {
+		if (!n || order_what(&c[n - 1], &c[i], diff) != 0) {
+			c[n++] = c[i];
 			continue;
 		}
-		if (side_join(&diff->change[n - 1].from, &diff->change[i].from) < 0)
+		if (side_join(&c[n - 1].from, &c[i].from) < 0)
 			ret = -ENOMEM;
-		change_fini(&diff->change[i]);
+		change_fini(&c[i]);
 	}
-	diff->n = n;
+	diff->n_changes = n;
 	for (size_t i = 0; i < n; i++)
-		side_sort(&diff->change[i].from);
-	qsort(diff->change, n, sizeof(*diff->change), order_shown);
+		side_sort(&c[i].from);
+	qsort_r(c, n, sizeof(*c), order_shown, diff);
 	return ret;
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------ */
 
-static int order_id(const void *id, const void *app)
+/* Points that are the same one in both policies are in the same changes, so any of them will do. */
+static bool side_has(const struct pol_diff *diff, const struct pol_diff_side *side, const uint32_t own[2])
 {
-	return memcmp(id, ((const struct pol_diff_app *)app)->app_id, BY_APP_ID_LEN);
+	for (size_t i = 0; i < side->n; i++)
+		if (memcmp(diff->point[side->point[i]].own, own, sizeof(diff->point[0].own)) == 0)
+			return true;
+	return false;
 }
 
-static bool side_has(const struct pol_diff *diff, const struct pol_diff_side *side, const uint8_t id[BY_APP_ID_LEN])
+const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint32_t from[2], const uint32_t to[2],
+				      uint32_t selector)
 {
-	const struct pol_diff_app *app =
-		diff->n_apps ? bsearch(id, diff->app, diff->n_apps, sizeof(*app), order_id) : NULL;
-	uint32_t i = app ? (uint32_t)(app - diff->app) : 0;
-
-	if (!app)
-		return side->has_other;
-	return side->n && bsearch(&i, side->app, side->n, sizeof(i), order_u32);
-}
-
-const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint8_t from[BY_APP_ID_LEN],
-				      const uint8_t to[BY_APP_ID_LEN], uint32_t selector)
-{
-	for (size_t i = 0; i < diff->n; i++) {
+	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
 		for (size_t p = 0; p < c->n_ports; p++)
@@ -157,36 +150,181 @@ const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint8_t
 	return NULL;
 }
 
+bool pol_diff_side_is_net(const struct pol_diff *diff, const struct pol_diff_side *side)
+{
+	return side->n && side->point[0] >= diff->n_kinds;
+}
+
 bool pol_diff_side_is_any(const struct pol_diff *diff, const struct pol_diff_side *side)
 {
-	return side->has_other && side->n == diff->n_apps;
+	return side->n == (pol_diff_side_is_net(diff, side) ? diff->cells.n : diff->n_kinds);
 }
 
 /* --- words ------------------------------------------------------------------------------------------------- */
 
-static void side_print(const struct pol_diff *diff, const struct pol_diff_side *side, FILE *out)
+struct walk {
+	const struct pol_diff *diff;
+	const struct pol_diff_side *side;
+	void (*take)(void *arg, const char *text, const struct pol_diff_app *app);
+	void *arg;
+};
+
+static bool has(const struct walk *w, uint32_t point)
 {
-	if (pol_diff_side_is_any(diff, side)) {
-		fputs(POL_ANY, out);
+	return bsearch(&point, w->side->point, w->side->n, sizeof(point), order_u32) != NULL;
+}
+
+/* How many places of an app have the box in the side. */
+static uint32_t places_with(const struct walk *w, const struct pol_diff_app *app, uint32_t box)
+{
+	uint32_t n = 0;
+
+	for (uint32_t place = 0; place < app->n_places; place++)
+		n += has(w, app->first + place * app->n_boxes + box);
+	return n;
+}
+
+static void tell_kind(const struct walk *w, const struct pol_diff_app *app, bool has_place, uint32_t place,
+		      bool has_box, uint32_t box)
+{
+	char text[2048];
+	int n = snprintf(text, sizeof(text), "%s", app->label);
+
+	if (has_place)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "#%s",
+			      place ? w->diff->instance[app->instance[place]].name : "other");
+	if (has_box && pol_diff_box_text(app, box)[0])
+		snprintf(text + n, sizeof(text) - (size_t)n, "{%s}", pol_diff_box_text(app, box));
+	w->take(w->arg, text, app);
+}
+
+/* A box that all places have is told once; the rest place by place. */
+static void walk_places(const struct walk *w, const struct pol_diff_app *app)
+{
+	uint32_t n_common = 0;
+
+	for (uint32_t box = 0; box < app->n_boxes; box++) {
+		if (places_with(w, app, box) != app->n_places)
+			continue;
+		tell_kind(w, app, false, 0, true, box);
+		n_common++;
+	}
+	for (uint32_t place = 0; place < app->n_places; place++) {
+		uint32_t n = 0;
+
+		for (uint32_t box = 0; box < app->n_boxes; box++)
+			n += has(w, app->first + place * app->n_boxes + box);
+		if (n == app->n_boxes && !n_common) {
+			tell_kind(w, app, true, place, false, 0);
+			continue;
+		}
+		for (uint32_t box = 0; box < app->n_boxes; box++)
+			if (has(w, app->first + place * app->n_boxes + box) &&
+			    places_with(w, app, box) != app->n_places)
+				tell_kind(w, app, true, place, true, box);
+	}
+}
+
+static void walk_app(const struct walk *w, const struct pol_diff_app *app)
+{
+	uint32_t n_points = app->n_places * app->n_boxes, n = 0;
+
+	for (uint32_t p = 0; p < n_points; p++)
+		n += has(w, app->first + p);
+	if (n == n_points)
+		tell_kind(w, app, false, 0, false, 0);
+	else
+		walk_places(w, app);
+}
+
+static bool has_all_within(const struct walk *w, size_t cell)
+{
+	const struct pol_cells *cells = &w->diff->cells;
+
+	for (size_t c = cell; c < cells->n; c++)
+		if (pol_prefix_has(&cells->prefix[cell], &cells->prefix[c]) &&
+		    !has(w, (uint32_t)(w->diff->n_kinds + c)))
+			return false;
+	return true;
+}
+
+/* A prefix with all that is in it, or what is left of it. */
+static void walk_nets(const struct walk *w)
+{
+	const struct pol_cells *cells = &w->diff->cells;
+	const struct pol_prefix *told = NULL;
+	char prefix[64], text[80];
+
+	for (size_t i = 0; i < w->side->n; i++) {
+		size_t cell = w->side->point[i] - w->diff->n_kinds;
+		const struct pol_prefix *p = &cells->prefix[cell];
+		bool is_whole = has_all_within(w, cell);
+
+		if (told && pol_prefix_has(told, p))
+			continue;
+		pol_prefix_print(p, prefix, sizeof(prefix));
+		snprintf(text, sizeof(text), "%s%s", is_whole ? "" : "rest of ", prefix);
+		w->take(w->arg, text, NULL);
+		if (is_whole)
+			told = p;
+	}
+}
+
+void pol_diff_side_walk(const struct pol_diff *diff, const struct pol_diff_side *side,
+			void (*take)(void *arg, const char *text, const struct pol_diff_app *app), void *arg)
+{
+	struct walk w = { .diff = diff, .side = side, .take = take, .arg = arg };
+
+	if (pol_diff_side_is_net(diff, side)) {
+		walk_nets(&w);
 		return;
 	}
-	for (size_t i = 0; i < side->n; i++)
-		fprintf(out, "%s%s", i ? ", " : "", diff->app[side->app[i]].label);
-	if (side->has_other)
-		fprintf(out, "%sany other app", side->n ? ", " : "");
+	for (size_t i = 0; i < side->n;) {
+		const struct pol_diff_app *app = &diff->app[diff->point[side->point[i]].app];
+
+		walk_app(&w, app);
+		while (i < side->n && side->point[i] < app->first + app->n_places * app->n_boxes)
+			i++;
+	}
+}
+
+struct printer {
+	FILE *out;
+	const char *comma;
+};
+
+static void print_one(void *arg, const char *text, const struct pol_diff_app *app)
+{
+	struct printer *p = arg;
+
+	(void)app;
+	fprintf(p->out, "%s%s", p->comma, text);
+	p->comma = ", ";
+}
+
+static void side_print(const struct pol_diff *diff, const struct pol_diff_side *side, const struct pol_diff_side *other,
+		       FILE *out)
+{
+	bool is_net = pol_diff_side_is_net(diff, side), is_host = pol_diff_side_is_net(diff, other);
+	struct printer p = { .out = out, .comma = is_host ? POL_HOST " on " : "" };
+
+	if (pol_diff_side_is_any(diff, side))
+		fputs(is_net ? POL_WORLD : is_host ? POL_HOST : POL_ANY, out);
+	else
+		pol_diff_side_walk(diff, side, print_one, &p);
 }
 
 void pol_diff_print(const struct pol_diff *diff, FILE *out)
 {
 	char text[256];
 
-	for (size_t i = 0; i < diff->n; i++) {
+	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
 		fputs(c->now == BY_ALLOW ? "+ " : "- ", out);
-		side_print(diff, &c->from, out);
+		side_print(diff, &c->from, &c->to, out);
 		fputs(" -> ", out);
-		side_print(diff, &c->to, out);
+		side_print(diff, &c->to, &c->from, out);
 		for (size_t p = 0; p < c->n_ports; p++) {
 			pol_ranges_print(&c->port[p], 1, text, sizeof(text));
 			fprintf(out, "%s%s", p ? ", " : ": ", text);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The ladder, and the same ladder in words:
- *   1 a deny rule that covers the packet, the first in the file     -> deny
- *   2 an allow rule that covers it, the first in the file           -> allow
- *   3 default deny
- * It reads the model, never the image, so that tests can hold one against the other.
+ *   1 an enforcing deny rule that covers the packet, the first in the file   -> deny
+ *   2 an enforcing allow rule that covers it, the first in the file          -> allow; the first deny rule in audit
+ * mode that covers it too would drop it 3 an allow rule in audit mode, the first in the file                     ->
+ * allow; without it, it would be dropped 4 default deny It reads the model, never the image, so that tests can hold one
+ * against the other.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,21 +18,24 @@ static bool is_between(const struct pol_rule *rule, uint32_t from, uint32_t to)
 	return pol_side_has(&rule->from, from) && pol_side_has(&rule->to, to);
 }
 
-const struct pol_rule *pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector)
+struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector)
 {
-	const struct pol_rule *allow = NULL;
+	const struct pol_rule *first[2][2] = { 0 }; /* by action, and whether it is in audit mode */
+	const struct pol_rule *allow;
 
 	for (size_t i = 0; i < model->n_rules; i++) {
 		const struct pol_rule *rule = &model->rule[i];
+		const struct pol_rule **at = &first[rule->action][!!(rule->flags & BY_RULE_AUDIT)];
 
-		if (!pol_rule_covers(rule, selector) || !is_between(rule, from, to))
-			continue;
-		if (rule->action == BY_DENY)
-			return rule;
-		if (!allow)
-			allow = rule;
+		if (!*at && pol_rule_covers(rule, selector) && is_between(rule, from, to))
+			*at = rule;
 	}
-	return allow;
+	if (first[BY_DENY][0])
+		return (struct pol_decision){ BY_DENY, first[BY_DENY][0], NULL };
+	if (first[BY_ALLOW][0])
+		return (struct pol_decision){ BY_ALLOW, first[BY_ALLOW][0], first[BY_DENY][1] };
+	allow = first[BY_ALLOW][1];
+	return (struct pol_decision){ allow ? BY_ALLOW : BY_DENY, allow, allow };
 }
 
 /* How far a rule's ports are from a selector. */
@@ -50,7 +54,7 @@ static uint32_t gap(const struct pol_rule *rule, uint32_t selector)
 	return least;
 }
 
-/* The allow rule of the same two apps whose ports are nearest. The protocols lie apart in the space, so the own comes
+/* The allow rule of the same two sides whose ports are nearest. The protocols lie apart in the space, so the own comes
  * first. */
 static const struct pol_rule *nearest(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector)
 {
@@ -67,46 +71,119 @@ static const struct pol_rule *nearest(const struct pol_model *model, uint32_t fr
 	return best;
 }
 
-int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
-		struct pol_answer *answer, struct err *e)
+static void explain_points(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
+			   struct pol_answer *answer)
 {
-	struct pol_answer a = { .action = BY_DENY, .rung = "default deny" };
-	const struct pol_rule *rule;
-	uint32_t from_app, to_app;
+	struct pol_decision d = pol_decide(model, from, to, selector);
+	struct pol_answer a = { .action = d.action, .rung = d.rule ? "rule" : "default deny" };
+	const struct pol_rule *near = d.rule ? NULL : nearest(model, from, to, selector);
 
-	if (pol_endpoint_find(model, from, &from_app, e) < 0 || pol_endpoint_find(model, to, &to_app, e) < 0)
-		return -ENOENT;
-	rule = pol_decide(model, from_app, to_app, selector);
-	if (rule) {
-		a.action = rule->action;
-		a.rung = "rule";
-		a.rule = rule->name;
-		a.file = model->file[rule->file].shown;
-		a.line = rule->line;
-	} else if ((rule = nearest(model, from_app, to_app, selector))) {
-		a.nearest_rule = rule->name;
-		a.nearest_file = model->file[rule->file].shown;
-		a.nearest_line = rule->line;
-		pol_ranges_print(rule->port, rule->n_ports, a.nearest_ports, sizeof(a.nearest_ports));
+	if (d.rule) {
+		a.rule = d.rule->name;
+		a.file = model->file[d.rule->file].shown;
+		a.line = d.rule->line;
+		a.flags = d.rule->flags;
+		a.rate = d.rule->rate;
+		a.burst = d.rule->burst;
+	}
+	if (d.audit)
+		a.audit = (struct pol_named){ d.audit->name, model->file[d.audit->file].shown, d.audit->line };
+	if (near) {
+		a.nearest_rule = near->name;
+		a.nearest_file = model->file[near->file].shown;
+		a.nearest_line = near->line;
+		pol_ranges_print(near->port, near->n_ports, a.nearest_ports, sizeof(a.nearest_ports));
 	}
 	*answer = a;
+}
+
+void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
+		       uint32_t selector, struct pol_answer *answer)
+{
+	explain_points(model, pol_kind_of(model, from), pol_kind_of(model, to), selector, answer);
+}
+
+static int address_of(const struct pol_model *model, const char *name, uint32_t *point, struct err *e)
+{
+	struct pol_prefix prefix;
+
+	if (!pol_prefix_is_text(name))
+		return err_at(e, -EINVAL, NULL,
+			      "found '%.60s', the other side of " POL_HOST " is one address such as 203.0.113.7", name);
+	if (!pol_prefix_parse(name, &prefix, e))
+		return -EINVAL;
+	if (prefix.bits != 128)
+		return err_at(e, -EINVAL, NULL, "'%s' is a network; needed one address of it", name);
+	*point = pol_point_of_cell(model, pol_cell_of(&model->cells, &prefix));
 	return 0;
 }
 
-/* "web", or "web (in frontends)" where a group is asked about. */
-static void end_print(const struct pol_model *model, const struct pol_end *end, uint32_t app, char *buf, size_t size)
+/* name NULL: a newcomer */
+static int node_of(const struct pol_model *model, const char *name, const char *claims, uint32_t *point, struct err *e)
 {
-	if (end->is_group)
-		snprintf(buf, size, "%s (in %s)", model->app[app].name, end->name);
-	else
+	struct pol_subject s;
+	int ret = 0;
+
+	pol_subject_of_newcomer(model, &s);
+	if (name)
+		ret = pol_subject_named(model, name, claims, &s, e);
+	else if (claims && !pol_subject_parse(&s, claims, e))
+		ret = -EINVAL;
+	if (!ret)
+		*point = pol_kind_of(model, &s);
+	return ret;
+}
+
+int pol_ask(const struct pol_model *model, const struct pol_question *q, struct pol_answer *answer, struct err *e)
+{
+	bool is_out = strcmp(q->from, POL_HOST) == 0, is_in = strcmp(q->to, POL_HOST) == 0;
+	uint32_t from, to;
+	int ret;
+
+	if (is_in && is_out)
+		return err_at(e, -EINVAL, NULL, POL_HOST " is on both sides; the other one is an address");
+	if (!is_in && !is_out && q->on)
+		return err_at(e, -EINVAL, NULL, "'on' is for questions about " POL_HOST);
+	if ((is_in && q->from_claims) || (is_out && q->to_claims))
+		return err_at(e, -EINVAL, NULL, "an address proves no claims");
+	ret = is_in ? address_of(model, q->from, &from, e)
+		    : node_of(model, is_out ? q->on : q->from, q->from_claims, &from, e);
+	if (!ret)
+		ret = is_out ? address_of(model, q->to, &to, e)
+			     : node_of(model, is_in ? q->on : q->to, q->to_claims, &to, e);
+	if (!ret)
+		explain_points(model, from, to, q->selector, answer);
+	return ret;
+}
+
+int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
+		struct pol_answer *answer, struct err *e)
+{
+	return pol_ask(model, &(struct pol_question){ .from = from, .to = to, .selector = selector }, answer, e);
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------- */
+
+/* "web", or "web (in frontends)" where a group is asked about. */
+static void end_print(const struct pol_model *model, const struct pol_end *end, size_t i, char *buf, size_t size)
+{
+	char prefix[64];
+
+	if (end->atom)
+		snprintf(buf, size, "%s (in %s)", pol_atom_name(model, end->atom[i]), end->name);
+	else if (end->n > 1) {
+		pol_prefix_print(&model->cells.prefix[end->point[i] - model->kinds.n], prefix, sizeof(prefix));
+		snprintf(buf, size, "%s (in %s)", prefix, end->name);
+	} else
 		snprintf(buf, size, "%s", end->name);
 }
 
-static void tell_failure(const struct pol_model *model, size_t i, uint32_t from, uint32_t to,
-			 const struct pol_rule *rule, struct diags *d)
+static void tell_failure(const struct pol_model *model, size_t i, size_t from, size_t to,
+			 const struct pol_decision *decision, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
-	char why[192], where[POL_PLACE_MAX], port[32], path[32], from_name[128], to_name[128];
+	const struct pol_rule *rule = decision->rule;
+	char why[192], where[POL_PLACE_MAX], port[32], path[32], from_name[192], to_name[192];
 	size_t first = i;
 
 	while (first && model->test[first - 1].file == test->file)
@@ -123,23 +200,23 @@ static void tell_failure(const struct pol_model *model, size_t i, uint32_t from,
 	end_print(model, &test->from, from, from_name, sizeof(from_name));
 	end_print(model, &test->to, to, to_name, sizeof(to_name));
 	diags_add(d, model->file[test->file].name, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s",
-		  from_name, to_name, port, rule && rule->action == BY_ALLOW ? "allowed" : "denied", why,
+		  from_name, to_name, port, decision->action == BY_ALLOW ? "allowed" : "denied", why,
 		  test->expect == BY_ALLOW ? "allow" : "deny");
 }
 
-/* A test of groups holds when it holds for every pair of their apps; the first that fails is told. */
+/* A test of groups holds when it holds for every pair of their nodes; the first that fails is told. */
 static bool run_test(const struct pol_model *model, size_t i, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
 
 	for (size_t f = 0; f < test->from.n; f++) {
 		for (size_t t = 0; t < test->to.n; t++) {
-			uint32_t from = test->from.app[f], to = test->to.app[t];
-			const struct pol_rule *rule = pol_decide(model, from, to, test->selector);
+			struct pol_decision decision =
+				pol_decide(model, test->from.point[f], test->to.point[t], test->selector);
 
-			if ((rule ? rule->action : BY_DENY) == test->expect)
+			if (decision.action == test->expect)
 				continue;
-			tell_failure(model, i, from, to, rule, d);
+			tell_failure(model, i, f, t, &decision, d);
 			return false;
 		}
 	}

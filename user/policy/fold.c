@@ -9,7 +9,7 @@
 
 /* --- view -------------------------------------------------------------------------------------------------- */
 
-int pol_view_of(const struct pol_model *model, uint32_t self, struct pol_view *view)
+int pol_view_of(const struct pol_model *model, uint32_t self, bool is_host, struct pol_view *view)
 {
 	view->item = calloc(model->n_rules ? model->n_rules : 1, sizeof(*view->item));
 	if (!view->item)
@@ -19,11 +19,9 @@ int pol_view_of(const struct pol_model *model, uint32_t self, struct pol_view *v
 		const struct pol_rule *rule = &model->rule[i];
 		bool is_in = pol_side_has(&rule->to, self), is_out = pol_side_has(&rule->from, self);
 
-		if (!is_in && !is_out)
+		if (rule->is_host != is_host || (!is_in && !is_out))
 			continue;
-		view->item[view->n].rule = rule;
-		view->item[view->n].is_in = is_in;
-		view->item[view->n++].is_out = is_out;
+		view->item[view->n++] = (struct pol_view_item){ .rule = rule, .is_in = is_in, .is_out = is_out };
 	}
 	return 0;
 }
@@ -245,27 +243,27 @@ static void walk_sides(const struct pol_view *view, uint32_t *next, uint32_t *si
 				continue;
 			for (size_t j = 0; j < s->n; j++) {
 				if (side)
-					side[next[s->app[j]]] = (uint32_t)(2 * i) + (uint32_t)dir;
-				next[s->app[j]]++;
+					side[next[s->point[j]]] = (uint32_t)(2 * i) + (uint32_t)dir;
+				next[s->point[j]]++;
 			}
 		}
 	}
 }
 
-static int list_sides(const struct pol_model *model, const struct pol_view *view, struct pol_peers *peers)
+static int list_sides(const struct pol_view *view, struct pol_peers *peers)
 {
-	auto_free uint32_t *next = calloc(model->n_apps + 1, sizeof(*next));
+	auto_free uint32_t *next = calloc(peers->n_points + 1u, sizeof(*next));
 
-	peers->start = calloc(model->n_apps + 1, sizeof(*peers->start));
+	peers->start = calloc(peers->n_points + 1u, sizeof(*peers->start));
 	if (!next || !peers->start)
 		return -ENOMEM;
 	walk_sides(view, next, NULL);
-	for (size_t a = 0; a < model->n_apps; a++)
+	for (uint32_t a = 0; a < peers->n_points; a++)
 		peers->start[a + 1] = peers->start[a] + next[a];
-	peers->side = calloc(peers->start[model->n_apps] + 1, sizeof(*peers->side));
+	peers->side = calloc(peers->start[peers->n_points] + 1, sizeof(*peers->side));
 	if (!peers->side)
 		return -ENOMEM;
-	memcpy(next, peers->start, model->n_apps * sizeof(*next));
+	memcpy(next, peers->start, peers->n_points * sizeof(*next));
 	walk_sides(view, next, peers->side);
 	return 0;
 }
@@ -287,16 +285,16 @@ static int by_sides(const void *a, const void *b, void *arg)
 	return order ? order : (i > j) - (i < j);
 }
 
-/* order: the apps, those with the same sides together and the least of them first. */
-static void number_peers(struct pol_peers *peers, const uint32_t *order, uint32_t *leader, uint32_t n_apps)
+/* order: the points, those with the same sides together and the least of them first. */
+static void number_peers(struct pol_peers *peers, const uint32_t *order, uint32_t *leader, uint32_t n_points)
 {
-	for (uint32_t i = 0; i < n_apps; i++) {
+	for (uint32_t i = 0; i < n_points; i++) {
 		bool is_new = !i || compare_sides(peers, order[i - 1], order[i]) != 0;
 
 		leader[order[i]] = is_new ? order[i] : leader[order[i - 1]];
 	}
 	peers->n = POL_CLASS_OTHER;
-	for (uint32_t a = 0; a < n_apps; a++) {
+	for (uint32_t a = 0; a < n_points; a++) {
 		bool is_named = peers->start[a + 1] > peers->start[a];
 
 		if (is_named && leader[a] == a)
@@ -307,23 +305,24 @@ static void number_peers(struct pol_peers *peers, const uint32_t *order, uint32_
 	}
 }
 
-int pol_peers_fold(const struct pol_model *model, const struct pol_view *view, struct pol_peers *peers)
+int pol_peers_fold(const struct pol_view *view, uint32_t n_points, struct pol_peers *peers)
 {
-	auto_free uint32_t *order = calloc(model->n_apps + 1, sizeof(*order));
-	auto_free uint32_t *leader = calloc(model->n_apps + 1, sizeof(*leader));
+	auto_free uint32_t *order = calloc(n_points + 1u, sizeof(*order));
+	auto_free uint32_t *leader = calloc(n_points + 1u, sizeof(*leader));
 	int ret;
 
-	*peers = (struct pol_peers){ .class_of = calloc(model->n_apps + 1, sizeof(*peers->class_of)),
-				     .sample = calloc(model->n_apps + 2, sizeof(*peers->sample)) };
+	*peers = (struct pol_peers){ .n_points = n_points,
+				     .class_of = calloc(n_points + 1u, sizeof(*peers->class_of)),
+				     .sample = calloc(n_points + 2u, sizeof(*peers->sample)) };
 	if (!order || !leader || !peers->class_of || !peers->sample)
 		return -ENOMEM;
-	ret = list_sides(model, view, peers);
+	ret = list_sides(view, peers);
 	if (ret)
 		return ret;
-	for (uint32_t i = 0; i < model->n_apps; i++)
+	for (uint32_t i = 0; i < n_points; i++)
 		order[i] = i;
-	qsort_r(order, model->n_apps, sizeof(*order), by_sides, peers);
-	number_peers(peers, order, leader, (uint32_t)model->n_apps);
+	qsort_r(order, n_points, sizeof(*order), by_sides, peers);
+	number_peers(peers, order, leader, n_points);
 	return 0;
 }
 

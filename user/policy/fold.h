@@ -7,16 +7,18 @@
 
 #include "model.h"
 
-/* The rules that concern one node: number i + 1 of the image, in file order. */
+/* The rules that concern one node: number i + 1 of the image. Openings stand first, then rules in file order. */
 struct pol_view {
-	struct {
+	struct pol_view_item {
 		const struct pol_rule *rule;
-		bool is_in, is_out; /* this node is the rule's `to`, its `from` */
+		const struct pol_opening *opening; /* of which the rule is made, or NULL */
+		bool is_in, is_out;                /* this node is the rule's `to`, its `from` */
 	} * item;
 	size_t n;
 };
 
-int pol_view_of(const struct pol_model *model, uint32_t self, struct pol_view *view);
+/* The rules between nodes, or those of hosts, that have the kind of this node on a side. */
+int pol_view_of(const struct pol_model *model, uint32_t self, bool is_host, struct pol_view *view);
 void pol_view_fini(struct pol_view *view);
 bool pol_view_has(const struct pol_view *view, size_t i, enum by_dir dir);
 /* The peer's side of rule i seen in that direction. */
@@ -35,16 +37,17 @@ void pol_ports_fini(struct pol_ports *ports);
 /* The classes that a range covers: *first .. *end - 1. */
 void pol_ports_find(const struct pol_ports *ports, const struct pol_range *range, uint32_t *first, uint32_t *end);
 
-/* Apps by the sides that name them. Class 1 is every app that none names, so newcomers have one too. */
+/* Points 0 .. n_points - 1 by the sides that name them. Class 1 is every point that none names. */
 #define POL_CLASS_OTHER 1u
 
 struct pol_peers {
-	uint32_t *class_of; /* of every app of the model */
-	uint32_t *start;    /* app a's sides are side[start[a]] .. side[start[a + 1] - 1] */
+	uint32_t n_points;
+	uint32_t *class_of; /* of every point */
+	uint32_t *start;    /* point p's sides are side[start[p]] .. side[start[p + 1] - 1] */
 	uint32_t *side;     /* 2 * rule of the view + direction, rising */
-	uint32_t *sample;   /* an app of class c; [0] and [1] are unused */
+	uint32_t *sample;   /* a point of class c; [0] and [1] are unused */
 	uint32_t n;         /* classes 1..n */
 };
 
-int pol_peers_fold(const struct pol_model *model, const struct pol_view *view, struct pol_peers *peers);
+int pol_peers_fold(const struct pol_view *view, uint32_t n_points, struct pol_peers *peers);
 void pol_peers_fini(struct pol_peers *peers);

@@ -6,7 +6,7 @@
 
 #include "bailey/abi.h"
 
-#define IMAGE_APPS_MAX 1000000u /* no policy text that is read names more */
+#define IMAGE_CLASSES_MAX (1u << 21) /* kinds, or networks: no policy has more */
 
 static uint64_t padded(uint64_t n)
 {
@@ -35,14 +35,19 @@ static uint64_t members_at(const struct pol_image *img)
 	return padded(rules_at(img) + (uint64_t)img->n_rules * sizeof(struct by_rule));
 }
 
-static uint64_t apps_at(const struct pol_image *img)
+static uint64_t kinds_at(const struct pol_image *img)
 {
 	return padded(members_at(img) + (uint64_t)img->n_members * sizeof(struct pol_member));
 }
 
+static uint64_t nets_at(const struct pol_image *img)
+{
+	return padded(kinds_at(img) + (uint64_t)img->n_kinds * sizeof(struct pol_kind_class));
+}
+
 uint64_t pol_image_size(const struct pol_image *head)
 {
-	return padded(apps_at(head) + (uint64_t)head->n_apps * sizeof(struct pol_app_class));
+	return padded(nets_at(head) + (uint64_t)head->n_nets * sizeof(struct pol_net));
 }
 
 static const void *at(const struct pol_image *img, uint64_t offset)
@@ -70,9 +75,14 @@ const struct pol_member *pol_image_members(const struct pol_image *img)
 	return at(img, members_at(img));
 }
 
-const struct pol_app_class *pol_image_apps(const struct pol_image *img)
+const struct pol_kind_class *pol_image_kinds(const struct pol_image *img)
 {
-	return at(img, apps_at(img));
+	return at(img, kinds_at(img));
+}
+
+const struct pol_net *pol_image_nets(const struct pol_image *img)
+{
+	return at(img, nets_at(img));
 }
 
 /* --- the proof --------------------------------------------------------------------------------------------- */
@@ -92,8 +102,10 @@ static int check_header(const struct pol_image *img, size_t len, struct err *e)
 		{ "verdicts", img->n_verdicts, BY_MAX_VERDICTS / BY_SLOTS },
 		{ "rules", img->n_rules, BY_MAX_RULES / BY_SLOTS },
 		{ "members", img->n_members, BY_MAX_IDENTITIES },
-		{ "apps", img->n_apps, IMAGE_APPS_MAX },
-		{ "peer classes", img->n_peer_classes, IMAGE_APPS_MAX + 1 },
+		{ "kinds", img->n_kinds, IMAGE_CLASSES_MAX },
+		{ "networks", img->n_nets, IMAGE_CLASSES_MAX },
+		{ "openings", img->n_openings, img->n_rules },
+		{ "peer classes", img->n_peer_classes, IMAGE_CLASSES_MAX },
 		{ "port classes", img->n_port_classes, UINT16_MAX },
 	};
 
@@ -109,7 +121,7 @@ static int check_header(const struct pol_image *img, size_t len, struct err *e)
 		return err_at(e, -EBADMSG, "policy image", "is %zu bytes long, its header needs %llu", len,
 			      (unsigned long long)pol_image_size(img));
 	if (img->other_class > img->n_peer_classes)
-		return bad(e, "class of other apps", img->other_class);
+		return bad(e, "class of other kinds", img->other_class);
 	return 0;
 }
 
@@ -184,16 +196,55 @@ static int check_rules(const struct pol_image *img, struct err *e)
 static int check_peers(const struct pol_image *img, struct err *e)
 {
 	const struct pol_member *m = pol_image_members(img);
-	const struct pol_app_class *a = pol_image_apps(img);
+	const struct pol_kind_class *k = pol_image_kinds(img);
 
 	for (size_t i = 0; i < img->n_members; i++)
 		if (!m[i].peer_class || m[i].peer_class > img->n_peer_classes ||
 		    (i && memcmp(m[i - 1].instance_id, m[i].instance_id, BY_INSTANCE_ID_LEN) >= 0))
 			return bad(e, "member", i);
-	for (size_t i = 0; i < img->n_apps; i++)
-		if (!a[i].peer_class || a[i].peer_class > img->n_peer_classes ||
-		    (i && memcmp(a[i - 1].app_id, a[i].app_id, BY_APP_ID_LEN) >= 0))
-			return bad(e, "app", i);
+	for (size_t i = 0; i < img->n_kinds; i++)
+		if (!k[i].peer_class || k[i].peer_class > img->n_peer_classes || (i && k[i - 1].kind >= k[i].kind))
+			return bad(e, "kind", i);
+	return 0;
+}
+
+static const uint8_t v4_mapped[16] = { [10] = 0xff, [11] = 0xff };
+
+static bool has_spare_bits(const struct pol_net *net)
+{
+	unsigned byte = net->bits / 8;
+
+	if (byte < 16 && net->addr.b[byte] & (0xffu >> net->bits % 8))
+		return true;
+	while (++byte < 16)
+		if (net->addr.b[byte])
+			return true;
+	return false;
+}
+
+static int net_order(const struct pol_net *a, const struct pol_net *b)
+{
+	int order = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+
+	return order ? order : (a->bits > b->bits) - (a->bits < b->bits);
+}
+
+static int check_nets(const struct pol_image *img, struct err *e)
+{
+	const struct pol_net *n = pol_image_nets(img);
+	bool has_v4 = !img->n_nets;
+
+	for (size_t i = 0; i < img->n_nets; i++) {
+		if (n[i].bits > 128 || n[i].pad[0] || n[i].pad[1] || n[i].pad[2] || !n[i].peer_class ||
+		    n[i].peer_class > img->n_peer_classes || has_spare_bits(&n[i]) ||
+		    (i && net_order(&n[i - 1], &n[i]) >= 0))
+			return bad(e, "network", i);
+		has_v4 |= n[i].bits == 96 && memcmp(n[i].addr.b, v4_mapped, sizeof(v4_mapped)) == 0;
+	}
+	if (!has_v4 || (img->n_nets && n[0].bits))
+		return err_at(e, -EBADMSG, "policy image", "has no class for addresses of one family");
+	if (img->n_nets && (img->n_members || img->n_kinds || img->other_class))
+		return err_at(e, -EBADMSG, "policy image", "is for the overlay and the underlay at once");
 	return 0;
 }
 
@@ -216,6 +267,8 @@ int pol_image_check(const void *bytes, size_t len, struct err *e)
 		ret = check_rules(img, e);
 	if (!ret)
 		ret = check_peers(img, e);
+	if (!ret)
+		ret = check_nets(img, e);
 	return ret;
 }
 
@@ -255,4 +308,23 @@ struct by_verdict pol_image_lookup(const struct pol_image *img, enum by_dir dir,
 			high = mid;
 	}
 	return (struct by_verdict){ .rule = 0, .action = BY_DENY };
+}
+
+static unsigned common_bits(const struct by_addr *a, const struct by_addr *b)
+{
+	unsigned i = 0;
+
+	while (i < 16 && a->b[i] == b->b[i])
+		i++;
+	return i == 16 ? 128 : 8 * i + (unsigned)__builtin_clz((unsigned)(a->b[i] ^ b->b[i])) - 24;
+}
+
+uint32_t pol_image_net_lookup(const struct pol_image *img, const struct by_addr *addr)
+{
+	const struct pol_net *net = pol_image_nets(img), *best = NULL;
+
+	for (size_t i = 0; i < img->n_nets; i++)
+		if (common_bits(&net[i].addr, addr) >= net[i].bits && (!best || best->bits <= net[i].bits))
+			best = &net[i];
+	return best ? best->peer_class : 0;
 }

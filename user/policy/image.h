@@ -2,8 +2,11 @@
 /*
  * A compiled policy for one node: flat, position independent, host byte order (it never leaves the machine; it
  * goes from the process that compiles to the one that loads in a sealed memfd). Layout: struct pol_image, then the
- * arrays of ports, verdicts, rules, members and apps, each 8-byte aligned. pol_image_check() proves every offset and
- * index before anybody uses it.
+ * arrays of ports, verdicts, rules, members, kinds and networks, each 8-byte aligned. pol_image_check() proves every
+ * offset and index before anybody uses it.
+ *
+ * There are two sorts. An image for the overlay (pol_compile) finds the class of a peer by its identity: it has members
+ * and kinds, and no networks. One for the underlay (pol_compile_host) finds it by address: it has networks alone.
  */
 #pragma once
 
@@ -14,7 +17,7 @@
 #include "bailey/maps.h"
 #include "base/err.h"
 
-#define POL_IMAGE_MAGIC 0x31494259u /* "YBI1" */
+#define POL_IMAGE_MAGIC 0x32494259u /* "YBI2" */
 
 struct pol_image {
 	uint32_t magic;
@@ -24,8 +27,10 @@ struct pol_image {
 	uint32_t n_peer_classes; /* classes are 1..n_peer_classes */
 	uint32_t n_port_classes; /* classes are 1..n_port_classes in each direction; 0: no rule names the selector */
 	uint8_t digest[32];      /* SHA-256 of the policy's source text: names the policy in status and logs */
-	uint32_t n_apps;
-	uint32_t other_class; /* of an attested peer whose app is not among the apps; 0: there is no such class */
+	uint32_t n_kinds;
+	uint32_t other_class; /* of an attested peer whose kind is not among the kinds; 0: there is no such class */
+	uint32_t n_nets;      /* 0: an image for the overlay */
+	uint32_t n_openings;  /* the first rules are not the policy's but come from the daemon's configuration */
 };
 
 /* Selectors first..last (BY_PORT_* space, inclusive) belong to these classes. Sorted, disjoint. */
@@ -49,9 +54,18 @@ struct pol_member {
 	uint32_t peer_class;
 };
 
-/* An app that some rule of this node names: what a newcomer is classified by. Sorted by app-id. */
-struct pol_app_class {
-	uint8_t app_id[BY_APP_ID_LEN];
+/* A kind of peer (kinds.h) that some rule of this node names: what a newcomer is classified by. Sorted by kind. */
+struct pol_kind_class {
+	uint32_t kind;
+	uint32_t peer_class;
+};
+
+/* Addresses of the underlay: the longest prefix that has an address gives its class. Sorted by address, then length;
+ * the first is ::/0 and ::ffff:0:0/96 is there too, so that each address of either family has a class. */
+struct pol_net {
+	struct by_addr addr; /* no bits beyond the prefix */
+	uint8_t bits;        /* 0..128; IPv4 prefixes are 96 + n */
+	uint8_t pad[3];
 	uint32_t peer_class;
 };
 
@@ -60,7 +74,8 @@ const struct pol_port_range *pol_image_ports(const struct pol_image *img);
 const struct pol_verdict *pol_image_verdicts(const struct pol_image *img);
 const struct by_rule *pol_image_rules(const struct pol_image *img);
 const struct pol_member *pol_image_members(const struct pol_image *img);
-const struct pol_app_class *pol_image_apps(const struct pol_image *img);
+const struct pol_kind_class *pol_image_kinds(const struct pol_image *img);
+const struct pol_net *pol_image_nets(const struct pol_image *img);
 /* Bytes of an image with the header's counts. */
 uint64_t pol_image_size(const struct pol_image *head);
 
@@ -71,5 +86,5 @@ int pol_image_check(const void *bytes, size_t len, struct err *e);
 struct by_verdict pol_image_lookup(const struct pol_image *img, enum by_dir dir, uint32_t peer_class,
 				   uint32_t selector);
 
-/* A checked image as text, one fact a line: for people and for golden tests. */
-void pol_image_dump(const struct pol_image *img, FILE *out);
+/* The class of an address of the underlay: the model of a longest prefix match. 0 where the image has no networks. */
+uint32_t pol_image_net_lookup(const struct pol_image *img, const struct by_addr *addr);

@@ -13,29 +13,54 @@
 static void rule_fini(struct pol_rule *rule)
 {
 	free(rule->name);
-	free(rule->from.app);
-	free(rule->to.app);
+	free(rule->from.point);
+	free(rule->to.point);
 	free(rule->port);
 }
 
 static void end_fini(struct pol_end *end)
 {
 	free(end->name);
-	free(end->app);
+	free(end->point);
+	free(end->atom);
+}
+
+static void require_free(struct pol_claim *require)
+{
+	if (require)
+		pol_claim_fini(require);
+	free(require);
 }
 
 static void names_fini(struct pol_model *model)
 {
+	for (size_t i = 0; i < model->n_apps; i++) {
+		free(model->app[i].name);
+		require_free(model->app[i].require);
+	}
+	for (size_t i = 0; i < model->n_instances; i++)
+		free(model->instance[i].name);
+	for (size_t i = 0; i < model->n_claims; i++)
+		pol_claim_fini(&model->claim[i]);
+	for (size_t i = 0; i < model->n_networks; i++) {
+		free(model->network[i].name);
+		free(model->network[i].prefix);
+	}
 	for (size_t i = 0; i < model->n_groups; i++) {
 		free(model->group[i].name);
-		free(model->group[i].app);
+		free(model->group[i].atom);
 	}
 	for (size_t i = 0; i < model->n_port_sets; i++) {
 		free(model->port_set[i].name);
 		free(model->port_set[i].port);
 	}
+	free(model->app);
+	free(model->by_id);
+	free(model->instance);
+	free(model->claim);
+	free(model->network);
 	free(model->group);
-	free(model->group_by_name);
+	free(model->name);
 	free(model->port_set);
 }
 
@@ -43,18 +68,15 @@ void pol_free(struct pol_model *model)
 {
 	if (!model)
 		return;
-	for (size_t i = 0; i < model->n_apps; i++)
-		free(model->app[i].name);
 	for (size_t i = 0; i < model->n_rules; i++)
 		rule_fini(&model->rule[i]);
 	for (size_t i = 0; i < model->n_tests; i++) {
 		end_fini(&model->test[i].from);
 		end_fini(&model->test[i].to);
 	}
+	pol_kinds_fini(&model->kinds); /* looks at the apps */
 	names_fini(model);
-	free(model->app);
-	free(model->by_name);
-	free(model->by_id);
+	free(model->cells.prefix);
 	free(model->rule);
 	free(model->test);
 	for (size_t i = 0; i < model->n_files; i++)
@@ -73,13 +95,6 @@ size_t pol_app_count(const struct pol_model *model)
 	return model->n_apps;
 }
 
-static int order_name(const void *a, const void *b, void *arg)
-{
-	const struct pol_model *model = arg;
-
-	return strcmp(model->app[*(const uint32_t *)a].name, model->app[*(const uint32_t *)b].name);
-}
-
 /* Equal ids are an error of the policy; file order makes the message about it the same each time. */
 static int order_id(const void *a, const void *b, void *arg)
 {
@@ -90,34 +105,40 @@ static int order_id(const void *a, const void *b, void *arg)
 	return order ? order : (i > j) - (i < j);
 }
 
-void pol_model_index(struct pol_model *model)
+void pol_apps_index(struct pol_model *model)
 {
 	for (uint32_t i = 0; i < model->n_apps; i++)
-		model->by_name[i] = model->by_id[i] = i;
-	if (!model->n_apps)
-		return;
-	qsort_r(model->by_name, model->n_apps, sizeof(*model->by_name), order_name, model);
-	qsort_r(model->by_id, model->n_apps, sizeof(*model->by_id), order_id, model);
+		model->by_id[i] = i;
+	if (model->n_apps)
+		qsort_r(model->by_id, model->n_apps, sizeof(*model->by_id), order_id, model);
 }
 
-bool pol_app_by_name(const struct pol_model *model, const char *name, uint32_t *app)
+static int text_of_name(const void *text, const void *name)
 {
-	size_t low = 0, high = model->n_apps;
+	return strcmp(text, ((const struct pol_name *)name)->text);
+}
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = strcmp(name, model->app[model->by_name[mid]].name);
+const struct pol_name *pol_name_find(const struct pol_model *model, const char *name)
+{
+	return model->n_names ? bsearch(name, model->name, model->n_names, sizeof(*model->name), text_of_name) : NULL;
+}
 
-		if (order == 0) {
-			*app = model->by_name[mid];
-			return true;
-		}
-		if (order < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return false;
+const struct pol_group *pol_group_by_name(const struct pol_model *model, const char *name)
+{
+	const struct pol_name *found = pol_name_find(model, name);
+
+	return found && found->what == POL_NAME_GROUP ? &model->group[found->i] : NULL;
+}
+
+const char *pol_what_text(enum pol_what what)
+{
+	static const char *const text[] = { [POL_NAME_APP] = "app",
+					    [POL_NAME_INSTANCE] = "instance",
+					    [POL_NAME_CLAIM] = "claim",
+					    [POL_NAME_NETWORK] = "network",
+					    [POL_NAME_GROUP] = "group" };
+
+	return text[what];
 }
 
 uint32_t pol_app_by_id(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN])
@@ -145,25 +166,6 @@ const char *pol_app_name(const struct pol_model *model, const uint8_t app_id[BY_
 	return app == POL_APP_OTHER ? NULL : model->app[app].name;
 }
 
-const struct pol_group *pol_group_by_name(const struct pol_model *model, const char *name)
-{
-	size_t low = 0, high = model->n_groups;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		const struct pol_group *group = &model->group[model->group_by_name[mid]];
-		int order = strcmp(name, group->name);
-
-		if (order == 0)
-			return group;
-		if (order < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return NULL;
-}
-
 static int name_of_set(const void *name, const void *set)
 {
 	return strcmp(name, ((const struct pol_port_set *)set)->name);
@@ -176,22 +178,30 @@ const struct pol_port_set *pol_port_set_by_name(const struct pol_model *model, c
 	return bsearch(name, model->port_set, model->n_port_sets, sizeof(*model->port_set), name_of_set);
 }
 
-bool pol_side_has(const struct pol_side *side, uint32_t app)
+bool pol_side_has(const struct pol_side *side, uint32_t point)
 {
 	size_t low = 0, high = side->n;
 
 	if (side->is_any)
-		return true;
+		return side->first <= point && point < side->end;
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (side->app[mid] == app)
+		if (side->point[mid] == point)
 			return true;
-		if (side->app[mid] < app)
+		if (side->point[mid] < point)
 			low = mid + 1;
 		else
 			high = mid;
 	}
+	return false;
+}
+
+bool pol_has_host_rules(const struct pol_model *model)
+{
+	for (size_t i = 0; i < model->n_rules; i++)
+		if (model->rule[i].is_host)
+			return true;
 	return false;
 }
 
@@ -274,43 +284,6 @@ const char *pol_place(const struct pol_model *model, unsigned here, unsigned fil
 void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size)
 {
 	print_place(model, rule->file, rule->line, buf, size);
-}
-
-int pol_endpoint_find(const struct pol_model *model, const char *name, uint32_t *app, struct err *e)
-{
-	const struct pol_group *group = pol_group_by_name(model, name);
-	struct near near = NEAR_INIT(name);
-	uint8_t app_id[BY_APP_ID_LEN];
-
-	if (group && group->n)
-		return err_at(e, -ENOENT, NULL, "'%s' is a group; needed one app, such as '%s'", name,
-			      model->app[group->app[0]].name);
-	if (pol_app_by_name(model, name, app))
-		return 0;
-	if (hex_parse(app_id, sizeof(app_id), name)) {
-		*app = pol_app_by_id(model, app_id);
-		return 0;
-	}
-	for (size_t i = 0; i < model->n_apps; i++)
-		near_offer(&near, model->app[i].name);
-	if (near.best)
-		return err_at(e, -ENOENT, NULL, "unknown app '%s'; did you mean '%s'?", name, near.best);
-	return err_at(e, -ENOENT, NULL, "unknown app '%s'; needed a name from apps: or an app-id of 40 hex digits",
-		      name);
-}
-
-int pol_app_id(const struct pol_model *model, const char *name, uint8_t app_id[BY_APP_ID_LEN], struct err *e)
-{
-	uint32_t app;
-	int ret = pol_endpoint_find(model, name, &app, e);
-
-	if (ret)
-		return ret;
-	if (app == POL_APP_OTHER)
-		hex_parse(app_id, BY_APP_ID_LEN, name);
-	else
-		memcpy(app_id, model->app[app].app_id, BY_APP_ID_LEN);
-	return 0;
 }
 
 int pol_sha256(const void *data, size_t len, uint8_t digest[32])

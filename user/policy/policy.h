@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "bailey/types.h"
+#include "base/addr.h"
 #include "diag.h"
 #include "image.h"
 
@@ -18,6 +19,10 @@
 #define POL_NAME_MAX 47u         /* characters in the name of a rule or an app: what struct by_rule holds */
 
 struct pol_model; /* a checked policy; immutable */
+
+struct pol_range {
+	uint32_t first, last; /* BY_PORT_* space, inclusive */
+};
 
 /* 0 and *model, or -EINVAL with every problem in `d`. Of several files: sources.h. */
 int pol_parse(const char *file, const char *text, size_t len, struct pol_model **model, struct diags *d);
@@ -28,11 +33,33 @@ void pol_free(struct pol_model *model); /* accepts NULL */
 size_t pol_rule_count(const struct pol_model *model);
 size_t pol_app_count(const struct pol_model *model);
 
-/* What policy may ask about a node; filled from verified evidence only. */
+#define POL_HASH_LEN     32
+#define POL_MR_LEN       48
+#define POL_PROVIDER_LEN 64 /* with the final NUL */
+
+/* The status that Intel's collateral gives a platform. Simulated evidence has none: unknown. */
+enum pol_tcb {
+	POL_TCB_UNKNOWN = 0,
+	POL_TCB_UP_TO_DATE,
+	POL_TCB_SW_HARDENING,
+	POL_TCB_CONFIGURATION,
+	POL_TCB_CONFIGURATION_AND_SW_HARDENING,
+	POL_TCB_OUT_OF_DATE,
+	POL_TCB_OUT_OF_DATE_CONFIGURATION,
+	POL_TCB_REVOKED,
+	POL_TCB_COUNT,
+};
+
+/* What policy may ask about a node; filled from verified evidence only. What is not known meets no requirement. */
 struct pol_subject {
 	uint8_t app_id[BY_APP_ID_LEN];
-	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint8_t instance_id[BY_INSTANCE_ID_LEN]; /* zero: it has none */
 	bool is_simulated;
+	enum pol_tcb tcb;
+	bool has_compose_hash, has_os_image_hash, has_mrtd, has_rtmr[4];
+	uint8_t compose_hash[POL_HASH_LEN], os_image_hash[POL_HASH_LEN];
+	uint8_t mrtd[POL_MR_LEN], rtmr[4][POL_MR_LEN];
+	char key_provider[POL_PROVIDER_LEN]; /* "": not known */
 };
 
 /*
@@ -43,43 +70,92 @@ int pol_compile(const struct pol_model *model, const struct pol_subject *self, c
 		size_t n_peers, struct pol_image **img, struct err *e);
 
 /*
- * The class that `peer` has in an image compiled from this model, so that a newcomer needs no new generation: the
- * image has a class for every app of the policy and one for all others. -ENOENT: the image is of another policy,
+ * The class that `peer` has in an image of pol_compile() from this model, so that neither a newcomer nor a changed
+ * claim needs a new generation: the image has a class for every kind of peer. -ENOENT: the image is of another policy,
  * compile again.
  */
 int pol_classify(const struct pol_model *model, const struct pol_image *img, const struct pol_subject *peer,
 		 uint32_t *peer_class);
 
+/* What the daemon's configuration keeps open on the underlay, whatever the policy says: nobody locks himself out. */
+struct pol_opening {
+	char name[48];  /* as struct by_rule has them: names the opening in events and counters */
+	char where[80]; /* "bailey.yaml:12" */
+	enum by_dir dir;
+	struct ip_prefix net;       /* in: from where; out: to where. ::/0 and 0.0.0.0/0 are one family each */
+	struct pol_range selectors; /* BY_PORT_* space, inclusive */
+};
+
+/*
+ * Compiles the host rules for the node `self`: an image whose peer classes belong to networks of the underlay. The
+ * openings win over every rule, denies included; they are the image's first rules. A policy without host rules gives an
+ * image that allows the openings alone.
+ */
+int pol_compile_host(const struct pol_model *model, const struct pol_subject *self, const struct pol_opening *openings,
+		     size_t n_openings, struct pol_image **img, struct err *e);
+/* Whether the policy has a host rule at all: without one the underlay is none of its business. */
+bool pol_has_host_rules(const struct pol_model *model);
+
+/* A checked image as text, one fact a line: for people and for golden tests. With the model it came from kinds have
+ * names; NULL: numbers. */
+void pol_image_dump(const struct pol_image *img, const struct pol_model *model, FILE *out);
+/* What a kind of an image of this model is: "db", "db#db-1", "db{good-tcb}". */
+void pol_kind_print(const struct pol_model *model, uint32_t kind, char *buf, size_t size);
+
 /* "tcp/5432", "udp/53", "icmp/8", "icmpv6/128", "proto/47" -> index in the BY_PORT_* space. One selector, no range. */
 bool pol_selector_parse(const char *text, uint32_t *selector, struct err *e);
 void pol_selector_print(uint32_t selector, char *buf, size_t size);
 
-struct pol_range {
-	uint32_t first, last; /* BY_PORT_* space, inclusive */
-};
-
 /* "tcp/80, tcp/443"; what does not fit ends in "..." */
 void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t size);
 
-/* Why. Names are the policy's app names or a 40-digit app-id. */
+/*
+ * A question. Names: an app (a node of it that meets its requirement), an instance, an app-id of 40 hex digits; or for
+ * the underlay `host` on one side and an address on the other, with `on` for the node (NULL: of an app that the policy
+ * does not name). Claims are "tcb=OutOfDate,simulated=true" (NULL: none) and replace what the name implies.
+ */
+struct pol_question {
+	const char *from, *to, *on;
+	const char *from_claims, *to_claims; /* of the node; beside `host` they are about `on` */
+	uint32_t selector;
+};
+
+struct pol_named {
+	const char *name; /* of a rule, or NULL; owned by the model, like the rest */
+	const char *file;
+	unsigned line;
+};
+
+/* Why. */
 struct pol_answer {
 	enum by_action action;
 	const char *rung; /* "rule" or "default deny" */
 	const char *rule; /* name, or NULL; owned by the model, like the rest */
 	const char *file;
 	unsigned line;
-	const char *nearest_rule; /* on a default deny: a rule of the same two apps with other ports, or NULL */
+	struct pol_named audit;   /* the audit rule because of which it would be dropped */
+	uint32_t flags;           /* BY_RULE_* of the rule */
+	uint32_t rate, burst;     /* of the rule; 0: none */
+	const char *nearest_rule; /* on a default deny: a rule of the same two sides with other ports, or NULL */
 	const char *nearest_file;
 	unsigned nearest_line;
 	char nearest_ports[128];
 };
 
-/* -ENOENT when a name is not in the policy (`e` says which, and the nearest name). */
+/* -ENOENT when a name is not in the policy (`e` says which, and the nearest name); -EINVAL: no such question. */
+int pol_ask(const struct pol_model *model, const struct pol_question *question, struct pol_answer *answer,
+	    struct err *e);
+/* The same for two names alone. */
 int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
 		struct pol_answer *answer, struct err *e);
+/* The same for two nodes of the overlay whose claims are known. */
+void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
+		       uint32_t selector, struct pol_answer *answer);
 
 /* "DENY   default deny: no rule from web to db covers tcp/22", and what is nearest on a second line. */
 void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector, FILE *out);
+/* "100 new flows/s for each peer, 200 at once"; "" when there is none. */
+void pol_rate_print(uint32_t flags, uint32_t rate, uint32_t burst, char *buf, size_t size);
 
 /* The tests: section. Each failing test is a line in `d`; returns how many failed. */
 size_t pol_run_tests(const struct pol_model *model, struct diags *d, size_t *n_tests);
@@ -88,3 +164,6 @@ size_t pol_run_tests(const struct pol_model *model, struct diags *d, size_t *n_t
 const char *pol_app_name(const struct pol_model *model, const uint8_t app_id[BY_APP_ID_LEN]);
 /* App-id of an app name or of a 40-digit app-id; -ENOENT as above. */
 int pol_app_id(const struct pol_model *model, const char *name, uint8_t app_id[BY_APP_ID_LEN], struct err *e);
+/* The node that a name stands for in questions: see struct pol_question. */
+int pol_subject_named(const struct pol_model *model, const char *name, const char *claims, struct pol_subject *subject,
+		      struct err *e);

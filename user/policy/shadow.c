@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Rules that can never decide. A rule is a box: apps that ask, apps that are asked, ports. Other rules win over it in
- * a part of the box each; when the parts fill it, nothing is left to decide. To be exact, the box is cut into cells
+ * Rules that can never decide. A rule is a box: points that ask, points that are asked, ports. Other rules win over it
+ * in a part of the box each; when the parts fill it, nothing is left to decide. To be exact, the box is cut into cells
  * that no winner tells apart, and each cell is asked for its winner.
  */
 #include <errno.h>
@@ -43,12 +43,15 @@ static bool spend(struct shadow *s, uint64_t steps)
 
 static bool sides_meet(const struct pol_side *a, const struct pol_side *b)
 {
+	const struct pol_side *any = a->is_any ? a : b, *other = a->is_any ? b : a;
 	size_t i = 0, j = 0;
 
-	if (a->is_any || b->is_any)
-		return true;
-	while (i < a->n && j < b->n && a->app[i] != b->app[j]) {
-		if (a->app[i] < b->app[j])
+	if (any->is_any && other->is_any)
+		return any->first < other->end && other->first < any->end;
+	if (any->is_any) /* lists are kinds alone or cells alone */
+		return other->n && pol_side_has(any, other->point[0]);
+	while (i < a->n && j < b->n && a->point[i] != b->point[j]) {
+		if (a->point[i] < b->point[j])
 			i++;
 		else
 			j++;
@@ -71,13 +74,22 @@ static bool ports_meet(const struct pol_rule *a, const struct pol_rule *b)
 	return false;
 }
 
-/* A list never has all that any-attested has: there are apps that the policy does not name. */
+static size_t side_size(const struct pol_side *side)
+{
+	return side->is_any ? side->end - side->first : side->n;
+}
+
+static uint32_t side_point(const struct pol_side *side, size_t i)
+{
+	return side->is_any ? side->first + (uint32_t)i : side->point[i];
+}
+
 static bool side_within(const struct pol_side *inner, const struct pol_side *outer)
 {
-	bool is_within = outer->is_any || (!inner->is_any && inner->n <= outer->n);
+	bool is_within = side_size(inner) <= side_size(outer);
 
-	for (size_t i = 0; is_within && !outer->is_any && i < inner->n; i++)
-		is_within = pol_side_has(outer, inner->app[i]);
+	for (size_t i = 0; is_within && i < side_size(inner); i++)
+		is_within = pol_side_has(outer, side_point(inner, i));
 	return is_within;
 }
 
@@ -110,19 +122,33 @@ static bool meets(struct shadow *s, const struct pol_rule *a, const struct pol_r
 	return sides_meet(&a->from, &b->from) && sides_meet(&a->to, &b->to);
 }
 
-/* Deny before allow, then file order: the ladder of explain.c. */
+/* Whether rule `r` wins over rule `i` where both cover a packet. The ladder of explain.c; but a rule in audit mode is
+ * never put down because of what it would do: it wins over others in audit mode alone, of its own action, further down.
+ */
+static bool wins(const struct pol_rule *all, size_t r, size_t i)
+{
+	bool is_audit = all[i].flags & BY_RULE_AUDIT;
+
+	if (all[r].flags & BY_RULE_AUDIT)
+		return is_audit && all[r].action == all[i].action && r < i;
+	if (all[r].action == BY_DENY)
+		return all[i].action == BY_ALLOW || is_audit || r < i;
+	return all[i].action == BY_ALLOW && (is_audit || r < i);
+}
+
+/* In the order in which they win: enforcing denials, enforcing allow rules, those in audit mode. */
 static void find_winners(struct shadow *s, size_t i, struct winners *w)
 {
-	const struct pol_rule *all = s->model->rule, *rule = &all[i];
-	size_t n_denies = rule->action == BY_DENY ? i : s->model->n_rules;
-	size_t n_allows = rule->action == BY_DENY ? 0 : i;
+	const struct pol_rule *all = s->model->rule;
 
-	for (size_t r = 0; r < n_denies && !s->is_exhausted; r++)
-		if (all[r].action == BY_DENY && meets(s, rule, &all[r]))
-			w->rule[w->n++] = &all[r];
-	for (size_t r = 0; r < n_allows && !s->is_exhausted; r++)
-		if (all[r].action == BY_ALLOW && meets(s, rule, &all[r]))
-			w->rule[w->n++] = &all[r];
+	for (int rung = 0; rung < 3; rung++) {
+		for (size_t r = 0; r < s->model->n_rules && !s->is_exhausted; r++) {
+			int own = all[r].flags & BY_RULE_AUDIT ? 2 : all[r].action == BY_ALLOW;
+
+			if (r != i && own == rung && wins(all, r, i) && meets(s, &all[i], &all[r]))
+				w->rule[w->n++] = &all[r];
+		}
+	}
 }
 
 /* --- cells ------------------------------------------------------------------------------------------------- */
@@ -166,19 +192,17 @@ static void rows_unique(struct rows *rows)
 	rows->n = kept;
 }
 
-/* A row for each app of the rule's side; for any-attested each app of the policy, and one for all others. */
+/* A row for each point of the rule's side. */
 static bool side_rows(struct shadow *s, const struct pol_side *side, const struct winners *w, bool is_from,
 		      struct rows *rows)
 {
-	size_t n = side->is_any ? s->model->n_apps + 1 : side->n;
+	size_t n = side_size(side);
 
 	if (!rows_make(s, rows, n, w->n))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		uint32_t app = !side->is_any ? side->app[i] : i < s->model->n_apps ? (uint32_t)i : POL_APP_OTHER;
-
 		for (size_t r = 0; r < w->n; r++)
-			if (pol_side_has(is_from ? &w->rule[r]->from : &w->rule[r]->to, app))
+			if (pol_side_has(is_from ? &w->rule[r]->from : &w->rule[r]->to, side_point(side, i)))
 				row_set(rows, i, r);
 	}
 	rows_unique(rows);

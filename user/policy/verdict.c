@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Every port class is painted once by the first rule in file order that covers it, denies and allows apart. Rules for
- * any-attested are painted once for all peer classes. The work is that of the output, not rules times classes.
+ * Every port class is painted once by the first rule in file order that covers it, for each rung of the ladder apart.
+ * Rules for all peers are painted once for all peer classes. The work is that of the output, not rules times classes.
  */
 #include "verdict.h"
 
@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+
+/* The ladder of explain.c, with what the daemon keeps open above it. */
+enum rung { OPENING, DENY, ALLOW, AUDIT_DENY, AUDIT_ALLOW, RUNGS };
 
 struct coat {
 	uint32_t *rule; /* by port class: the rule's number, 0: bare */
@@ -22,8 +25,8 @@ struct painter {
 	const struct pol_view *view;
 	const struct pol_ports *ports;
 	enum by_dir dir;
-	struct coat any[2]; /* by enum by_action */
-	struct coat own[2];
+	struct coat any[RUNGS];
+	struct coat own[RUNGS];
 	uint32_t *hit; /* port classes that have a verdict for the peer class at hand */
 	bool *is_hit;
 	uint32_t n_hit;
@@ -76,22 +79,32 @@ static void coat_paint(struct coat *coat, uint32_t first, uint32_t end, uint32_t
 	}
 }
 
+static enum rung rung_of(const struct pol_view_item *item)
+{
+	if (item->opening)
+		return OPENING;
+	if (item->rule->flags & BY_RULE_AUDIT)
+		return item->rule->action == BY_DENY ? AUDIT_DENY : AUDIT_ALLOW;
+	return item->rule->action == BY_DENY ? DENY : ALLOW;
+}
+
 static void paint_rule(struct painter *p, struct coat *coats, size_t i)
 {
 	const struct pol_rule *rule = p->view->item[i].rule;
+	enum rung rung = rung_of(&p->view->item[i]);
 	uint32_t first, end;
 
 	for (size_t j = 0; j < rule->n_ports; j++) {
 		pol_ports_find(p->ports, &rule->port[j], &first, &end);
-		coat_paint(&coats[rule->action], first, end, (uint32_t)i + 1);
+		coat_paint(&coats[rung], first, end, (uint32_t)i + 1);
 	}
 }
 
 static void painter_fini(struct painter *p)
 {
-	for (int action = 0; action < 2; action++) {
-		coat_fini(&p->any[action]);
-		coat_fini(&p->own[action]);
+	for (int rung = 0; rung < RUNGS; rung++) {
+		coat_fini(&p->any[rung]);
+		coat_fini(&p->own[rung]);
 	}
 	free(p->hit);
 	free(p->is_hit);
@@ -105,8 +118,8 @@ static int painter_init(struct painter *p)
 	p->is_hit = calloc(n + 2, sizeof(*p->is_hit));
 	if (!p->hit || !p->is_hit)
 		return -ENOMEM;
-	for (int action = 0; action < 2; action++)
-		if (coat_init(&p->any[action], n) < 0 || coat_init(&p->own[action], n) < 0)
+	for (int rung = 0; rung < RUNGS; rung++)
+		if (coat_init(&p->any[rung], n) < 0 || coat_init(&p->own[rung], n) < 0)
 			return -ENOMEM;
 	for (size_t i = 0; i < p->view->n; i++)
 		if (pol_view_has(p->view, i, p->dir) && pol_view_side(p->view, i, p->dir)->is_any)
@@ -133,20 +146,28 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Of the two painted rules the one that comes first in the file. */
-static uint32_t first_rule(const struct painter *p, enum by_action action, uint32_t c)
+static uint32_t first_rule(const struct painter *p, enum rung rung, uint32_t c)
 {
-	uint32_t any = p->any[action].rule[c], own = p->own[action].rule[c];
+	uint32_t any = p->any[rung].rule[c], own = p->own[rung].rule[c];
 
 	return !any ? own : !own ? any : any < own ? any : own;
 }
 
 static struct by_verdict decide(const struct painter *p, uint32_t c)
 {
-	uint32_t deny = first_rule(p, BY_DENY, c);
+	uint32_t rule = first_rule(p, OPENING, c), audit = 0;
+	enum by_action action = BY_ALLOW;
 
-	if (deny)
-		return (struct by_verdict){ .rule = deny, .action = BY_DENY };
-	return (struct by_verdict){ .rule = first_rule(p, BY_ALLOW, c), .action = BY_ALLOW };
+	if (!rule && (rule = first_rule(p, DENY, c)))
+		action = BY_DENY;
+	if (!rule && (rule = first_rule(p, ALLOW, c)))
+		audit = first_rule(p, AUDIT_DENY, c);
+	if (!rule)
+		rule = audit = first_rule(p, AUDIT_ALLOW, c);
+	return (struct by_verdict){ .rule = rule,
+				    .audit = audit,
+				    .action = (uint8_t)action,
+				    .flags = (uint8_t)p->view->item[rule - 1].rule->flags };
 }
 
 static int verdicts_grow(struct pol_verdicts *verdicts, size_t more, struct err *e)
@@ -175,9 +196,12 @@ static int emit(struct painter *p, uint32_t peer_class, struct pol_verdicts *ver
 {
 	int ret;
 
-	for (int action = 0; action < 2; action++) {
-		note_hits(p, &p->any[action]);
-		note_hits(p, &p->own[action]);
+	/* what a deny rule in audit mode alone covers is left to the default, as if it were not there */
+	for (int rung = 0; rung < RUNGS; rung++) {
+		if (rung == AUDIT_DENY)
+			continue;
+		note_hits(p, &p->any[rung]);
+		note_hits(p, &p->own[rung]);
 	}
 	ret = verdicts_grow(verdicts, p->n_hit, e);
 	qsort(p->hit, p->n_hit, sizeof(*p->hit), by_number);
@@ -190,16 +214,16 @@ static int emit(struct painter *p, uint32_t peer_class, struct pol_verdicts *ver
 									      .verdict = decide(p, p->hit[i]) };
 	}
 	p->n_hit = 0;
-	coat_clean(&p->own[BY_ALLOW]);
-	coat_clean(&p->own[BY_DENY]);
+	for (int rung = 0; rung < RUNGS; rung++)
+		coat_clean(&p->own[rung]);
 	return ret;
 }
 
 static void paint_peer(struct painter *p, const struct pol_peers *peers, uint32_t peer_class)
 {
-	uint32_t app = peers->sample[peer_class];
+	uint32_t point = peers->sample[peer_class];
 
-	for (uint32_t i = peers->start[app]; i < peers->start[app + 1]; i++)
+	for (uint32_t i = peers->start[point]; i < peers->start[point + 1]; i++)
 		if (peers->side[i] % 2 == (uint32_t)p->dir)
 			paint_rule(p, p->own, peers->side[i] / 2);
 }

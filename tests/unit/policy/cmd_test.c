@@ -202,10 +202,12 @@ static void diff_tells_flows(void **state)
 	expect("policy diff --json " ONE " -", named, 1,
 	       "{\n  \"changes\": [\n    {\n      \"now\": \"allow\",\n      \"from\": {\n        \"apps\": [\n"
 	       "          {\n            \"name\": \"a\",\n            \"app_id\": "
-	       "\"0100000000000000000000000000000000000000\"\n          }\n        ],\n        \"others\": false\n"
+	       "\"0100000000000000000000000000000000000000\"\n          }\n        ],\n        \"others\": false,\n"
+	       "        \"networks\": []\n"
 	       "      },\n      \"to\": {\n        \"apps\": [\n          {\n            \"name\": \"a\",\n"
 	       "            \"app_id\": \"0100000000000000000000000000000000000000\"\n          }\n        ],\n"
-	       "        \"others\": true\n      },\n      \"ports\": [\n        \"udp\",\n        \"icmp\"\n      ]\n"
+	       "        \"others\": true,\n        \"networks\": []\n      },\n      \"ports\": [\n        \"udp\",\n  "
+	       "      \"icmp\"\n      ]\n"
 	       "    }\n  ]\n}\n",
 	       "");
 	expect("policy diff --json " TIER " " TIER, "", 0, "{\n  \"changes\": []\n}\n", "");

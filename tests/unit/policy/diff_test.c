@@ -29,27 +29,24 @@ static struct pol_model *parsed(const char *text)
 	return model;
 }
 
-static bool is_allowed(const struct pol_model *model, const uint8_t *from, const uint8_t *to, uint32_t selector)
+static bool is_allowed(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
+		       uint32_t selector)
 {
-	char f[2 * BY_APP_ID_LEN + 1], t[2 * BY_APP_ID_LEN + 1];
 	struct pol_answer answer;
-	struct err e = ERR_INIT;
 
-	hex_print(f, from, BY_APP_ID_LEN);
-	hex_print(t, to, BY_APP_ID_LEN);
-	assert_int_equal(pol_explain(model, f, t, selector, &answer, &e), 0);
+	pol_explain_nodes(model, from, to, selector, &answer);
 	return answer.action == BY_ALLOW;
 }
 
-static unsigned changes_with(const struct pol_diff *diff, const uint8_t *from, const uint8_t *to, uint32_t selector)
+static unsigned changes_with(const struct pol_diff *diff, const uint32_t *from, const uint32_t *to, uint32_t selector)
 {
 	unsigned n = 0;
 
-	for (size_t i = 0; i < diff->n; i++) {
+	for (size_t i = 0; i < diff->n_changes; i++) {
 		struct pol_diff one = *diff;
 
 		one.change = &diff->change[i];
-		one.n = 1;
+		one.n_changes = 1;
 		n += pol_diff_get(&one, from, to, selector) != NULL;
 	}
 	return n;
@@ -58,14 +55,15 @@ static unsigned changes_with(const struct pol_diff *diff, const uint8_t *from, c
 static void check_flow(const struct pol_model *old, const struct pol_model *new, const struct pol_diff *diff)
 {
 	/* app-id APPS + 1 stands where one policy has another app-id for an app */
-	struct pol_subject from = subject(roll(APPS + 2)), to = subject(roll(APPS + 2));
+	struct pol_subject f = subject(roll(APPS + 2)), t = subject(roll(APPS + 2));
+	uint32_t from[2] = { pol_kind_of(old, &f), pol_kind_of(new, &f) };
+	uint32_t to[2] = { pol_kind_of(old, &t), pol_kind_of(new, &t) };
 	uint32_t selector = roll_selector();
-	bool before = is_allowed(old, from.app_id, to.app_id, selector);
-	bool after = is_allowed(new, from.app_id, to.app_id, selector);
-	const struct pol_change *change = pol_diff_get(diff, from.app_id, to.app_id, selector);
+	bool before = is_allowed(old, &f, &t, selector), after = is_allowed(new, &f, &t, selector);
+	const struct pol_change *change = pol_diff_get(diff, from, to, selector);
 
 	assert_int_equal(change != NULL, before != after);
-	assert_int_equal(changes_with(diff, from.app_id, to.app_id, selector), before != after);
+	assert_int_equal(changes_with(diff, from, to, selector), before != after);
 	if (change)
 		assert_int_equal(change->now == BY_ALLOW, after);
 	n_more += after && !before;
@@ -109,7 +107,7 @@ static void check_pair(void)
 		check_flow(old, new, &diff);
 	pol_diff_fini(&diff);
 	assert_int_equal(pol_diff_make(new, new, &diff, &e), 0);
-	assert_int_equal(diff.n, 0);
+	assert_int_equal(diff.n_changes, 0);
 	pol_diff_fini(&diff);
 }
 
@@ -134,7 +132,7 @@ static void another_name_is_no_difference(void **state)
 	replace(new_text, "app1", "shop");
 	new = parsed(new_text);
 	assert_int_equal(pol_diff_make(old, new, &diff, &e), 0);
-	assert_int_equal(diff.n, 0);
+	assert_int_equal(diff.n_changes, 0);
 	assert_string_equal(diff.app[1].label, "shop");
 	pol_diff_fini(&diff);
 }

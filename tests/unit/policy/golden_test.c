@@ -94,7 +94,7 @@ static void dump_one(const struct pol_model *model, const struct pol_app *app, F
 	assert_int_equal(pol_compile(model, &self, &peer, 1, &img, &e), 0);
 	assert_int_equal(pol_image_check(img, img->size, &e), 0);
 	fprintf(to, "--- a node of %s\n", app ? app->name : "another app");
-	pol_image_dump(img, to);
+	pol_image_dump(img, model, to);
 }
 
 static void check_dump(const struct story *s)

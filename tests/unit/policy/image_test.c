@@ -52,7 +52,7 @@ static void use(const struct pol_image *img)
 
 			assert_true(got.rule <= img->n_rules && (got.rule || got.action == BY_DENY));
 		}
-	pol_image_dump(img, null);
+	pol_image_dump(img, NULL, null);
 	fclose(null);
 }
 
@@ -140,7 +140,10 @@ enum change {
 	RULE_HIDDEN,
 	MEMBER_CLASS,
 	MEMBER_ORDER,
-	APP_CLASS,
+	KIND_CLASS,
+	KIND_ORDER,
+	NET_OF_OVERLAY,
+	OPENINGS_BEYOND,
 	CHANGE_COUNT,
 };
 
@@ -150,7 +153,7 @@ static void corrupt(struct pol_image *img, enum change change)
 	struct pol_verdict *v = (struct pol_verdict *)pol_image_verdicts(img);
 	struct by_rule *r = (struct by_rule *)pol_image_rules(img);
 	struct pol_member *m = (struct pol_member *)pol_image_members(img);
-	struct pol_app_class *a = (struct pol_app_class *)pol_image_apps(img);
+	struct pol_kind_class *k = (struct pol_kind_class *)pol_image_kinds(img);
 
 	switch (change) {
 	case MAGIC:
@@ -222,8 +225,18 @@ static void corrupt(struct pol_image *img, enum change change)
 	case MEMBER_ORDER:
 		m[1] = m[0];
 		break;
-	default:
-		a[0].peer_class = img->n_peer_classes + 1;
+	case KIND_CLASS:
+		k[0].peer_class = img->n_peer_classes + 1;
+		break;
+	case KIND_ORDER:
+		k[1].kind = k[0].kind;
+		break;
+	case OPENINGS_BEYOND:
+		img->n_openings = img->n_rules + 1;
+		break;
+	default: /* as long as before: kinds give way to networks */
+		img->n_kinds -= 3;
+		img->n_nets++;
 	}
 }
 

@@ -56,7 +56,7 @@ static void a_group_is_its_apps(void **state)
 	assert_null(fault);
 	assert_int_equal(model->rule[0].from.n, 100);
 	for (uint32_t i = 0; i < 100; i++)
-		assert_int_equal(model->rule[0].from.app[i], i);
+		assert_int_equal(model->rule[0].from.point[i], i);
 	assert_int_equal(pol_run_tests(model, &d, &n_tests), 0);
 }
 

@@ -32,6 +32,10 @@ static void schema_has_the_keys_of_the_parser(void **state)
 	same_keys(json_object_get(definitions, "app"), pol_keys_app);
 	same_keys(json_object_get(definitions, "rule"), pol_keys_rule);
 	same_keys(json_object_get(definitions, "test"), pol_keys_test);
+	same_keys(json_object_get(definitions, "instance"), pol_keys_instance);
+	same_keys(json_object_get(definitions, "claim"), pol_keys_claim);
+	same_keys(json_object_get(definitions, "proved"), pol_keys_claim);
+	same_keys(json_object_get(definitions, "rate"), pol_keys_rate);
 	json_decref(root);
 }
 

@@ -393,7 +393,7 @@ static void a_policy_in_pieces_is_the_policy(void **state)
 		if (pol_sources_parse(&s, false, &pieces, &d) != 0)
 			fail_msg("%s: %s", d.item[0].file, d.item[0].msg);
 		assert_int_equal(pol_diff_make(whole, pieces, &diff, &e), 0);
-		assert_int_equal(diff.n, 0);
+		assert_int_equal(diff.n_changes, 0);
 		assert_int_equal(whole->n_rules, pieces->n_rules);
 		for (size_t i = 0; i < whole->n_rules; i++)
 			assert_string_equal(whole->rule[i].name, pieces->rule[i].name);
