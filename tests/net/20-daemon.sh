@@ -135,7 +135,7 @@ check_not 'a broken policy is refused' "$bailey" reload --instance "$prefix-db"
 like 'with its place' "$("$bailey" reload --instance "$prefix-db" 2>&1)" '*db-policy.yaml:9:*70000 is above 65535*'
 is 'the generation stays' "$(generation)" "$gen"
 check 'the old policy goes on' tcp_ok web "$(overlay_of db)" 5432
-like 'status says so' "$("$bailey" status --instance "$prefix-db")" '*last reload refused*'
+like 'status says so' "$("$bailey" status --instance "$prefix-db")" '*last one refused*'
 
 # --- a new policy cuts flows that it does not allow ----------------------------------------------------------------------
 hold 1

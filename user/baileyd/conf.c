@@ -62,19 +62,47 @@ static void read_name(struct parse *p, const struct yaml_node *map, const char *
 		snprintf(dst, size, "%s", s);
 }
 
+/* Relative to the folder of the file. */
+static void take_path(struct parse *p, const struct yaml_node *at, const char *s, char dst[PATH_MAX])
+{
+	int n = *s == '/' ? snprintf(dst, PATH_MAX, "%s", s) : snprintf(dst, PATH_MAX, "%s/%s", p->dir, s);
+
+	if (n >= PATH_MAX)
+		yaml_error(p->doc, at, p->d, "path is longer than %d bytes", PATH_MAX - 1);
+}
+
 static void read_path(struct parse *p, const struct yaml_node *map, const char *key, char dst[PATH_MAX],
 		      const char *fallback)
 {
 	const char *s = text_of(p, map, key, !fallback);
-	int n;
 
 	if (!s)
 		s = fallback;
-	if (!s || !*s)
+	if (s && *s)
+		take_path(p, yaml_get(map, key), s, dst);
+}
+
+/* One path, or a list of them. */
+static void read_policy(struct parse *p, const struct yaml_node *map)
+{
+	const struct yaml_node *list = yaml_get(map, "policy");
+	struct conf *c = p->conf;
+
+	if (!list || list->kind != YAML_LIST) {
+		read_path(p, map, "policy", c->policy[0], NULL);
+		c->n_policy = 1;
 		return;
-	n = *s == '/' ? snprintf(dst, PATH_MAX, "%s", s) : snprintf(dst, PATH_MAX, "%s/%s", p->dir, s);
-	if (n >= PATH_MAX)
-		yaml_error(p->doc, yaml_get(map, key), p->d, "path is longer than %d bytes", PATH_MAX - 1);
+	}
+	if (!list->n || list->n > CONF_MAX_POLICY) {
+		yaml_error(p->doc, list, p->d, "has %zu entries, needs 1 to %d", list->n, CONF_MAX_POLICY);
+		return;
+	}
+	for (size_t i = 0; i < list->n; i++) {
+		const char *s = yaml_str(p->doc, list->child[i], p->d);
+
+		if (s)
+			take_path(p, list->child[i], s, c->policy[c->n_policy++]);
+	}
 }
 
 static uint64_t read_number(struct parse *p, const struct yaml_node *map, const char *key, uint64_t min, uint64_t max,
@@ -252,7 +280,7 @@ static void read_top(struct parse *p)
 	yaml_known_keys(p->doc, root, known, p->d);
 	read_name(p, root, "instance", c->instance, sizeof(c->instance));
 	read_name(p, root, "node", c->node, sizeof(c->node));
-	read_path(p, root, "policy", c->policy, NULL);
+	read_policy(p, root);
 	snprintf(path, sizeof(path), "/var/lib/bailey/%s", c->instance);
 	read_path(p, root, "state", c->state, path);
 	snprintf(path, sizeof(path), "/run/bailey/%s", c->instance);

@@ -16,7 +16,7 @@
 #define CONF_MAX_PEERS    256
 #define CONF_MAX_NETWORKS 4
 #define CONF_FILE_MAX     (256 * 1024) /* bytes of the configuration file */
-#define CONF_POLICY_MAX   (64 << 20)
+#define CONF_MAX_POLICY   16
 
 struct conf {
 	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
@@ -45,7 +45,8 @@ struct conf {
 	char records[PATH_MAX]; /* directory of records, "" when absent */
 	uint32_t record_life_s;
 
-	char policy[PATH_MAX];
+	char policy[CONF_MAX_POLICY][PATH_MAX]; /* files and folders, one policy */
+	uint32_t n_policy;
 	char state[PATH_MAX], run[PATH_MAX], bpffs[PATH_MAX];
 	char user[64]; /* the edge process runs as */
 };

@@ -193,6 +193,8 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	if (m->request == MSG_NET_CONF)
 		p->net_ok = m->code == 0;
 	if (m->code == 0) {
+		if (m->request == MSG_NET_POLICY)
+			life_answered(p, m->target, 0, &e);
 		if (m->request == MSG_NET_SYNC)
 			log_info("overlay %s is up, policy decides", p->conf.interface);
 		return;
@@ -202,10 +204,8 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	log_err("%s", err_text(&e, text, sizeof(text)));
 	if (m->request == MSG_NET_CONF || m->request == MSG_NET_TARGET)
 		stop(p, 1);
-	if (m->request == MSG_NET_POLICY) {
-		p->policy_refusals++;
-		p->policy_err = e;
-	}
+	if (m->request == MSG_NET_POLICY)
+		life_answered(p, m->target, m->code, &e);
 }
 
 static void on_net_message(struct ipc_msg *msg, void *arg)
@@ -373,31 +373,25 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- signals --- */
 
-int parent_reload(struct parent *p, struct err *e)
+int parent_reload(struct parent *p, struct diags *d, struct err *e)
 {
-	int ret = plan_load_policy(p, e);
+	int ret = life_apply(p, NULL, 0, d, e);
 
-	if (ret < 0) {
-		p->policy_err = *e;
-		return ret;
-	}
-	p->policy_err = ERR_INIT;
-	if (p->is_loaded)
-		plan_send_nodes(p); /* their classes in the new image */
-	if (p->edge.ipc)
+	if (ret >= 0 && p->edge.ipc)
 		nodes_send_stored(p);
-	log_info("%s: reloaded, %zu rules", p->conf.policy, pol_rule_count(p->model));
-	return 0;
+	return ret;
 }
 
 static void on_hangup(evutil_socket_t sig, short what, void *arg)
 {
+	struct diags d = { 0 };
 	struct err e = ERR_INIT;
 	char text[600];
 
 	(void)sig, (void)what;
-	if (parent_reload(arg, &e) < 0)
+	if (parent_reload(arg, &d, &e) < 0)
 		log_err("reload refused, the old policy goes on: %s", err_text(&e, text, sizeof(text)));
+	diags_fini(&d);
 }
 
 static void on_child(evutil_socket_t sig, short what, void *arg)
@@ -410,6 +404,7 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (proc_reaped(&p->net, pid, status)) {
 			p->net_ok = false;
+			life_net_down(p);
 			report_net_down(p);
 		} else {
 			proc_reaped(&p->edge, pid, status);
@@ -443,10 +438,10 @@ static int watch_signals(struct parent *p, struct err *e)
 
 static int prepare(struct parent *p, struct err *e)
 {
-	int ret = plan_load_policy(p, e);
+	int ret = make_dirs(&p->conf, e);
 
 	if (!ret)
-		ret = make_dirs(&p->conf, e);
+		ret = life_start(p, e);
 	if (!ret)
 		ret = need_bpffs(&p->conf, e);
 	if (!ret)
@@ -475,7 +470,9 @@ static int start(struct parent *p, struct err *e)
 		ret = proc_init(&p->edge, p->base, "edge", on_edge_message, on_edge_up, p);
 	if (ret)
 		return err_at(e, ret, "event loop", "%s", strerror(-ret));
-	ret = find_user(p, e);
+	ret = life_timer(p, e);
+	if (!ret)
+		ret = find_user(p, e);
 	if (!ret)
 		ret = watch_signals(p, e);
 	if (!ret)
@@ -498,6 +495,7 @@ static void parent_fini(struct parent *p)
 	proc_fini(&p->net);
 	if (p->ctl)
 		report_close(p);
+	life_fini(p);
 	for (size_t i = 0; i < ARRAY_LEN(p->signals); i++)
 		if (p->signals[i])
 			event_free(p->signals[i]);
@@ -556,7 +554,7 @@ int parent_check(const struct conf *conf)
 
 	if (!p)
 		return 1;
-	status = plan_load_policy(p, &e) < 0 || read_identity(p, &e) < 0 || find_user(p, &e) < 0;
+	status = life_check(p, &e) < 0 || read_identity(p, &e) < 0 || find_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 	else

@@ -2,7 +2,8 @@
 /*
  * The parent process: configuration, policy, desired state, supervision. Never a stranger's bytes: what it knows of
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
- * Files: parent.c (life), nodes.c (who is known), plan.c (what net shall do), report.c (what people see).
+ * Files: parent.c (start, messages, end), nodes.c (who is known), life.c (which policy decides), plan.c (what net shall
+ * do), report.c (what people see).
  */
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #include "conf.h"
 #include "ctl/server.h"
+#include "life.h"
 #include "msg.h"
 #include "policy/policy.h"
 #include "proc.h"
@@ -76,11 +78,12 @@ struct waiting;     /* a control request that waits for net's report */
 struct parent {
 	struct event_base *base;
 	struct conf conf;
-	struct pol_model *model;
+	struct pol_model *model; /* of the policy that decides */
+	struct life life;
 	struct target targets[TARGETS_MAX];
 	uint32_t n_targets;
 	uint32_t policy_loads, policy_refusals;
-	struct err policy_err; /* of the last reload that was refused */
+	struct err policy_err; /* of the last that was refused, until one is taken */
 
 	struct proc net, edge;
 	int listen_fd[CONF_MAX_LISTEN];
@@ -127,8 +130,9 @@ void nodes_expire(struct parent *p, int64_t now); /* removes every node whose re
 void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
 
 /* plan.c */
-/* Reads, checks, compiles, and sends what came out when it differs; on refusal nothing changes. */
-int plan_load_policy(struct parent *p, struct err *e);
+/* For every target with the nodes it may meet, or for none: then `e` says why. */
+int plan_compile(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX], struct err *e);
+int plan_send_image(struct parent *p, uint32_t target);
 void plan_send_all(struct parent *p); /* to a net that knows nothing */
 void plan_send_nodes(struct parent *p);
 void plan_send_node(struct parent *p, const struct node *n);
@@ -155,5 +159,11 @@ void report_event(struct parent *p, const struct msg_event *m);
 void report_loss(struct parent *p, const struct msg_loss *m);
 void report_tick(struct parent *p); /* each second */
 
-/* parent.c */
-int parent_reload(struct parent *p, struct err *e);
+/* report_policy.c: handlers of the control socket */
+void report_on_reload(struct evhttp_request *req, void *arg);
+void report_on_apply(struct evhttp_request *req, void *arg);
+void report_on_confirm(struct evhttp_request *req, void *arg);
+void report_on_rollback(struct evhttp_request *req, void *arg);
+
+/* parent.c: life_apply() of the configured files, and the records directory again */
+int parent_reload(struct parent *p, struct diags *d, struct err *e);

@@ -51,89 +51,35 @@ static int compile(struct parent *p, const struct target *t, const struct pol_mo
 	return pol_compile(model, &self, peers, p->n_nodes, img, e);
 }
 
-static int read_model(const struct parent *p, struct pol_model **model, struct err *e)
-{
-	struct diags d = { 0 };
-	auto_free char *text = NULL;
-	size_t len;
-	int ret = file_read(p->conf.policy, CONF_POLICY_MAX, &text, &len, e);
-
-	if (ret < 0)
-		return ret;
-	ret = pol_parse(p->conf.policy, text, len, model, &d);
-	for (size_t i = 0; i < d.n; i++)
-		log_at(d.item[i].is_warning ? LOG_WARN : LOG_ERR, "%s:%u:%u: %s: %s", d.item[i].file, d.item[i].line,
-		       d.item[i].col, d.item[i].path, d.item[i].msg);
-	if (ret < 0)
-		diags_first(&d, e);
-	diags_fini(&d);
-	return ret;
-}
-
 static uint32_t number_of(const struct parent *p, const struct target *t)
 {
 	return (uint32_t)(t - p->targets);
 }
 
-static void send_image(struct parent *p, const struct target *t)
+int plan_send_image(struct parent *p, uint32_t target)
 {
-	struct msg_number m = { .target = number_of(p, t) };
+	const struct target *t = &p->targets[target];
+	struct msg_number m = { .target = target };
 	int ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, &m, sizeof(m), t->image, t->image->size);
 
 	if (ret < 0)
 		log_err("policy can not be handed to net: %s", strerror(-ret));
+	else
+		life_sent(p, target);
+	return ret;
 }
 
-static void take_image(struct parent *p, struct target *t, struct pol_image *img)
-{
-	free(t->image);
-	t->image = img;
-	if (p->net.ipc)
-		send_image(p, t);
-}
-
-/* The same text again is no new generation: counters and flows go on. */
-static void take_new(struct parent *p, struct target *t, struct pol_image *img)
-{
-	if (img && t->image && memcmp(img->digest, t->image->digest, sizeof(img->digest)) == 0)
-		free(img);
-	else if (img)
-		take_image(p, t, img);
-}
-
-/* All targets take the new policy or none does. */
-static int compile_all(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX],
-		       struct err *e)
+int plan_compile(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX], struct err *e)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; i < p->n_targets && !ret; i++)
 		ret = compile(p, &p->targets[i], model, &imgs[i], e);
-	for (uint32_t i = 0; i < p->n_targets && ret; i++)
+	for (uint32_t i = 0; i < p->n_targets && ret; i++) {
 		free(imgs[i]);
-	return ret;
-}
-
-/* Before the own evidence and the stored records are judged there is no node to compile for. */
-int plan_load_policy(struct parent *p, struct err *e)
-{
-	struct pol_image *imgs[TARGETS_MAX] = { 0 };
-	struct pol_model *model = NULL;
-	int ret = read_model(p, &model, e);
-
-	if (!ret && p->is_loaded)
-		ret = compile_all(p, model, imgs, e);
-	if (ret) {
-		pol_free(model);
-		p->policy_refusals++;
-		return ret;
+		imgs[i] = NULL;
 	}
-	pol_free(p->model);
-	p->model = model;
-	p->policy_loads++;
-	for (uint32_t i = 0; i < p->n_targets; i++)
-		take_new(p, &p->targets[i], imgs[i]);
-	return 0;
+	return ret;
 }
 
 static void fill_identity(struct dp_identity *id, const struct id_record *r, const struct id_claims *claims)
@@ -155,7 +101,10 @@ static int target_compile(struct parent *p, struct target *t)
 		log_err("policy: %s", err_text(&e, text, sizeof(text)));
 		return e.code;
 	}
-	take_image(p, t, img);
+	free(t->image);
+	t->image = img;
+	if (p->net.ipc)
+		plan_send_image(p, number_of(p, t));
 	return 0;
 }
 
@@ -218,7 +167,7 @@ static void send_self(struct parent *p, struct target *t)
 static void send_target(struct parent *p, struct target *t)
 {
 	if (t->image)
-		send_image(p, t);
+		plan_send_image(p, number_of(p, t));
 	else if (target_compile(p, t) < 0)
 		return;
 	send_self(p, t);

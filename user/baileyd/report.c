@@ -256,16 +256,6 @@ static void on_counters(struct evhttp_request *req, void *arg)
 	ask_net(arg, req, true, answer_counters);
 }
 
-static void on_reload(struct evhttp_request *req, void *arg)
-{
-	struct err e = ERR_INIT;
-
-	if (parent_reload(arg, &e) < 0)
-		ctl_reply_error(req, 422, &e);
-	else
-		ctl_reply_json(req, 200, json_pack("{s:b}", "reloaded", 1));
-}
-
 int report_open(struct parent *p, struct err *e)
 {
 	static const struct ctl_route routes[] = {
@@ -276,7 +266,10 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/flows", report_on_flows },
 		{ EVHTTP_REQ_GET, "/v1/counters", on_counters },
 		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
-		{ EVHTTP_REQ_POST, "/v1/reload", on_reload },
+		{ EVHTTP_REQ_POST, "/v1/reload", report_on_reload },
+		{ EVHTTP_REQ_POST, "/v1/policy/apply", report_on_apply },
+		{ EVHTTP_REQ_POST, "/v1/policy/confirm", report_on_confirm },
+		{ EVHTTP_REQ_POST, "/v1/policy/rollback", report_on_rollback },
 		{ 0 },
 	};
 	char path[PATH_MAX];

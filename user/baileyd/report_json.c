@@ -49,16 +49,31 @@ static json_t *process(const struct proc *proc)
 			 (int)proc->restarts);
 }
 
+static json_t *stored_part(const struct stored *s)
+{
+	const struct pol_sources *src = &s->sources;
+
+	return json_pack("{s:s, s:s, s:I, s:I, s:o}", "file", src->text[0].name, "origin",
+			 s->is_applied ? "applied" : "configured", "files", (json_int_t)src->n, "at", (json_int_t)s->at,
+			 "digest", hex(s->digest, sizeof(s->digest)));
+}
+
+/* Of the policy that decides; beside it what a rollback goes back to, and what becomes of one that is not confirmed. */
 static json_t *policy_part(const struct parent *p)
 {
-	json_t *o = json_pack("{s:s, s:i, s:i, s:i}", "file", p->conf.policy, "rules",
-			      p->model ? (int)pol_rule_count(p->model) : 0, "loads", (int)p->policy_loads, "refusals",
-			      (int)p->policy_refusals);
+	json_t *o = stored_part(life_deciding(p));
+	int64_t left = life_seconds_left(p);
 
-	if (p->targets[TARGET_OVERLAY].image)
-		json_object_set_new(o, "digest",
-				    hex(p->targets[TARGET_OVERLAY].image->digest,
-					sizeof(p->targets[TARGET_OVERLAY].image->digest)));
+	json_object_set_new(o, "rules", json_integer((json_int_t)pol_rule_count(p->model)));
+	json_object_set_new(o, "loads", json_integer(p->policy_loads));
+	json_object_set_new(o, "refusals", json_integer(p->policy_refusals));
+	json_object_set_new(o, "rollbacks", json_integer(p->life.rollbacks));
+	if (left >= 0)
+		json_object_set_new(o, "confirm_in_s", json_integer(left));
+	if (p->life.trial)
+		json_object_set_new(o, "previous", stored_part(p->life.store.current));
+	else if (p->life.store.previous)
+		json_object_set_new(o, "previous", stored_part(p->life.store.previous));
 	if (p->report.is_known)
 		json_object_set_new(o, "generation", json_integer(p->report.counts[TARGET_OVERLAY].dp.gen.gen));
 	if (p->policy_err.code)

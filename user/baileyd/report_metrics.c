@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "report_json.h"
 
 static void put(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -82,6 +83,19 @@ static void processes(struct out *out, const struct parent *p)
 	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
 }
 
+static void policy(struct out *out, const struct parent *p)
+{
+	const struct stored *s = life_deciding(p);
+	int64_t left = life_seconds_left(p);
+	char hex[65];
+
+	hex_print(hex, s->digest, sizeof(s->digest));
+	head(out, "policy_info", "gauge", "The policy that decides; always 1.");
+	put(out, "bailey_policy_info{digest=\"%s\",origin=\"%s\"} 1\n", hex, s->is_applied ? "applied" : "configured");
+	single(out, "policy_confirm_seconds", "gauge",
+	       "Time left to confirm the policy that decides; 0: nothing to confirm.", left > 0 ? (uint64_t)left : 0);
+}
+
 char *report_metrics_text(struct parent *p)
 {
 	const struct dp_status *dp = &p->report.counts[TARGET_OVERLAY].dp;
@@ -99,8 +113,11 @@ char *report_metrics_text(struct parent *p)
 		single(&out, "events_lost_total", "counter", "Events that did not reach a reader.",
 		       dp->events_lost + p->report.status.events_held);
 	}
+	policy(&out, p);
 	single(&out, "policy_loads_total", "counter", "Policies loaded.", p->policy_loads);
 	single(&out, "policy_refusals_total", "counter", "Policies refused; the old one stayed.", p->policy_refusals);
+	single(&out, "policy_rollbacks_total", "counter", "Ways back to the policy before, asked for or not confirmed.",
+	       p->life.rollbacks);
 	single(&out, "simulated", "gauge", "1: this node's own evidence is simulated.", p->self.is_simulated);
 	evidence(&out, p);
 	peers(&out, p, time(NULL));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey policy check|explain|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. */
+/* bailey policy check|explain|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. The
+ * rest of `bailey policy` is in cmd_policy_*.c. */
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
@@ -432,12 +433,25 @@ static const struct command {
 	  run_compile },
 };
 
+/* With options of their own. */
+static const struct {
+	const char *name, *summary;
+	int (*run)(int argc, char **argv);
+} others[] = {
+	{ "apply", "make this policy decide, for good or until it is not confirmed", cmd_policy_apply },
+	{ "confirm", "keep what was applied with --confirm", cmd_policy_confirm },
+	{ "rollback", "back to the policy before", cmd_policy_rollback },
+};
+
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: bailey policy COMMAND ...\n\n");
+	fprintf(to, "usage: bailey policy COMMAND ...\n\nFiles only: no daemon, no root.\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fprintf(to, "\nEach has a --help. They read files only: no daemon, no root. The language: bailey-policy(5).\n");
+	fprintf(to, "\nOf a running baileyd, as root:\n");
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		fprintf(to, "  %-8s %s\n", others[i].name, others[i].summary);
+	fprintf(to, "\nEach has a --help. The language: bailey-policy(5).\n");
 }
 
 static int run_command(const struct command *command, int argc, char **argv)
@@ -467,6 +481,9 @@ int cmd_policy(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return run_command(&commands[i], argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (strcmp(argv[1], others[i].name) == 0)
+			return others[i].run(argc - 1, argv + 1);
 	fprintf(stderr, "bailey policy: no command '%s'\n", argv[1]);
 	usage(stderr);
 	return EXIT_USAGE;

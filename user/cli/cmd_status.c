@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey status, reload, metrics: the daemon's answers for people. */
+/* bailey status, metrics: the daemon's answers for people. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +42,23 @@ static void print_addrs(const json_t *list)
 		printf("%s%s", i ? " " : "", json_string_value(item));
 }
 
+static void print_policy(const json_t *policy)
+{
+	const json_t *left = json_object_get(policy, "confirm_in_s"), *previous = json_object_get(policy, "previous");
+	char more[32] = "";
+
+	if (ji(policy, "files") > 1)
+		snprintf(more, sizeof(more), " and %lld more", ji(policy, "files") - 1);
+	printf("policy    %s%s (%s), %lld rules, generation %lld, %.12s\n", js(policy, "file"), more,
+	       js(policy, "origin"), ji(policy, "rules"), ji(policy, "generation"), js(policy, "digest"));
+	if (left)
+		printf("          %snot confirmed%s: back to %.12s in %lld s\n", red(), plain(), js(previous, "digest"),
+		       (long long)json_integer_value(left));
+	if (*js(policy, "last_refusal"))
+		printf("          %slast one refused%s, this one decides: %s\n", red(), plain(),
+		       js(policy, "last_refusal"));
+}
+
 static void print_self(const json_t *s)
 {
 	const json_t *overlay = json_object_get(s, "overlay"), *policy = json_object_get(s, "policy");
@@ -53,11 +70,8 @@ static void print_self(const json_t *s)
 	printf("overlay   %s, %s, ", js(overlay, "interface"),
 	       *js(overlay, "backend") ? js(overlay, "backend") : "net does not answer");
 	print_addrs(json_object_get(overlay, "addresses"));
-	printf("\npolicy    %s, %lld rules, generation %lld, %.12s\n", js(policy, "file"), ji(policy, "rules"),
-	       ji(policy, "generation"), js(policy, "digest"));
-	if (*js(policy, "last_refusal"))
-		printf("          %slast reload refused%s, the old policy decides: %s\n", red(), plain(),
-		       js(policy, "last_refusal"));
+	putchar('\n');
+	print_policy(policy);
 	if (json_is_object(dp))
 		printf("datapath  %s, %lld identities, %lld flows, passed %lld in %lld out, %lld events lost\n",
 		       js(dp, "attach"), ji(dp, "identities"), ji(dp, "flows"), ji(dp, "passed_in"),
@@ -142,19 +156,6 @@ int cmd_status(int argc, char **argv)
 	}
 	json_decref(s);
 	return EXIT_YES;
-}
-
-int cmd_reload(int argc, char **argv)
-{
-	struct daemon_args a;
-	json_t *s;
-	int ret = daemon_args(argc, argv, "usage: bailey reload\n" COMMON_OPTIONS, &a);
-
-	if (ret >= 0)
-		return ret;
-	s = daemon_call(&a, "POST", "/v1/reload");
-	json_decref(s);
-	return s ? EXIT_YES : EXIT_NO;
 }
 
 int cmd_metrics(int argc, char **argv)

@@ -49,6 +49,7 @@ int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e
 struct call {
 	CURL *curl;
 	struct out body;
+	const char *send; /* NULL: nothing */
 	bool (*line)(const json_t *obj, void *arg);
 	bool (*bytes)(const void *data, size_t n, void *arg);
 	void *arg;
@@ -128,6 +129,10 @@ static int perform(struct call *c, const char *socket, const char *method, const
 	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, socket);
 	curl_easy_setopt(c->curl, CURLOPT_URL, url);
 	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+	if (c->send)
+		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(c->send));
+	if (c->send)
+		curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, c->send);
 	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, c->line ? on_lines : c->bytes ? on_stream : on_body);
 	curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
@@ -188,6 +193,27 @@ int ctl_call(const char *socket, const char *method, const char *url_path, json_
 		return err_at(e, -EPROTO, socket, "answer is no JSON: %s", why.text);
 	*body = obj;
 	return 0;
+}
+
+int ctl_post(const char *socket, const char *url_path, const json_t *body, json_t **answer, struct err *e)
+{
+	auto_free char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("");
+	struct call c = { .curl = curl_easy_init(), .send = text };
+	int ret;
+
+	if (!c.curl || !text) {
+		curl_easy_cleanup(c.curl);
+		return err_at(e, -ENOMEM, socket, "out of memory");
+	}
+	ret = perform(&c, socket, "POST", url_path, e);
+	curl_easy_cleanup(c.curl);
+	*answer = ret >= 0 ? json_loadb((const char *)c.body.data, c.body.len, 0, NULL) : NULL;
+	if (ret >= 300)
+		ret = answer_error(&c.body, ret, e);
+	else if (ret >= 0)
+		ret = *answer ? 0 : err_at(e, -EPROTO, socket, "answer is no JSON");
+	out_fini(&c.body);
+	return ret;
 }
 
 int ctl_text(const char *socket, const char *url_path, char **text, struct err *e)

@@ -11,6 +11,8 @@
 int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e);
 /* Any answer that is no 2xx is an error with the daemon's words. `*body` is the caller's. */
 int ctl_call(const char *socket, const char *method, const char *url_path, json_t **body, struct err *e);
+/* POST with a body; NULL: none. *answer is the caller's, and is set for a refusal, too, when it came as JSON. */
+int ctl_post(const char *socket, const char *url_path, const json_t *body, json_t **answer, struct err *e);
 /* Calls `line` for each object until it returns false or the daemon ends the stream. */
 int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json_t *obj, void *arg), void *arg,
 	       struct err *e);

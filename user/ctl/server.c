@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 
-#define BODY_MAX       65536
+#define BODY_MAX       (40u << 20) /* a policy as JSON; only root may send it */
 #define HEADERS_MAX    8192
 #define IDLE_S         30
 #define STREAM_BACKLOG (1 << 20) /* bytes that a slow monitor may leave unread before lines are left out */

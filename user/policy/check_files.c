@@ -107,7 +107,7 @@ static struct pol_model *model_new(const struct pol_sources *s)
 {
 	auto_call(cleanup_model) struct pol_model *model = calloc(1, sizeof(*model));
 
-	if (!model || pol_model_name_files(model, s->text, s->n) < 0 || pol_sources_digest(s, model) < 0)
+	if (!model || pol_model_name_files(model, s->text, s->n) < 0 || pol_sources_digest(s, model->digest) < 0)
 		return NULL;
 	return take_ptr(model);
 }

@@ -277,23 +277,43 @@ int pol_sources_load(struct pol_sources *s, const char *const *paths, size_t n, 
 
 /* --- what names the policy --------------------------------------------------------------------------------- */
 
-int pol_sources_digest(const struct pol_sources *s, struct pol_model *model)
+DEFINE_CLEANUP(model, struct pol_model, pol_free)
+
+static int digest_of_list(const struct pol_sources *s, const struct pol_model *names, uint8_t digest[32])
 {
 	auto_free char *lines = NULL;
-	char hex[2 * sizeof(model->digest) + 1];
+	uint8_t one[32];
+	char hex[65];
 	size_t size;
-	FILE *to;
+	FILE *to = open_memstream(&lines, &size);
 	int ret = 0;
 
-	if (s->n == 1)
-		return pol_sha256(s->text[0].text, s->text[0].len, model->digest);
-	to = open_memstream(&lines, &size);
 	for (size_t i = 0; to && i < s->n && !ret; i++) {
-		ret = pol_sha256(s->text[i].text, s->text[i].len, model->digest);
-		hex_print(hex, model->digest, sizeof(model->digest));
-		fprintf(to, "%s  %s\n", hex, model->file[i].shown);
+		ret = pol_sha256(s->text[i].text, s->text[i].len, one);
+		hex_print(hex, one, sizeof(one));
+		fprintf(to, "%s  %s\n", hex, names->file[i].shown);
 	}
 	if (!to || fclose(to) != 0)
 		return -ENOMEM;
-	return ret ? ret : pol_sha256(lines, size, model->digest);
+	return ret ? ret : pol_sha256(lines, size, digest);
+}
+
+int pol_sources_digest(const struct pol_sources *s, uint8_t digest[32])
+{
+	auto_call(cleanup_model) struct pol_model *names = NULL;
+
+	if (s->n == 1)
+		return pol_sha256(s->text[0].text, s->text[0].len, digest);
+	names = calloc(1, sizeof(*names));
+	if (!names || pol_model_name_files(names, s->text, s->n) < 0)
+		return -ENOMEM;
+	return digest_of_list(s, names, digest);
+}
+
+void pol_sources_settle(struct pol_sources *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		yaml_free(s->text[i].doc);
+		s->text[i].doc = NULL;
+	}
 }

@@ -43,4 +43,6 @@ const char *pol_include_path(const char *from, const char *item, char path[POL_P
 /* The file `path`, or files in the folder `path`. */
 bool pol_sources_has(const struct pol_sources *s, const char *path);
 /* One file: the SHA-256 of its text. Several: of the lines that sha256sum prints about them. */
-int pol_sources_digest(const struct pol_sources *s, struct pol_model *model);
+int pol_sources_digest(const struct pol_sources *s, uint8_t digest[32]);
+/* Frees what parsing left; the texts stay. */
+void pol_sources_settle(struct pol_sources *s);

@@ -37,7 +37,8 @@ static void a_whole_file_is_read(void **state)
 	assert_int_equal(parse(GOOD, &c, &d), 0);
 	assert_string_equal(c.instance, "web");
 	assert_string_equal(c.node, "web-1");
-	assert_string_equal(c.policy, "/etc/bailey/p/three-tier.yaml");
+	assert_int_equal(c.n_policy, 1);
+	assert_string_equal(c.policy[0], "/etc/bailey/p/three-tier.yaml");
 	assert_string_equal(c.certificate, "/etc/bailey/web.pem");
 	assert_string_equal(c.key, "/keys/web.key");
 	assert_true(c.allow_simulated);
@@ -46,6 +47,36 @@ static void a_whole_file_is_read(void **state)
 	assert_int_equal(c.n_peers, 2);
 	assert_int_equal(c.peers[1].port, 7946);
 	diags_fini(&d);
+}
+
+static void a_policy_may_be_several_paths(void **state)
+{
+	static const char head[] = "policy: p/three-tier.yaml\n";
+	const char *rest = strstr(GOOD, head) + strlen(head);
+	static const struct {
+		const char *policy, *error;
+	} bad[] = { { "policy: []\n", "has 0 entries, needs 1 to 16" },
+		    { "policy: [a, [b]]\n", "found a list, needed a text" },
+		    { "policy: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]\n", "has 17 entries, needs 1 to 16" },
+		    { "policy: {}\n", "found a map, needed a text" },
+		    { "", "the key 'policy' is missing" } };
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	snprintf(text, sizeof(text), "instance: web\nnode: web-1\npolicy: [/a.yaml, policy.d/]\n%s", rest);
+	assert_int_equal(parse(text, &c, &d), 0);
+	assert_int_equal(c.n_policy, 2);
+	assert_string_equal(c.policy[0], "/a.yaml");
+	assert_string_equal(c.policy[1], "/etc/bailey/policy.d/");
+	diags_fini(&d);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), "instance: web\nnode: web-1\n%s%s", bad[i].policy, rest);
+		assert_int_equal(parse(text, &c, &d), -22);
+		assert_string_equal(d.item[0].msg, bad[i].error);
+		diags_fini(&d);
+	}
 }
 
 static void what_is_absent_has_a_default(void **state)
@@ -126,9 +157,8 @@ static void a_missing_section_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_whole_file_is_read),
-		cmocka_unit_test(what_is_absent_has_a_default),
-		cmocka_unit_test(refusals_say_line_and_need),
+		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
+		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),
 	};
 

@@ -226,6 +226,13 @@ static void misuse_exits_2(void **state)
 					     "policy explain " TIER " --from web --to db",
 					     "policy explain " TIER " --from web tcp/1",
 					     "policy test",
+					     "policy apply " TIER " --confirm 0 --socket /nonexistent",
+					     "policy apply " TIER " --confirm 25h --socket /nonexistent",
+					     "policy apply " TIER " --confirm 60x --socket /nonexistent",
+					     "policy apply /nonexistent --socket /nonexistent",
+					     "policy confirm " TIER,
+					     "policy confirm --confirm 60s",
+					     "policy rollback 2",
 					     "policy diff " TIER,
 					     "policy diff " TIER " " TIER " " TIER,
 					     "policy compile " TIER,
@@ -242,8 +249,9 @@ static void misuse_exits_2(void **state)
 
 static void help_is_no_error(void **state)
 {
-	static const char *const lines[] = { "policy --help",      "policy check --help", "policy explain -h",
-					     "policy test --help", "policy diff --help",  "policy compile --help" };
+	static const char *const lines[] = { "policy --help",       "policy check --help", "policy explain -h",
+					     "policy test --help",  "policy diff --help",  "policy compile --help",
+					     "policy apply --help", "policy confirm -h",   "policy rollback --help" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
