@@ -52,10 +52,18 @@ static unsigned changes_with(const struct pol_diff *diff, const uint32_t *from, 
 	return n;
 }
 
+/* App-id APPS + 1 stands where one policy has another app-id for an app. */
+static struct pol_subject roll_subject(void)
+{
+	struct node n = node_of(roll(ALL_NODES));
+
+	n.app = roll(APPS + 2);
+	return subject(n);
+}
+
 static void check_flow(const struct pol_model *old, const struct pol_model *new, const struct pol_diff *diff)
 {
-	/* app-id APPS + 1 stands where one policy has another app-id for an app */
-	struct pol_subject f = subject(roll(APPS + 2)), t = subject(roll(APPS + 2));
+	struct pol_subject f = roll_subject(), t = roll_subject();
 	uint32_t from[2] = { pol_kind_of(old, &f), pol_kind_of(new, &f) };
 	uint32_t to[2] = { pol_kind_of(old, &t), pol_kind_of(new, &t) };
 	uint32_t selector = roll_selector();
@@ -82,7 +90,8 @@ static void replace(char *text, const char *what, const char *with)
 static void rename_apps(char *text)
 {
 	char old_id[2 * BY_APP_ID_LEN + 1], new_id[2 * BY_APP_ID_LEN + 1];
-	struct pol_subject was = subject(2), is = subject(APPS + 1);
+	struct pol_subject was = subject((struct node){ .app = 2 });
+	struct pol_subject is = subject((struct node){ .app = APPS + 1 });
 
 	hex_print(old_id, was.app_id, BY_APP_ID_LEN);
 	hex_print(new_id, is.app_id, BY_APP_ID_LEN);

@@ -164,6 +164,200 @@ static void what_is_no_opening_is_refused(void **state)
 	assert_null(img);
 }
 
+/* --- any policy -------------------------------------------------------------------------------------------- */
+
+#define ROUNDS   400
+#define QUESTION 100
+#define RULES    8
+#define OPENINGS 2
+#define PLACES   ARRAY_LEN(place)
+
+/* Prefixes within prefixes, of both families, and an address in each that is in no longer one. */
+static const struct {
+	const char *prefix, *inside;
+} place[] = {
+	{ "0.0.0.0/0", "203.0.113.9" },
+	{ "10.0.0.0/8", "10.9.9.9" },
+	{ "10.1.0.0/16", "10.1.9.9" },
+	{ "10.1.2.0/24", "10.1.2.9" },
+	{ "10.1.2.3", "10.1.2.3" },
+	{ "255.255.255.255", "255.255.255.255" },
+	{ "::/0", "fe80::9" },
+	{ "::/64", "::9" },
+	{ "2001:db8::/32", "2001:db8:9::9" },
+	{ "2001:db8:1::/48", "2001:db8:1::9" },
+	{ "2001:db8:1::1", "2001:db8:1::1" },
+	{ "::fffe:0:0/96", "::fffe:0:9" },
+};
+
+static uint64_t seed = 0x2545f4914f6cdd1du;
+
+static uint32_t roll(uint32_t n)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+struct host_rule {
+	bool is_deny, is_audit, is_out;
+	unsigned nets; /* bits of places; 0: world */
+	unsigned on;   /* 0: all, else the app */
+	uint32_t first, last;
+};
+
+struct host_world {
+	struct host_rule rule[RULES];
+	struct pol_opening opening[OPENINGS];
+	unsigned opened[OPENINGS]; /* a place each */
+	unsigned n_rules;
+	struct pol_model *model;
+};
+
+/* By the texts alone: the same family, and the first bits. */
+static bool is_inside(unsigned which, const char *address)
+{
+	struct ip_prefix p;
+	struct by_addr a;
+
+	assert_true(addr_parse(&a, address));
+	if (prefix_parse(&p, place[which].prefix))
+		return addr_in_prefix(&a, &p);
+	return strcmp(place[which].prefix, address) == 0;
+}
+
+static void write_host_rule(struct host_rule *r, FILE *to)
+{
+	const char *comma = "";
+
+	*r = (struct host_rule){
+		.is_deny = !roll(3), .is_audit = !roll(4), .is_out = roll(2), .on = roll(3), .first = 1 + roll(6)
+	};
+	r->last = r->first + roll(4);
+	for (unsigned n = roll(4); n; n--)
+		r->nets |= 1u << roll(PLACES);
+	fprintf(to, r->is_out ? "  - { from: host, to: " : "  - { to: host, from: ");
+	fputs(r->nets ? "[" : "world", to);
+	for (unsigned p = 0; p < PLACES; p++) {
+		if (!(r->nets & 1u << p))
+			continue;
+		fprintf(to, "%s'%s'", comma, place[p].prefix);
+		comma = ", ";
+	}
+	fprintf(to, "%s%s, %s: [tcp/%u-%u]%s }\n", r->nets ? "]" : "",
+		!r->on       ? ""
+		: r->on == 1 ? ", on: web"
+			     : ", on: [db]",
+		r->is_deny ? "deny" : "allow", r->first, r->last, r->is_audit ? ", mode: audit" : "");
+}
+
+static void make_host_world(struct host_world *w)
+{
+	auto_free char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	fputs(HEAD, to);
+	w->n_rules = 1 + roll(RULES);
+	for (unsigned r = 0; r < w->n_rules; r++)
+		write_host_rule(&w->rule[r], to);
+	fclose(to);
+	w->model = parsed(text);
+	for (unsigned o = 0; o < OPENINGS; o++) {
+		char prefix[64], name[16];
+		uint32_t port = 1 + roll(8);
+
+		do
+			w->opened[o] = roll(PLACES);
+		while (!strchr(place[w->opened[o]].prefix, '/'));
+		snprintf(prefix, sizeof(prefix), "%s", place[w->opened[o]].prefix);
+		snprintf(name, sizeof(name), "open-%u", o + 1);
+		w->opening[o] = opening(name, (enum by_dir)roll(2), prefix, port, port + roll(2));
+	}
+}
+
+static bool host_covers(const struct host_rule *r, enum by_dir dir, unsigned app, const char *address, uint32_t port)
+{
+	bool is_in = !r->nets;
+
+	if (r->is_out != (dir == BY_DIR_OUT) || (r->on && r->on != app) || port < r->first || port > r->last)
+		return false;
+	for (unsigned p = 0; p < PLACES; p++)
+		is_in |= r->nets & 1u << p && is_inside(p, address);
+	return is_in;
+}
+
+/* Name of the deciding rule, "" for the default; `audit` likewise. */
+static bool host_naive(const struct host_world *w, bool with_openings, enum by_dir dir, unsigned app,
+		       const char *address, uint32_t port, char rule[16], char audit[16])
+{
+	unsigned first[2][2] = { 0 };
+
+	rule[0] = audit[0] = '\0';
+	for (unsigned o = 0; with_openings && o < OPENINGS; o++) {
+		const struct pol_opening *open = &w->opening[o];
+
+		if (open->dir != dir || port < open->selectors.first || port > open->selectors.last ||
+		    !is_inside(w->opened[o], address))
+			continue;
+		snprintf(rule, 16, "open-%u", o + 1);
+		return true;
+	}
+	for (unsigned r = 0; r < w->n_rules; r++)
+		if (!first[w->rule[r].is_deny][w->rule[r].is_audit] &&
+		    host_covers(&w->rule[r], dir, app, address, port))
+			first[w->rule[r].is_deny][w->rule[r].is_audit] = r + 1;
+	if (first[1][0] || first[0][0] || first[0][1])
+		snprintf(rule, 16, "rule-%u", first[1][0] ? first[1][0] : first[0][0] ? first[0][0] : first[0][1]);
+	if (!first[1][0] && (first[0][0] ? first[1][1] : first[0][1]))
+		snprintf(audit, 16, "rule-%u", first[0][0] ? first[1][1] : first[0][1]);
+	return !first[1][0] && rule[0];
+}
+
+static void check_host_flow(const struct host_world *w, const struct pol_image *img, unsigned app)
+{
+	static const char *const on[] = { NULL, "web", "db", NULL };
+	const char *address = place[roll(PLACES)].inside;
+	enum by_dir dir = (enum by_dir)roll(2);
+	struct pol_question q = { .from = dir ? "host" : address, .to = dir ? address : "host", .on = on[app] };
+	struct pol_answer answer;
+	struct by_verdict v;
+	struct by_addr addr;
+	struct err e = ERR_INIT;
+	char rule[16], audit[16];
+	bool is_allowed;
+
+	q.selector = 1 + roll(10);
+	is_allowed = host_naive(w, true, dir, app, address, q.selector, rule, audit);
+	assert_true(addr_parse(&addr, address));
+	v = pol_image_lookup(img, dir, pol_image_net_lookup(img, &addr), q.selector);
+	assert_int_equal(v.action == BY_ALLOW, is_allowed);
+	assert_string_equal(v.rule ? pol_image_rules(img)[v.rule - 1].name : "", rule);
+	assert_string_equal(v.audit ? pol_image_rules(img)[v.audit - 1].name : "", audit);
+	is_allowed = host_naive(w, false, dir, app, address, q.selector, rule, audit);
+	assert_int_equal(pol_ask(w->model, &q, &answer, &e), 0);
+	assert_int_equal(answer.action == BY_ALLOW, is_allowed);
+	assert_string_equal(answer.rule ? answer.rule : "", rule);
+	assert_string_equal(answer.audit.name ? answer.audit.name : "", audit);
+}
+
+static void image_explain_and_words_agree(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct host_world w = { 0 };
+		unsigned app = 1 + roll(3);
+		auto_free struct pol_image *img = NULL;
+
+		make_host_world(&w);
+		img = host_image(w.model, (uint8_t)app, w.opening, OPENINGS);
+		for (unsigned q = 0; q < QUESTION; q++)
+			check_host_flow(&w, img, app);
+		pol_free(w.model);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +366,7 @@ int main(void)
 		cmocka_unit_test(nobody_locks_himself_out),
 		cmocka_unit_test(on_says_which_nodes_have_a_rule),
 		cmocka_unit_test(what_is_no_opening_is_refused),
+		cmocka_unit_test(image_explain_and_words_agree),
 	};
 
 	return cmocka_run_group_tests_name("policy/host", tests, NULL, NULL);

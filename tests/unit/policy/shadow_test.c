@@ -11,7 +11,7 @@
 #include "policy/model.h"
 #include "world.h"
 
-#define WORLDS 400
+#define WORLDS 600
 
 DEFINE_CLEANUP(model, struct pol_model, pol_free)
 
@@ -26,32 +26,69 @@ static bool is_told(const struct diags *d, unsigned rule)
 	return false;
 }
 
-/* The rules that decide a packet of this selector between any two apps. */
-static unsigned deciders(const struct world *w, uint32_t selector)
-{
-	unsigned set = 0, rule;
-	bool is_allowed;
+/* Nodes that no rule tells apart are one: which rules have them as from, and as to. */
+struct sort {
+	unsigned from, to;
+};
 
-	for (unsigned from = 0; from <= APPS; from++) {
-		for (unsigned to = 0; to <= APPS; to++) {
-			rule = naive(w, from, to, selector, &is_allowed);
-			if (rule)
-				set |= 1u << (rule - 1);
+static size_t all_sorts(const struct world *w, struct sort *sort)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < ALL_NODES; i++) {
+		struct node node = node_of(i);
+		struct sort s = { 0 };
+		size_t j = 0;
+
+		for (unsigned r = 0; r < w->n_rules; r++) {
+			s.from |= (unsigned)covers(w, w->rule[r].from, &node, w->rule[r].is_deny) << r;
+			s.to |= (unsigned)covers(w, w->rule[r].to, &node, w->rule[r].is_deny) << r;
 		}
+		while (j < n && memcmp(&sort[j], &s, sizeof(s)) != 0)
+			j++;
+		if (j == n)
+			sort[n++] = s;
 	}
-	return set;
+	return n;
+}
+
+/* The rules that have a say where these cover a packet: the one that decides; and where nobody who enforces denies, the
+ * first denial in audit mode. */
+static unsigned deciders(const struct world *w, unsigned set)
+{
+	struct decision d = decide(w, set);
+	unsigned said = d.rule ? 1u << (d.rule - 1) : 0;
+
+	for (unsigned r = 0; r < w->n_rules && (d.is_allowed || !d.rule); r++)
+		if (set & 1u << r && w->rule[r].is_deny && w->rule[r].is_audit)
+			return said | 1u << r;
+	return said;
+}
+
+static unsigned deciders_at(const struct world *w, const struct sort *sort, size_t n, uint32_t selector)
+{
+	unsigned ports = 0, said = 0;
+
+	for (unsigned r = 0; r < w->n_rules; r++)
+		ports |= (unsigned)has_port(&w->rule[r], selector) << r;
+	for (size_t f = 0; f < n; f++)
+		for (size_t t = 0; t < n; t++)
+			said |= deciders(w, ports & sort[f].from & sort[t].to);
+	return said;
 }
 
 /* No rule begins or ends between two of these selectors, so they stand for all. */
 static unsigned all_deciders(const struct world *w)
 {
+	auto_free struct sort *sort = calloc(ALL_NODES, sizeof(*sort));
+	size_t n = all_sorts(w, sort);
 	unsigned set = 0;
 
 	for (unsigned r = 0; r < w->n_rules; r++) {
 		for (unsigned p = 0; p < w->rule[r].n_ports; p++) {
-			set |= deciders(w, w->rule[r].first[p]);
+			set |= deciders_at(w, sort, n, w->rule[r].first[p]);
 			if (w->rule[r].last[p] + 1 < BY_PORT_SPACE)
-				set |= deciders(w, w->rule[r].last[p] + 1);
+				set |= deciders_at(w, sort, n, w->rule[r].last[p] + 1);
 		}
 	}
 	return set;

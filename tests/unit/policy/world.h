@@ -10,14 +10,39 @@
 #include "base/text.h"
 #include "policy/policy.h"
 
-#define APPS   6 /* app number APPS is attested, but not in the policy */
-#define RULES  8
-#define GROUPS 3
-#define SETS   2
+#define APPS      6 /* app number APPS is attested, but not in the policy */
+#define INSTANCES 3 /* instance number INSTANCES is none of them */
+#define CLAIMS    2
+#define ATOMS     (APPS + INSTANCES + CLAIMS)
+#define RULES     8
+#define GROUPS    3
+#define SETS      2
+
+#define ANY       ~0u /* of a side: any-attested */
+#define NO_APP    ~0u /* of an instance: any app */
+#define ALL_NODES ((APPS + 1u) * (INSTANCES + 1) * TCBS * 2 * HASHES * PROVIDERS)
+
+/* What a node proves: the number of its value in each of these lists. */
+static const char *const tcb_word[] = { "unknown", "UpToDate", "OutOfDate", "Revoked", "ConfigurationNeeded" };
+static const char *const provider_word[] = { "unknown", "kms", "other" };
+
+#define TCBS      5 /* the last one is never listed */
+#define PROVIDERS 3 /* likewise */
+#define HASHES    4 /* 0: unknown; 3 is never listed */
+
+struct node {
+	unsigned app, instance, tcb, provider, hash;
+	bool is_simulated;
+};
+
+/* What a claim or a requirement lists: bits by value, 0: nothing is demanded. */
+struct want {
+	unsigned tcb, provider, hash, simulated; /* simulated: bit 0 false, bit 1 true */
+};
 
 struct rule {
-	bool is_deny;
-	unsigned from, to; /* bits of apps; ~0: any-attested */
+	bool is_deny, is_audit;
+	unsigned from, to; /* bits of atoms: apps, instances, claims; or ANY */
 	uint32_t first[6], last[6];
 	unsigned n_ports;
 };
@@ -29,7 +54,11 @@ struct set {
 };
 
 struct world {
-	unsigned group[GROUPS]; /* bits of apps */
+	bool has_claims;           /* and instances */
+	struct want require[APPS]; /* all 0: none */
+	struct want claim[CLAIMS];
+	unsigned instance_app[INSTANCES];
+	unsigned group[GROUPS]; /* bits of atoms */
 	struct set set[SETS];
 	struct rule rule[RULES];
 	unsigned n_rules;
@@ -46,12 +75,40 @@ static inline uint32_t roll(uint32_t n)
 	return (uint32_t)(seed >> 33) % n;
 }
 
-static inline struct pol_subject subject(unsigned app)
+/* A node of each number below ALL_NODES; app APPS + 1 is another one that is not in the policy. */
+static inline struct node node_of(uint32_t i)
 {
-	struct pol_subject s = { .app_id = { (uint8_t)(app * 37 + 1) }, .instance_id = { (uint8_t)(app + 1) } };
+	struct node n = { .app = i % (APPS + 1) };
 
+	i /= APPS + 1;
+	n.instance = i % (INSTANCES + 1);
+	i /= INSTANCES + 1;
+	n.tcb = i % TCBS;
+	i /= TCBS;
+	n.is_simulated = i % 2;
+	i /= 2;
+	n.hash = i % HASHES;
+	n.provider = i / HASHES % PROVIDERS;
+	return n;
+}
+
+static inline struct pol_subject subject(struct node n)
+{
+	static const enum pol_tcb tcb[] = { POL_TCB_UNKNOWN, POL_TCB_UP_TO_DATE, POL_TCB_OUT_OF_DATE, POL_TCB_REVOKED,
+					    POL_TCB_CONFIGURATION };
+	struct pol_subject s = { .app_id = { (uint8_t)(n.app * 37 + 1) },
+				 .instance_id = { (uint8_t)(n.instance + 1) },
+				 .is_simulated = n.is_simulated,
+				 .tcb = tcb[n.tcb],
+				 .has_compose_hash = n.hash,
+				 .compose_hash = { (uint8_t)n.hash } };
+
+	if (n.provider)
+		snprintf(s.key_provider, sizeof(s.key_provider), "%s", provider_word[n.provider]);
 	return s;
 }
+
+/* --- words ------------------------------------------------------------------------------------------------- */
 
 /* Few ports, so that rules meet; the words and the numbers are made side by side. */
 static inline void roll_port(uint32_t *first, uint32_t *last, FILE *to)
@@ -100,37 +157,63 @@ static inline void roll_item(const struct world *w, struct rule *rule, FILE *to)
 	}
 }
 
-static inline void write_names(unsigned apps, unsigned groups, FILE *to)
+static inline void write_atom(unsigned atom, FILE *to)
+{
+	if (atom < APPS)
+		fprintf(to, "app%u", atom);
+	else if (atom < APPS + INSTANCES)
+		fprintf(to, "inst%u", atom - APPS);
+	else
+		fprintf(to, "claim%u", atom - APPS - INSTANCES);
+}
+
+static inline void write_names(unsigned atoms, unsigned groups, FILE *to)
 {
 	const char *comma = "";
 
 	fputc('[', to);
-	for (unsigned a = 0; a < APPS + GROUPS; a++) {
-		bool is_group = a >= APPS;
+	for (unsigned a = 0; a < ATOMS + GROUPS; a++) {
+		bool is_group = a >= ATOMS;
 
-		if (!(is_group ? groups & 1u << (a - APPS) : apps & 1u << a))
+		if (!(is_group ? groups & 1u << (a - ATOMS) : atoms & 1u << a))
 			continue;
-		fprintf(to, "%s%s%u", comma, is_group ? "group" : "app", is_group ? a - APPS : a);
+		fputs(comma, to);
+		if (is_group)
+			fprintf(to, "group%u", a - ATOMS);
+		else
+			write_atom(a, to);
 		comma = ", ";
 	}
 	fputc(']', to);
 }
 
-/* Apps and groups, in words; the apps they are in the end. */
+/* Many apps, or few of anything. */
+static inline unsigned roll_atoms(const struct world *w)
+{
+	unsigned atoms = 0;
+
+	if (!w->has_claims || roll(3) == 0)
+		return 1 + roll((1u << APPS) - 1);
+	for (unsigned n = 1 + roll(3); n; n--)
+		atoms |= 1u << roll(ATOMS);
+	return atoms;
+}
+
+/* Atoms and groups, in words; the atoms they are in the end. */
 static inline unsigned roll_side(const struct world *w, FILE *to)
 {
-	unsigned apps = roll(4) ? 1 + roll((1u << APPS) - 1) : ~0u, groups = roll(3) ? 0 : 1 + roll((1u << GROUPS) - 1);
+	unsigned atoms = roll(4) ? roll_atoms(w) : ANY, groups = roll(3) ? 0 : 1 + roll((1u << GROUPS) - 1);
 
-	if (apps == ~0u) {
+	if (atoms == ANY) {
 		fputs("any-attested", to);
-		return apps;
+		return atoms;
 	}
 	if (groups && roll(2))
-		apps = 0;
-	write_names(apps, groups, to);
+		atoms = 0;
+	write_names(atoms, groups, to);
 	for (unsigned g = 0; g < GROUPS; g++)
-		apps |= groups & 1u << g ? w->group[g] : 0;
-	return apps;
+		atoms |= groups & 1u << g ? w->group[g] : 0;
+	return atoms;
 }
 
 /* Group g may name those above it. */
@@ -138,14 +221,87 @@ static inline void write_groups(struct world *w, FILE *to)
 {
 	fprintf(to, "groups:\n");
 	for (unsigned g = 0; g < GROUPS; g++) {
-		unsigned apps = 1 + roll((1u << APPS) - 1), inner = roll(1u << g);
+		unsigned atoms = roll_atoms(w), inner = roll(1u << g);
 
-		w->group[g] = apps;
+		w->group[g] = atoms;
 		for (unsigned i = 0; i < g; i++)
 			w->group[g] |= inner & 1u << i ? w->group[i] : 0;
 		fprintf(to, "  group%u: ", g);
-		write_names(apps, inner, to);
+		write_names(atoms, inner, to);
 		fputc('\n', to);
+	}
+}
+
+static inline void write_list(const char *key, unsigned bits, const char *const *word, FILE *to)
+{
+	const char *comma = "";
+
+	if (!bits)
+		return;
+	fprintf(to, "%s: [", key);
+	for (unsigned i = 0; bits >> i; i++) {
+		if (!(bits & 1u << i))
+			continue;
+		if (word)
+			fprintf(to, "%s%s", comma, word[i]);
+		else
+			fprintf(to, "%s%02x%062x", comma, i, 0);
+		comma = ", ";
+	}
+	fputs("], ", to);
+}
+
+/* "{ tcb: [UpToDate], simulated: false, }": a comma before the brace is YAML. */
+static inline void roll_want(struct want *want, FILE *to)
+{
+	*want = (struct want){ .tcb = roll(2) ? (1 + roll(7)) << 1 : 0,
+			       .provider = roll(4) ? 0 : 2,
+			       .hash = roll(3) ? 0 : (1 + roll(3)) << 1,
+			       .simulated = roll(3) ? 0 : 1 + roll(2) };
+	if (!want->tcb && !want->provider && !want->hash && !want->simulated)
+		want->simulated = 1;
+	fputs("{ ", to);
+	write_list("tcb", want->tcb, tcb_word, to);
+	write_list("key-provider", want->provider, provider_word, to);
+	write_list("compose-hash", want->hash, NULL, to);
+	if (want->simulated)
+		fprintf(to, "simulated: %s ", want->simulated == 2 ? "true" : "false");
+	fputs("}", to);
+}
+
+static inline void write_claims(struct world *w, FILE *to)
+{
+	fprintf(to, "instances:\n");
+	for (unsigned i = 0; i < INSTANCES; i++) {
+		w->instance_app[i] = roll(2) ? roll(APPS) : NO_APP;
+		fprintf(to, "  inst%u: { instance-id: %02x%038x", i, i + 1, 0);
+		if (w->instance_app[i] != NO_APP)
+			fprintf(to, ", app: app%u", w->instance_app[i]);
+		fprintf(to, " }\n");
+	}
+	fprintf(to, "claims:\n");
+	for (unsigned c = 0; c < CLAIMS; c++) {
+		fprintf(to, "  claim%u: ", c);
+		roll_want(&w->claim[c], to);
+		fputc('\n', to);
+	}
+}
+
+static inline void write_apps(struct world *w, FILE *to)
+{
+	char hex[2 * BY_APP_ID_LEN + 1];
+
+	fprintf(to, "apps:\n");
+	for (unsigned a = 0; a < APPS; a++) {
+		struct pol_subject s = subject((struct node){ .app = a });
+
+		hex_print(hex, s.app_id, sizeof(s.app_id));
+		fprintf(to, "  app%u: { app-id: %s", a, hex);
+		if (w->has_claims && roll(3) == 0) {
+			fprintf(to, ", require: ");
+			roll_want(&w->require[a], to);
+		}
+		fprintf(to, " }\n");
 	}
 }
 
@@ -168,7 +324,7 @@ static inline void write_rule(const struct world *w, struct rule *rule, FILE *to
 {
 	unsigned n_items = 1 + roll(3);
 
-	*rule = (struct rule){ .is_deny = !roll(4) };
+	*rule = (struct rule){ .is_deny = !roll(4), .is_audit = !roll(4) };
 	fprintf(to, "  - { from: ");
 	rule->from = roll_side(w, to);
 	fprintf(to, ", to: ");
@@ -178,22 +334,20 @@ static inline void write_rule(const struct world *w, struct rule *rule, FILE *to
 		fputs(i ? ", " : "", to);
 		roll_item(w, rule, to);
 	}
-	fprintf(to, "] }\n");
+	fprintf(to, "]%s }\n", rule->is_audit ? ", mode: audit" : "");
 }
 
 static inline char *write_world(struct world *w)
 {
-	char *text = NULL, hex[2 * BY_APP_ID_LEN + 1];
+	char *text = NULL;
 	size_t size;
 	FILE *to = open_memstream(&text, &size);
 
-	fprintf(to, "version: 1\napps:\n");
-	for (unsigned a = 0; a < APPS; a++) {
-		struct pol_subject s = subject(a);
-
-		hex_print(hex, s.app_id, sizeof(s.app_id));
-		fprintf(to, "  app%u: { app-id: %s }\n", a, hex);
-	}
+	w->has_claims = roll(3);
+	fprintf(to, "version: 1\n");
+	write_apps(w, to);
+	if (w->has_claims)
+		write_claims(w, to);
 	write_groups(w, to);
 	write_sets(w, to);
 	fprintf(to, "rules:\n");
@@ -217,26 +371,100 @@ static inline uint32_t roll_selector(void)
 	return kind < 19 ? (roll(2) ? BY_PORT_TCP : BY_PORT_UDP) + roll(20) : roll(BY_PORT_SPACE);
 }
 
-/* The number of the deciding rule, 0 for the default: nothing but the words. */
-static inline unsigned naive(const struct world *w, unsigned from, unsigned to, uint32_t selector, bool *is_allowed)
-{
-	unsigned allow = 0;
+/* --- what the words mean ----------------------------------------------------------------------------------- */
 
-	*is_allowed = false;
+/* 0: it does not meet it, 1: perhaps, 2: it does. */
+static inline unsigned met(const struct want *want, const struct node *n)
+{
+	const struct {
+		unsigned listed, value;
+		bool is_known;
+	} dim[] = { { want->tcb, n->tcb, n->tcb },
+		    { want->provider, n->provider, n->provider },
+		    { want->hash, n->hash, n->hash },
+		    { want->simulated, n->is_simulated, true } };
+	unsigned least = 2;
+
+	for (size_t d = 0; d < ARRAY_LEN(dim); d++) {
+		if (!dim[d].listed)
+			continue;
+		if (!dim[d].is_known)
+			least = least ? 1 : 0;
+		else if (!(dim[d].listed & 1u << dim[d].value))
+			least = 0;
+	}
+	return least;
+}
+
+static inline bool is_app(const struct world *w, unsigned app, const struct node *n, bool is_deny)
+{
+	return n->app == app && (is_deny || met(&w->require[app], n) == 2);
+}
+
+static inline bool covers(const struct world *w, unsigned side, const struct node *n, bool is_deny)
+{
+	if (side == ANY)
+		return true;
+	for (unsigned a = 0; a < APPS; a++)
+		if (side & 1u << a && is_app(w, a, n, is_deny))
+			return true;
+	for (unsigned i = 0; i < INSTANCES; i++)
+		if (side & 1u << (APPS + i) && n->instance == i &&
+		    (w->instance_app[i] == NO_APP || is_app(w, w->instance_app[i], n, is_deny)))
+			return true;
+	for (unsigned c = 0; c < CLAIMS; c++)
+		if (side & 1u << (APPS + INSTANCES + c) && met(&w->claim[c], n) >= (is_deny ? 1 : 2))
+			return true;
+	return false;
+}
+
+static inline bool has_port(const struct rule *rule, uint32_t selector)
+{
+	for (unsigned p = 0; p < rule->n_ports; p++)
+		if (rule->first[p] <= selector && selector <= rule->last[p])
+			return true;
+	return false;
+}
+
+/* Numbers of rules from 1, 0: none. */
+struct decision {
+	unsigned rule, audit;
+	bool is_allowed;
+};
+
+/* Of the rules in the set, by the words alone. */
+static inline struct decision decide(const struct world *w, unsigned set)
+{
+	unsigned first[2][2] = { 0 }; /* deny, audit */
+
+	for (unsigned r = 0; r < w->n_rules; r++)
+		if (set & 1u << r && !first[w->rule[r].is_deny][w->rule[r].is_audit])
+			first[w->rule[r].is_deny][w->rule[r].is_audit] = r + 1;
+	if (first[1][0])
+		return (struct decision){ .rule = first[1][0] };
+	if (first[0][0])
+		return (struct decision){ first[0][0], first[1][1], true };
+	return (struct decision){ first[0][1], first[0][1], first[0][1] != 0 };
+}
+
+/* The rules that cover a flow. */
+static inline unsigned rules_of(const struct world *w, const struct node *from, const struct node *to,
+				uint32_t selector)
+{
+	unsigned set = 0;
+
 	for (unsigned r = 0; r < w->n_rules; r++) {
 		const struct rule *rule = &w->rule[r];
-		bool is_covered = false;
 
-		for (unsigned p = 0; p < rule->n_ports; p++)
-			is_covered |= rule->first[p] <= selector && selector <= rule->last[p];
-		if (!is_covered || (rule->from != ~0u && !(rule->from & 1u << from)) ||
-		    (rule->to != ~0u && !(rule->to & 1u << to)))
-			continue;
-		if (rule->is_deny)
-			return r + 1;
-		if (!allow)
-			allow = r + 1;
+		if (has_port(rule, selector) && covers(w, rule->from, from, rule->is_deny) &&
+		    covers(w, rule->to, to, rule->is_deny))
+			set |= 1u << r;
 	}
-	*is_allowed = allow;
-	return allow;
+	return set;
+}
+
+static inline struct decision naive(const struct world *w, const struct node *from, const struct node *to,
+				    uint32_t selector)
+{
+	return decide(w, rules_of(w, from, to, selector));
 }
