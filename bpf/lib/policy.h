@@ -162,7 +162,8 @@ static __always_inline int judge_new(struct hook_ctx *ctx, struct pkt *p, __u32 
 		return ret;
 	}
 	rule_count(p, p->rule, bytes);
-	rule_count(p, p->audit, bytes);
+	if (p->audit != p->rule) /* an allow rule in audit mode is both */
+		rule_count(p, p->audit, bytes);
 	if (ret < 0)
 		return ret;
 	p->is_told = p->track == TRACK_OPEN ? !p->audit || p->rule_flags & BY_RULE_LOG : p->rule_flags & BY_RULE_LOG;

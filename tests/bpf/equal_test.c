@@ -8,10 +8,10 @@ static void programs_image_and_explain_agree(void **state)
 	struct equal eq = { .seed = 0x9e3779b97f4a7c15u, .packets = 500 };
 
 	(void)state;
-	assert_true(equal_run(&eq, 40));
-	assert_int_equal(eq.n_cases, 20000);
-	/* the three ends of the ladder are all met */
-	assert_true(eq.n_allowed > 1000 && eq.n_denied > 1000 && eq.n_default > 1000);
+	assert_true(equal_run(&eq, 80));
+	assert_int_equal(eq.n_cases, 40000);
+	/* all ends of the ladder are met */
+	assert_true(eq.n_allowed > 1000 && eq.n_denied > 1000 && eq.n_default > 1000 && eq.n_audited > 1000);
 }
 
 int main(void)

@@ -25,9 +25,11 @@ int main(int argc, char **argv)
 		return 1;
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	s = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-	printf("%llu cases of %llu policies agree: %llu allowed, %llu denied by a rule, %llu by default; %.0f "
-	       "cases/s\n",
+	printf("%llu cases of %llu policies agree: %llu allowed, %llu denied by a rule, %llu by default, an audit rule "
+	       "would "
+	       "drop %llu; %.0f cases/s\n",
 	       (unsigned long long)eq.n_cases, (unsigned long long)eq.n_policies, (unsigned long long)eq.n_allowed,
-	       (unsigned long long)eq.n_denied, (unsigned long long)eq.n_default, (double)eq.n_cases / s);
+	       (unsigned long long)eq.n_denied, (unsigned long long)eq.n_default, (unsigned long long)eq.n_audited,
+	       (double)eq.n_cases / s);
 	return 0;
 }

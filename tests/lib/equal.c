@@ -14,6 +14,7 @@
 #include "world.h"
 
 #define APPS  6 /* app number APPS is attested, but not in the policy */
+#define INSTS 3 /* nodes WEB (this one), DB and DB + 1 have names */
 #define RULES 12
 #define PEERS 12 /* nodes 3 on; two of each app but the last ones */
 
@@ -23,7 +24,8 @@ struct run {
 	struct pol_model *model;
 	struct pol_image *img;
 	char *text;
-	unsigned self; /* its app */
+	unsigned self;   /* its app */
+	bool has_claims; /* and instances */
 	int ct;
 	uint32_t hits[RULES + 1];
 	unsigned n_packet;
@@ -47,9 +49,16 @@ static uint32_t roll(struct run *r, uint32_t n)
 	return (uint32_t)(*s >> 33) % n;
 }
 
+/* Nodes differ in what they prove, also those of one app. */
 static struct pol_subject subject(unsigned app, int node)
 {
-	struct pol_subject s = { .app_id = { (uint8_t)(app * 37 + 1) } };
+	static const enum pol_tcb tcb[] = { POL_TCB_UP_TO_DATE, POL_TCB_UNKNOWN, POL_TCB_OUT_OF_DATE };
+	unsigned n = (unsigned)node;
+	struct pol_subject s = { .app_id = { (uint8_t)(app * 37 + 1) },
+				 .tcb = tcb[n % 3],
+				 .is_simulated = n % 4 == 1,
+				 .has_compose_hash = n % 5 != 4,
+				 .compose_hash = { (uint8_t)(n % 5) } };
 
 	memset(s.instance_id, node, sizeof(s.instance_id));
 	return s;
@@ -77,21 +86,61 @@ static void write_port(struct run *r, FILE *to)
 
 static void write_side(struct run *r, FILE *to)
 {
-	unsigned side = 1 + roll(r, (1u << APPS) - 1);
+	static const char *const others[] = { "inst0", "inst1", "inst2", "claim0", "claim1" };
+	unsigned apps = roll(r, 1u << APPS), more = r->has_claims ? roll(r, 1u << ARRAY_LEN(others)) : 0;
 	const char *comma = "";
 
 	if (!roll(r, 4)) {
 		fputs("any-attested", to);
 		return;
 	}
+	if (more && roll(r, 2))
+		apps = 0;
 	fputc('[', to);
 	for (unsigned a = 0; a < APPS; a++) {
-		if (!(side & 1u << a))
+		if (!(apps & 1u << a) && (apps || more || a))
 			continue;
 		fprintf(to, "%sapp%u", comma, a);
 		comma = ", ";
 	}
+	for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+		if (!(more & 1u << i))
+			continue;
+		fprintf(to, "%s%s", comma, others[i]);
+		comma = ", ";
+	}
 	fputc(']', to);
+}
+
+static void write_want(struct run *r, FILE *to)
+{
+	fprintf(to, "{ tcb: [UpToDate%s]", roll(r, 2) ? ", OutOfDate" : "");
+	if (roll(r, 2))
+		fprintf(to, ", simulated: %s", roll(r, 2) ? "true" : "false");
+	if (!roll(r, 3))
+		fprintf(to, ", compose-hash: [%02x%062x, %02x%062x]", roll(r, 5), 0, 5 + roll(r, 2), 0);
+	fprintf(to, " }");
+}
+
+static void write_claims(struct run *r, FILE *to)
+{
+	static const int node[INSTS] = { WEB, DB, DB + 1 };
+
+	fprintf(to, "instances:\n");
+	for (unsigned i = 0; i < INSTS; i++) {
+		fprintf(to, "  inst%u: { instance-id: ", i);
+		for (unsigned b = 0; b < BY_INSTANCE_ID_LEN; b++)
+			fprintf(to, "%02x", (unsigned)node[i]);
+		if (roll(r, 2))
+			fprintf(to, ", app: app%u", roll(r, APPS));
+		fprintf(to, " }\n");
+	}
+	fprintf(to, "claims:\n");
+	for (unsigned c = 0; c < 2; c++) {
+		fprintf(to, "  claim%u: ", c);
+		write_want(r, to);
+		fprintf(to, "\n");
+	}
 }
 
 static char *write_policy(struct run *r)
@@ -102,13 +151,21 @@ static char *write_policy(struct run *r)
 	FILE *to = open_memstream(&text, &size);
 
 	assert_non_null(to);
+	r->has_claims = roll(r, 3);
 	fprintf(to, "version: 1\napps:\n");
 	for (unsigned a = 0; a < APPS; a++) {
 		struct pol_subject s = subject(a, 0);
 
 		hex_print(hex, s.app_id, sizeof(s.app_id));
-		fprintf(to, "  app%u: { app-id: %s }\n", a, hex);
+		fprintf(to, "  app%u: { app-id: %s", a, hex);
+		if (r->has_claims && !roll(r, 3)) {
+			fprintf(to, ", require: ");
+			write_want(r, to);
+		}
+		fprintf(to, " }\n");
 	}
+	if (r->has_claims)
+		write_claims(r, to);
 	fprintf(to, "rules:\n");
 	for (unsigned i = 0; i < n_rules; i++) {
 		unsigned n_ports = 1 + roll(r, 3);
@@ -122,7 +179,7 @@ static char *write_policy(struct run *r)
 			fputs(p ? ", " : "", to);
 			write_port(r, to);
 		}
-		fprintf(to, "] }\n");
+		fprintf(to, "]%s }\n", roll(r, 4) ? "" : ", mode: audit");
 	}
 	fclose(to);
 	return text;
@@ -235,13 +292,6 @@ static bool take_flow(struct run *r, const struct packet *p, struct by_ct *ct)
 	return bpf_map_lookup_and_delete_elem(r->ct, &key, ct) == 0;
 }
 
-static void name_of(unsigned app, char name[2 * BY_APP_ID_LEN + 1])
-{
-	struct pol_subject s = subject(app, 0);
-
-	hex_print(name, s.app_id, sizeof(s.app_id));
-}
-
 static bool differ(const struct run *r, const struct packet *p, const char *what, long got, long want)
 {
 	char port[32];
@@ -254,29 +304,32 @@ static bool differ(const struct run *r, const struct packet *p, const char *what
 	return false;
 }
 
+static bool is_named(const struct run *r, uint32_t rule, const char *name)
+{
+	return name ? rule && strcmp(name, pol_image_rules(r->img)[rule - 1].name) == 0 : !rule;
+}
+
 static bool check_packet(struct run *r, const struct packet *p)
 {
-	struct pol_subject s = subject(app_of(p->node), p->node);
-	char self[2 * BY_APP_ID_LEN + 1], peer[2 * BY_APP_ID_LEN + 1];
+	struct pol_subject peer = subject(app_of(p->node), p->node), self = subject(r->self, WEB);
 	bool is_in = p->dir == BY_DIR_IN, is_allowed, is_echo, opens;
 	struct pol_answer answer;
 	struct by_verdict want;
-	struct err e = ERR_INIT;
 	struct by_ct ct = { 0 };
 	uint32_t peer_class;
 
-	assert_int_equal(pol_classify(r->model, r->img, &s, &peer_class), 0);
+	assert_int_equal(pol_classify(r->model, r->img, &peer, &peer_class), 0);
 	want = pol_image_lookup(r->img, p->dir, peer_class, p->selector);
 	is_allowed = want.action == BY_ALLOW;
-	name_of(r->self, self);
-	name_of(app_of(p->node), peer);
-	assert_int_equal(pol_explain(r->model, is_in ? peer : self, is_in ? self : peer, p->selector, &answer, &e), 0);
+	pol_explain_nodes(r->model, is_in ? &peer : &self, is_in ? &self : &peer, p->selector, &answer);
 	if (run_program(r, p) != (answer.action == BY_ALLOW ? -1 : 2))
 		return differ(r, p, "passed (explain)", answer.action != BY_ALLOW, answer.action == BY_ALLOW);
 	if (is_allowed != (answer.action == BY_ALLOW))
 		return differ(r, p, "passed (image)", answer.action == BY_ALLOW, is_allowed);
-	if (answer.rule ? !want.rule || strcmp(answer.rule, pol_image_rules(r->img)[want.rule - 1].name) : want.rule)
+	if (!is_named(r, want.rule, answer.rule))
 		return differ(r, p, "rule (image against explain)", want.rule, 0);
+	if (!is_named(r, want.audit, answer.audit.name))
+		return differ(r, p, "audit rule (image against explain)", want.audit, 0);
 	is_echo = p->selector == BY_PORT_ICMP + 8 || p->selector == BY_PORT_ICMPV6 + 128;
 	opens = is_allowed && (is_echo || (p->pkt.proto != P_ICMP && p->pkt.proto != P_ICMPV6));
 	if (take_flow(r, p, &ct) != opens)
@@ -284,6 +337,9 @@ static bool check_packet(struct run *r, const struct packet *p)
 	if (opens && (ct.rule != want.rule || ct.dir != p->dir))
 		return differ(r, p, "rule of the flow", ct.rule, want.rule);
 	r->hits[want.rule]++;
+	if (want.audit != want.rule) /* one that lets pass what it would drop is counted once */
+		r->hits[want.audit]++;
+	r->eq->n_audited += want.audit != 0;
 	r->eq->n_cases++;
 	*(is_allowed ? &r->eq->n_allowed : want.rule ? &r->eq->n_denied : &r->eq->n_default) += 1;
 	return true;

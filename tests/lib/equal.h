@@ -8,7 +8,7 @@
 struct equal {
 	uint64_t seed;    /* the same seed, policies and packets give the same run */
 	uint32_t packets; /* of each policy */
-	uint64_t n_cases, n_allowed, n_denied, n_default, n_policies;
+	uint64_t n_cases, n_allowed, n_denied, n_default, n_audited, n_policies;
 };
 
 /* Adds `policies` of eq->packets each. false: they disagreed; stderr says about what. */
