@@ -95,6 +95,13 @@ static void dump_one(const struct pol_model *model, const struct pol_app *app, F
 	assert_int_equal(pol_image_check(img, img->size, &e), 0);
 	fprintf(to, "--- a node of %s\n", app ? app->name : "another app");
 	pol_image_dump(img, model, to);
+	if (!pol_has_host_rules(model))
+		return;
+	free(take_ptr(img));
+	assert_int_equal(pol_compile_host(model, &self, NULL, 0, &img, &e), 0);
+	assert_int_equal(pol_image_check(img, img->size, &e), 0);
+	fprintf(to, "--- its host\n");
+	pol_image_dump(img, model, to);
 }
 
 static void check_dump(const struct story *s)
@@ -110,20 +117,36 @@ static void check_dump(const struct story *s)
 	expect(s, "dump", got);
 }
 
+/* "on=web from-claims=tcb=unknown", each of them once at most. */
+static void read_more(char *text, struct pol_question *q)
+{
+	for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		if (strncmp(word, "on=", 3) == 0)
+			q->on = word + 3;
+		else if (strncmp(word, "from-claims=", 12) == 0)
+			q->from_claims = word + 12;
+		else if (strncmp(word, "to-claims=", 10) == 0)
+			q->to_claims = word + 10;
+		else
+			fail_msg("no question: %s", word);
+	}
+}
+
 static void answer(const struct pol_model *model, const char *line, FILE *to)
 {
-	char from[64], where[64], port[64], text[512];
+	char from[64], where[64], port[64], more[256] = "", text[512];
+	struct pol_question q = { .from = from, .to = where };
 	struct pol_answer a;
 	struct err e = ERR_INIT;
-	uint32_t selector;
 
 	fprintf(to, "%s\n", line);
-	assert_int_equal(sscanf(line, "> %63s %63s %63s", from, where, port), 3);
-	assert_true(pol_selector_parse(port, &selector, &e));
-	if (pol_explain(model, from, where, selector, &a, &e) < 0)
+	assert_true(sscanf(line, "> %63s %63s %63s %255[^\n]", from, where, port, more) >= 3);
+	read_more(more, &q);
+	assert_true(pol_selector_parse(port, &q.selector, &e));
+	if (pol_ask(model, &q, &a, &e) < 0)
 		fprintf(to, "%s\n", err_text(&e, text, sizeof(text)));
 	else
-		pol_answer_print(&a, from, where, selector, to);
+		pol_answer_print(&a, from, where, q.selector, to);
 }
 
 static void check_explain(const struct story *s)
