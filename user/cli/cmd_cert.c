@@ -71,7 +71,6 @@ static json_t *exts_report(const struct id_cert *cert)
 static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q)
 {
 	bool is_intel = memcmp(q->qe_vendor, id_qe_vendor_intel, sizeof(q->qe_vendor)) == 0;
-	uint8_t bound[ID_REPORT_DATA_LEN];
 	json_t *o = json_object(), *rtmr = json_array();
 	char number[32];
 
@@ -79,9 +78,7 @@ static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q
 	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
 	json_object_set_new(o, "qe_vendor",
 			    is_intel ? json_string("Intel") : ev_hex(q->qe_vendor, sizeof(q->qe_vendor)));
-	json_object_set_new(o, "binds_key",
-			    json_boolean(id_cert_report_data(cert->spki, bound) &&
-					 memcmp(bound, q->report_data, sizeof(bound)) == 0));
+	json_object_set_new(o, "binds_key", json_boolean(id_cert_is_bound(cert, q->report_data)));
 	snprintf(number, sizeof(number), "0x%016llx%s", (unsigned long long)q->td_attributes,
 		 q->td_attributes & ID_TD_DEBUG_BIT ? " (DEBUG)" : "");
 	json_object_set_new(o, "td_attributes", json_string(number));

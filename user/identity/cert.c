@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a leaf certificate proves, in this order: form and key (x509.c), validity, own signature, extensions, quote
- * (quote_tdx.c), binding of the quote to the key, event log (eventlog.c), claims of the issuer against the quote.
+ * What a leaf certificate proves, in this order: form and key (x509.c), validity, extensions (evidence.c), own
+ * signature, quote (quote_tdx.c) or report (snp.c), its binding to the key, event log (eventlog.c), claims of the
+ * issuer against it.
  */
 #include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
 
-#include "eventlog.h"
-#include "quote_tdx.h"
-#include "x509.h"
+#include "claims.h"
+#include "evidence.h"
 
 #define WHERE "certificate"
 
@@ -20,17 +20,6 @@ static int validity_check(const struct id_cert *cert, int64_t now, struct err *e
 				  (long long)(cert->not_before - now));
 	if (now > cert->not_after)
 		return err_reason(e, ID_CERT_VALIDITY, WHERE, "expired %lld s ago", (long long)(now - cert->not_after));
-	return 0;
-}
-
-static int exts_check(const struct id_cert *cert, struct err *e)
-{
-	if (!cert->ext[ID_EXT_QUOTE].p && cert->ext[ID_EXT_ATTESTATION].p)
-		return err_reason(e, ID_QUOTE_UNSUPPORTED, WHERE,
-				  "attestation extension (.1.8) can not be read yet, a quote (.1.1) is needed");
-	if (!cert->ext[ID_EXT_QUOTE].p || !cert->ext[ID_EXT_EVENTLOG].p)
-		return err_reason(e, ID_CERT_EXTENSION, WHERE, "carries no %s",
-				  cert->ext[ID_EXT_QUOTE].p ? "event log (.1.2)" : "quote (.1.1)");
 	return 0;
 }
 
@@ -46,46 +35,39 @@ static int signature_check(const struct id_cert *cert, bool is_simulated, struct
 	return 0;
 }
 
-static int binding_check(const struct id_cert *cert, const struct id_quote *quote, struct err *e)
+static int binding_check(const struct id_cert *cert, const struct id_attestation *att, bool is_legacy,
+			 const uint8_t report_data[ID_REPORT_DATA_LEN], struct err *e)
 {
-	uint8_t bound[ID_REPORT_DATA_LEN];
-
-	if (!id_cert_report_data(cert->spki, bound) || memcmp(bound, quote->report_data, sizeof(bound)) != 0)
+	if (!id_cert_is_bound(cert, report_data))
 		return err_reason(e, ID_QUOTE_BINDING, WHERE,
 				  "report_data of the quote is not SHA-512(\"ratls-cert:\" || public key)");
+	if (!is_legacy && memcmp(att->report_data.p, report_data, ID_REPORT_DATA_LEN) != 0)
+		return err_reason(e, ID_QUOTE_BINDING, WHERE,
+				  "the attestation tells another report_data than its quote");
 	return 0;
 }
 
-/* Claims of the issuer, as far as there are any, must not contradict the quote. */
-static int claims_check(const struct id_cert *cert, const struct id_log *log, struct err *e)
+/* Claims of the issuer, as far as there are any, must not contradict the quote. Its device_id and os_image_hash may. */
+static int claims_check(const struct id_cert *cert, const struct id_claims *claims, struct err *e)
 {
-	const struct in *app_id = &cert->ext[ID_EXT_APP_ID], *usage = &cert->ext[ID_EXT_USAGE];
+	struct id_issuer_claims issuer;
+	const struct id_app_info *info = &issuer.app_info;
+	int ret = id_issuer_claims_read(cert, &issuer, e);
 
-	if (app_id->p && (app_id->left != BY_APP_ID_LEN || memcmp(app_id->p, log->app_id, BY_APP_ID_LEN) != 0))
-		return err_reason(e, ID_CERT_CLAIM, WHERE,
-				  "app-id extension (.1.3) is not the app-id of the event log");
-	if (usage->p && (usage->left != strlen(ID_USAGE_LEAF) || memcmp(usage->p, ID_USAGE_LEAF, usage->left) != 0))
+	if (ret < 0)
+		return ret;
+	if (issuer.has_app_id && memcmp(issuer.app_id, claims->app_id, BY_APP_ID_LEN) != 0)
+		return err_reason(e, ID_CERT_CLAIM, WHERE, "app-id extension (.1.3) is not the app-id of the quote");
+	if (issuer.usage[0] && strcmp(issuer.usage, ID_USAGE_LEAF) != 0)
 		return err_reason(e, ID_CERT_CLAIM, WHERE, "usage extension (.1.4) is not " ID_USAGE_LEAF);
+	if (issuer.has_app_info && (memcmp(info->app_id, claims->app_id, BY_APP_ID_LEN) != 0 ||
+				    memcmp(info->compose_hash, claims->compose_hash, ID_HASH_LEN) != 0 ||
+				    info->has_instance_id != claims->has_instance_id ||
+				    memcmp(info->instance_id, claims->instance_id, BY_INSTANCE_ID_LEN) != 0 ||
+				    memcmp(info->mr_system, claims->mr_system, ID_HASH_LEN) != 0 ||
+				    memcmp(info->mr_aggregated, claims->mr_aggregated, ID_HASH_LEN) != 0))
+		return err_reason(e, ID_CERT_CLAIM, WHERE, "app_info extension (.1.9) is not what the quote proves");
 	return 0;
-}
-
-static void claims_fill(const struct id_cert *cert, const struct id_quote *quote, const struct id_log *log,
-			struct id_claims *claims)
-{
-	memcpy(claims->app_id, log->app_id, sizeof(claims->app_id));
-	memcpy(claims->instance_id, log->instance_id, sizeof(claims->instance_id));
-	claims->has_instance_id = log->has_instance_id;
-	memcpy(claims->compose_hash, log->compose_hash, sizeof(claims->compose_hash));
-	memcpy(claims->os_image_hash, log->os_image_hash, sizeof(claims->os_image_hash));
-	claims->has_os_image_hash = log->has_os_image_hash;
-	memcpy(claims->key_provider, log->key_provider, sizeof(claims->key_provider));
-	memcpy(claims->mrtd, quote->mrtd, sizeof(claims->mrtd));
-	memcpy(claims->rtmr, quote->rtmr, sizeof(claims->rtmr));
-	claims->td_attributes = quote->td_attributes;
-	claims->not_before = cert->not_before;
-	claims->not_after = cert->not_after;
-	if (claims->evidence_until && claims->evidence_until < claims->not_after)
-		claims->not_after = claims->evidence_until;
 }
 
 /* The quote by itself. The certificate is good no longer than the collateral that judged it. */
@@ -108,32 +90,84 @@ static int quote_check(const struct id_quote *quote, const struct id_trust *trus
 	return 0;
 }
 
-/* Everything behind the extensions: quote, binding, log. */
-static int evidence_check(const struct id_cert *cert, const struct id_trust *trust, struct id_claims *claims,
-			  struct err *e)
+static int tdx_check(const struct id_cert *cert, const struct id_evidence *ev, const struct id_trust *trust,
+		     struct id_claims *claims, struct err *e)
 {
-	struct id_claims made = { 0 };
 	struct id_quote quote;
 	struct id_log log;
-	int ret = id_quote_parse(cert->ext[ID_EXT_QUOTE].p, cert->ext[ID_EXT_QUOTE].left, &quote, e);
+	int ret = id_quote_parse(ev->att.evidence.p, ev->att.evidence.left, &quote, e);
 
 	if (!ret)
 		ret = signature_check(cert, id_quote_is_simulated(&quote), e);
 	if (!ret)
-		ret = quote_check(&quote, trust, &made, e);
+		ret = quote_check(&quote, trust, claims, e);
 	if (!ret)
-		ret = binding_check(cert, &quote, e);
+		ret = binding_check(cert, &ev->att, ev->is_legacy, quote.report_data, e);
 	if (!ret)
-		ret = id_eventlog_read((const char *)cert->ext[ID_EXT_EVENTLOG].p, cert->ext[ID_EXT_EVENTLOG].left,
-				       quote.rtmr, &log, e);
+		ret = id_evidence_replay(ev, quote.rtmr, &log, e);
+	if (ret < 0)
+		return ret;
+	claims->is_simulated = claims->tee == ID_TEE_SIM;
+	id_claims_from_log(&log, claims);
+	return id_claims_from_quote(&quote, &log, claims) ? 0 : err_at(e, -ENOMEM, WHERE, "out of memory");
+}
+
+/* There are no registers: runtime events prove nothing, and the identity is that of the document in HOST_DATA. */
+static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, const struct id_trust *trust,
+		     struct id_claims *claims, struct err *e)
+{
+	const struct in *report = &ev->att.evidence;
+	struct id_snp_trust snp;
+	struct id_snp_certs certs;
+	struct id_snp_result result;
+	struct id_snp_report r;
+	struct id_log log;
+	int ret;
+
+	if (!trust->snp)
+		return err_reason(e, ID_SNP_UNSUPPORTED, WHERE, "SEV-SNP evidence is not allowed");
+	snp = *trust->snp;
+	snp.now = trust->now;
+	ret = ev->att.n_certs || !snp.certs ? id_evidence_snp_certs(&ev->att, &certs, e) : 0;
 	if (!ret)
-		ret = claims_check(cert, &log, e);
+		ret = signature_check(cert, false, e);
+	if (!ret)
+		ret = id_snp_verify(report->p, report->left, ev->att.n_certs ? &certs : snp.certs, &snp, &result, e);
+	if (!ret)
+		ret = id_snp_parse(report->p, report->left, &r, e);
+	if (!ret)
+		ret = binding_check(cert, &ev->att, ev->is_legacy, r.report_data, e);
+	if (!ret)
+		ret = id_mr_config_read(ev->att.mr_config, r.host_data, &log, e);
+	if (ret < 0)
+		return ret;
+	*claims = result.claims;
+	claims->evidence_until = result.not_after;
+	id_claims_from_log(&log, claims);
+	return 0;
+}
+
+/* Everything behind the extensions: quote, binding, log. */
+static int evidence_check(const struct id_cert *cert, const struct id_trust *trust, struct id_claims *claims,
+			  struct err *e)
+{
+	auto_call(id_evidence_fini) struct id_evidence ev = { 0 };
+	struct id_claims made = { 0 };
+	int ret = id_evidence_read(cert, &ev, e);
+
+	if (!ret)
+		ret = ev.att.kind == ID_ATTESTATION_SNP ? snp_check(cert, &ev, trust, &made, e)
+							: tdx_check(cert, &ev, trust, &made, e);
+	if (!ret)
+		ret = claims_check(cert, &made, e);
 	if (ret < 0)
 		return ret;
 	if (!id_hash(EVP_sha256(), made.spki_sha256, cert->spki, ID_SPKI_LEN, NULL, 0))
 		return err_at(e, -ENOMEM, WHERE, "out of memory");
-	claims_fill(cert, &quote, &log, &made);
-	made.is_simulated = made.tee == ID_TEE_SIM;
+	made.not_before = cert->not_before;
+	made.not_after = cert->not_after;
+	if (made.evidence_until && made.evidence_until < made.not_after)
+		made.not_after = made.evidence_until;
 	*claims = made;
 	return 0;
 }
@@ -142,8 +176,6 @@ int id_cert_check(const struct id_cert *cert, const struct id_trust *trust, stru
 {
 	int ret = validity_check(cert, trust->now, e);
 
-	if (!ret)
-		ret = exts_check(cert, e);
 	return ret < 0 ? ret : evidence_check(cert, trust, claims, e);
 }
 

@@ -30,6 +30,7 @@ const char *id_reason_text(int reason);
 
 struct id_collaterals;     /* collateral.h */
 struct id_evidence_policy; /* evidence_policy.h */
+struct id_snp_trust;       /* snp.h */
 
 /* Whose evidence is believed. */
 struct id_trust {
@@ -39,6 +40,7 @@ struct id_trust {
 	size_t simulated_roots_len;
 	struct id_collaterals *collaterals;      /* what Intel says of platforms; NULL: no real quote is accepted */
 	const struct id_evidence_policy *policy; /* NULL: the strict one */
+	const struct id_snp_trust *snp;          /* its clock is not used, this one's is. NULL: SEV-SNP is refused */
 };
 
 enum id_tee {

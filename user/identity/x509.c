@@ -239,6 +239,14 @@ bool id_cert_report_data(const uint8_t spki[ID_SPKI_LEN], uint8_t report_data[ID
 	return id_hash(EVP_sha512(), report_data, tag, strlen(tag), spki, ID_SPKI_LEN);
 }
 
+/* A shorter hash with zeros behind it, or one of anything but the DER of the key, is another binding. */
+bool id_cert_is_bound(const struct id_cert *cert, const uint8_t report_data[ID_REPORT_DATA_LEN])
+{
+	uint8_t bound[ID_REPORT_DATA_LEN];
+
+	return id_cert_report_data(cert->spki, bound) && memcmp(bound, report_data, sizeof(bound)) == 0;
+}
+
 bool id_x509_add_ext(X509 *x509, enum id_ext n, const void *data, size_t len)
 {
 	char oid[32];

@@ -15,9 +15,9 @@ enum id_ext {
 	ID_EXT_QUOTE = 1,       /* raw TDX quote */
 	ID_EXT_EVENTLOG = 2,    /* JSON array of events */
 	ID_EXT_APP_ID = 3,      /* 20 bytes; the issuer's claim */
-	ID_EXT_USAGE = 4,       /* "app:custom" on leaves */
-	ID_EXT_ATTESTATION = 8, /* successor of 1 and 2, not read yet */
-	ID_EXT_APP_INFO = 9,
+	ID_EXT_USAGE = 4,       /* "app:custom" on leaves, "app:ca", "kms:rpc"; the issuer's claim */
+	ID_EXT_ATTESTATION = 8, /* successor of 1 and 2: attestation.h */
+	ID_EXT_APP_INFO = 9,    /* the issuer's claim: attestation.h */
 	ID_EXT_COUNT,
 };
 
@@ -48,5 +48,8 @@ void id_cert_fini(struct id_cert *cert);
 int id_cert_check(const struct id_cert *cert, const struct id_trust *trust, struct id_claims *claims, struct err *e);
 /* SHA-512("ratls-cert:" || SPKI), what the quote's report_data must be. */
 bool id_cert_report_data(const uint8_t spki[ID_SPKI_LEN], uint8_t report_data[ID_REPORT_DATA_LEN]);
+
+/* Whether these are all 64 bytes of it. */
+bool id_cert_is_bound(const struct id_cert *cert, const uint8_t report_data[ID_REPORT_DATA_LEN]);
 
 bool id_x509_add_ext(X509 *x509, enum id_ext n, const void *data, size_t len);
