@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy/image.h"
+#include "policy/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -15,13 +15,17 @@ static void use(const struct pol_image *img)
 	FILE *out = open_memstream(&text, &text_len);
 
 	for (size_t i = 0; i < img->n_verdicts; i++)
-		if (!memchr(pol_image_rules(img)[v[i].verdict.rule - 1].name, 0, sizeof(struct by_rule)))
+		if (v[i].verdict.rule &&
+		    !memchr(pol_image_rules(img)[v[i].verdict.rule - 1].name, 0, sizeof(struct by_rule)))
 			abort();
 	for (uint32_t s = 0; s < BY_PORT_SPACE + 2; s += 1021)
 		for (uint32_t c = 0; c < 4; c++)
 			if (pol_image_lookup(img, BY_DIR_OUT, c, s).rule > img->n_rules)
 				abort();
-	pol_image_dump(img, out);
+	if (img->n_nets && (!pol_image_net_lookup(img, &(struct by_addr){ { 1 } }) ||
+			    !pol_image_net_lookup(img, &(struct by_addr){ { [10] = 255, 255, 10, 0, 0, 1 } })))
+		abort();
+	pol_image_dump(img, NULL, out);
 	fclose(out);
 	free(text);
 }
