@@ -59,11 +59,18 @@ void base64_print(char *dst, const void *src, size_t n)
 	*dst = '\0';
 }
 
+/* Digit -> value, -1: none; certificates are long, so this is a table */
+static const int8_t base64_of[128] = {
+	-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+	-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 62, -1, -1, -1, 63, 52, 53, 54, 55,
+	56, 57, 58, 59, 60, 61, -1, -1, -1, -1, -1, -1, -1, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+	13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, -1, -1, -1, -1, -1, -1, 26, 27, 28, 29, 30, 31, 32,
+	33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, -1, -1, -1, -1, -1,
+};
+
 static int base64_value(char c)
 {
-	const char *at = c ? strchr(base64_digit, c) : NULL;
-
-	return at ? (int)(at - base64_digit) : -1;
+	return c & 0x80 ? -1 : base64_of[(unsigned char)c];
 }
 
 bool base64_parse(void *dst, size_t cap, size_t *len, const char *text, size_t text_len)

@@ -130,11 +130,17 @@ static bool same_member(const struct bundle *b, enum member x, enum member y)
 
 /* --- CRLs --- */
 
+static size_t crl_len(const struct bundle *b, enum member member)
+{
+	const struct id_js_node *node = &b->js.node[b->at[member]];
+
+	return (node->end - node->start - 2) / 2;
+}
+
 static int crl_read(const struct bundle *b, enum member member, uint8_t *der, size_t *len, struct id_pki_crl *crl,
 		    struct err *e)
 {
-	const struct id_js_node *node = &b->js.node[b->at[member]];
-	size_t n = (node->end - node->start - 2) / 2;
+	size_t n = crl_len(b, member);
 	const char *why;
 
 	if (n > CRL_MAX || !id_js_hex(&b->js, b->at[member], der, n))
@@ -153,7 +159,7 @@ static int crls_load(const struct bundle *b, const struct id_root *root, struct 
 	const char *why;
 	int ret;
 
-	c->crl_der = malloc(2 * CRL_MAX);
+	c->crl_der = malloc(crl_len(b, ROOT_CRL) + crl_len(b, PCK_CRL) + 1);
 	if (!c->crl_der)
 		return err_at(e, -ENOMEM, WHERE, "out of memory");
 	ret = crl_read(b, ROOT_CRL, c->crl_der, &len, &c->root_crl, e);

@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 
-#define NODES_FIRST 1024
+#define NODES_FIRST 128
 
 static int peek(const struct id_js *js, size_t at)
 {
@@ -28,6 +28,7 @@ static size_t skip_space(const struct id_js *js, size_t at)
 
 static int hex_digit(int c)
 {
+	/* digit, letter of either case */
 	return c >= '0' && c <= '9'   ? c - '0'
 	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
 	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
@@ -89,17 +90,28 @@ static size_t scan_utf8(const struct id_js *js, size_t at)
 	return v < least[n] || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff) ? 0 : at + (size_t)n + 1;
 }
 
+static size_t skip_plain(const struct id_js *js, size_t at)
+{
+	const unsigned char *p = (const unsigned char *)js->text;
+
+	while (at < js->len && p[at] >= 0x20 && p[at] < 0x80 && p[at] != '"' && p[at] != '\\')
+		at++;
+	return at;
+}
+
 static size_t scan_string(const struct id_js *js, size_t at)
 {
 	uint32_t v;
 	int c;
 
-	for (at++; at && (c = peek(js, at)) != '"';) {
+	for (at = skip_plain(js, at + 1); (c = peek(js, at)) != '"'; at = skip_plain(js, at)) {
 		if (c < 0x20) /* the end of the text, too */
 			return 0;
-		at = c == '\\' ? scan_escape(js, at + 1, &v) : c < 0x80 ? at + 1 : scan_utf8(js, at);
+		at = c == '\\' ? scan_escape(js, at + 1, &v) : scan_utf8(js, at);
+		if (!at)
+			return 0;
 	}
-	return at ? at + 1 : 0;
+	return at + 1;
 }
 
 static size_t scan_digits(const struct id_js *js, size_t at)
@@ -347,11 +359,13 @@ bool id_js_hex(const struct id_js *js, int v, void *dst, size_t len)
 
 	if (!id_js_text(js, v, &text, &text_len) || text_len != 2 * len)
 		return false;
-	for (size_t i = 0; i < text_len; i++)
-		if (hex_digit(text[i]) < 0)
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
 			return false;
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+		p[i] = (uint8_t)(high << 4 | low);
+	}
 	return true;
 }
 
