@@ -24,13 +24,13 @@ static int validity_check(const struct id_cert *cert, int64_t now, struct err *e
 }
 
 /*
- * dstack's leaves come from CAs that need not be trusted: the quote decides, and the signature of an unknown issuer
- * says nothing. Simulated leaves are always made self-signed, so there the whole certificate must be what its key
- * signed.
+ * Who signed the leaf says nothing, unless it is the leaf itself: dstack's leaves come from CAs that nobody here
+ * trusts. The quote is bound to the key and to nothing else of the certificate, so names, dates and the issuer's
+ * extensions are the word of whoever holds the key: TLS and records take a certificate only from its key's holder.
  */
-static int signature_check(const struct id_cert *cert, bool is_simulated, struct err *e)
+static int signature_check(const struct id_cert *cert, struct err *e)
 {
-	if ((cert->is_self_issued || is_simulated) && !cert->is_self_signed)
+	if (cert->is_self_issued && !cert->is_self_signed)
 		return err_reason(e, ID_CERT_SIGNATURE, WHERE, "is not signed by its own key");
 	return 0;
 }
@@ -98,7 +98,7 @@ static int tdx_check(const struct id_cert *cert, const struct id_evidence *ev, c
 	int ret = id_quote_parse(ev->att.evidence.p, ev->att.evidence.left, &quote, e);
 
 	if (!ret)
-		ret = signature_check(cert, id_quote_is_simulated(&quote), e);
+		ret = signature_check(cert, e);
 	if (!ret)
 		ret = quote_check(&quote, trust, claims, e);
 	if (!ret)
@@ -130,7 +130,7 @@ static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, c
 	snp.now = trust->now;
 	ret = ev->att.n_certs || !snp.certs ? id_evidence_snp_certs(&ev->att, &certs, e) : 0;
 	if (!ret)
-		ret = signature_check(cert, false, e);
+		ret = signature_check(cert, e);
 	if (!ret)
 		ret = id_snp_verify(report->p, report->left, ev->att.n_certs ? &certs : snp.certs, &snp, &result, e);
 	if (!ret)
