@@ -69,11 +69,20 @@ check 'the chain verifies, root last' openssl verify -CAfile "$TMP/cert2.pem" -u
 is 'the key is the leaf'\''s' "$(openssl pkey -in "$TMP/tls.key" -pubout)" "$(openssl x509 -in "$TMP/cert0.pem" -pubkey -noout)"
 text=$(openssl x509 -in "$TMP/cert0.pem" -noout -text)
 like 'names are DNS names, addresses are addresses' "$text" '*DNS:web.internal, IP Address:10.0.0.1, IP Address:FD00:0:0:0:0:0:0:1*'
-like 'with evidence there is a quote' "$text" '*1.3.6.1.4.1.62397.1.1*'
+like 'with evidence there is an attestation' "$text" '*1.3.6.1.4.1.62397.1.8*'
+check_not 'and no app_info that was not asked for' sh -c "echo '$text' | grep -q 62397.1.9"
 like 'server only: no client usage' "$text" '*TLS Web Server Authentication*'
 check_not 'and nothing of clients' sh -c "echo '$text' | grep -q 'TLS Web Client'"
-check_not 'without usage_ra_tls there is no quote' sh -c "curl -s --unix-socket $sock 'http://dstack/GetTlsKey?subject=a' | jq -r .certificate_chain[0] | openssl x509 -noout -text | grep -q 62397.1.1:"
+check_not 'without usage_ra_tls there is no quote' sh -c "curl -s --unix-socket $sock 'http://dstack/GetTlsKey?subject=a' | jq -r .certificate_chain[0] | openssl x509 -noout -text | grep -q 62397.1.8:"
 check_not 'each call has a fresh key' [ "$(ask GetTlsKey '{}' | jq -r .key)" = "$(ask GetTlsKey '{}' | jq -r .key)" ]
+# verdict CERTIFICATE: what a verifier that believes the simulation root says of it
+verdict() { "$bailey" cert inspect "$1" --json --root "$TMP/root/root.pem" --allow-simulated | jq -r "$2"; }
+is 'our verifier accepts the leaf by its attestation' "$(verdict "$TMP/cert0.pem" .verdict)" 'accepted, SIMULATED'
+ask GetTlsKey '{"usage_ra_tls":true,"with_app_info":true}' | jq -r '.certificate_chain[0]' >"$TMP/informed.pem"
+is 'app_info is there when asked for, and what the quote proves' "$(verdict "$TMP/informed.pem" '.verdict, .extensions.app_info_bytes')" "accepted, SIMULATED
+208"
+"$bailey" dev-identity root --out "$TMP/stranger" >/dev/null
+is 'not under another root' "$("$bailey" cert inspect "$TMP/cert0.pem" --root "$TMP/stranger/root.pem" --allow-simulated >/dev/null 2>&1; echo $?)" 1
 ask GetTlsKey '{"not_before":1800000000,"not_after":1900000000}' | jq -r '.certificate_chain[0]' >"$TMP/dated.pem"
 is 'times are those asked for' "$(openssl x509 -in "$TMP/dated.pem" -noout -startdate -enddate | tr '\n' ' ')" \
 	'notBefore=Jan 15 08:00:00 2027 GMT notAfter=Mar 17 17:46:40 2030 GMT '
@@ -87,16 +96,36 @@ is 'report data is padded to 64 bytes' "$(echo "$quote" | jq -r .report_data)" "
 is 'the quote holds it' "$(echo "$quote" | jq -r .quote | cut -c 1137-1264)" "$(echo "$quote" | jq -r .report_data)"
 like 'more than 64 bytes are refused' "$(error_of GetQuote "{\"report_data\":\"$(printf '00%.0s' $(seq 65))\"}")" '*65 bytes, the limit is 64*'
 like 'what is no hex is refused' "$(error_of GetQuote '{"report_data":"xyz!"}')" '*report_data: is not hex*'
+attested=$(ask Attest '{"report_data":"c0ffee"}' | jq -r .attestation)
+is 'an attestation is version 0 of a TDX quote' "$(echo "$attested" | cut -c 1-4)" 0000
+like 'with the report data' "$attested" "*$(echo "$quote" | jq -r .report_data)00"
 ask Info >"$TMP/info"
 is 'the app-id is the compose hash'\''s first 20 bytes' "$(jq -r .app_id "$TMP/info")" "$(sha256sum <"$TMP/app-compose.json" | cut -c 1-40)"
 is 'info has the compose file as it is' "$(jq -r '.tcb_info | fromjson | .app_compose' "$TMP/info")" "$(cat "$TMP/app-compose.json")"
 is 'info'\''s RTMR3 is the quote'\''s' "$(jq -r '.tcb_info | fromjson | .rtmr3' "$TMP/info")" "$(echo "$quote" | jq -r .quote | cut -c 1041-1136)"
+
+# --- events --------------------------------------------------------------------------------------------------------
+rtmr3_of() { ask GetQuote '{}' | jq -r .quote | cut -c 1041-1136; }
+before=$(rtmr3_of)
+is 'EmitEvent answers nothing' "$(ask EmitEvent '{"event":"deployed","payload":"c0ffee"}')" null
+check_not 'and RTMR3 is another' [ "$(rtmr3_of)" = "$before" ]
+is 'the event is in the log' "$(ask GetQuote '{}' | jq -r '.event_log | fromjson | last | .event + " " + .event_payload')" 'deployed c0ffee'
+ask GetTlsKey '{"usage_ra_tls":true,"with_app_info":true}' | jq -r '.certificate_chain[0]' >"$TMP/later.pem"
+is 'what an application emits changes no identity' "$(verdict "$TMP/later.pem" .verdict)" 'accepted, SIMULATED'
+before=$(rtmr3_of)
+like 'a name that no log can have is refused' "$(error_of EmitEvent '{"event":"a:b","payload":"00"}')" '*with a name of*'
+like 'so is none' "$(error_of EmitEvent '{"payload":"00"}')" '*event: a name is needed*'
+like 'and a payload beyond the limit' "$(error_of EmitEvent "{\"event\":\"a\",\"payload\":\"$(printf '00%.0s' $(seq 1025))\"}")" '*1025 bytes, the limit is 1024*'
+is 'refused events extend nothing' "$(rtmr3_of)" "$before"
 
 # --- legacy calls ------------------------------------------------------------------------------------------------
 derive() { tappd Tappd.DeriveKey "{\"path\":\"$1\",\"subject\":\"old\"}" | jq -r .key; }
 is 'Tappd.DeriveKey is the same key for a path' "$(derive a)" "$(derive a)"
 check_not 'and another for another' [ "$(derive a)" = "$(derive b)" ]
 is 'Tappd.DeriveK256Key is GetKey' "$(tappd Tappd.DeriveK256Key '{"path":"wallet"}' | jq -r .k256_key)" "$key"
+tappd Tappd.DeriveKey '{"path":"a","usage_ra_tls":true}' | jq -r '.certificate_chain[0]' >"$TMP/legacy.pem"
+like 'Tappd.DeriveKey has evidence in the legacy extensions' "$(openssl x509 -in "$TMP/legacy.pem" -noout -text)" '*62397.1.1*62397.1.2*'
+is 'which our verifier accepts too' "$(verdict "$TMP/legacy.pem" .verdict)" 'accepted, SIMULATED'
 data=$( (printf 'app-data:'; printf '\300\377\356') | sha512sum | cut -d ' ' -f 1)
 is 'Tappd.TdxQuote hashes with its prefix' "$(tappd TdxQuote '{"report_data":"c0ffee"}' | jq -r .quote | cut -c 1137-1264)" "$data"
 like 'Tappd.RawQuote takes 64 bytes' "$(tappd RawQuote '{"report_data":"00"}' | jq -r .error)" '*raw needs 64*'
@@ -145,11 +174,14 @@ else
 		say('quote replays to its RTMR3', quote.replayRtmrs()[3] === info.tcb_info.rtmr3)
 		const s = await c.sign('secp256k1', 'message')
 		say('signature verifies', (await c.verify('secp256k1', 'message', s.signature, s.public_key)).valid)
+		const before = (await c.getQuote('x')).replayRtmrs()[3]
+		await c.emitEvent('js-event', 'payload')
+		say('emitted event', (await c.getQuote('x')).replayRtmrs()[3] !== before)
 		say('version', (await c.version()).version.length > 0)
 	JS
 	node "$BUILD/npm/client.mjs" "$sock" >"$TMP/js" 2>&1 || note "$(cat "$TMP/js")"
 	for name in 'TLS key fits its certificate' 'key chain: app key signs each key' 'key chain: one root signs the app key' \
-		'quote replays to its RTMR3' 'signature verifies' version; do
+		'quote replays to its RTMR3' 'signature verifies' 'emitted event' version; do
 		check "JavaScript SDK: $name" grep -qx "ok $name" "$TMP/js"
 	done
 fi
@@ -192,6 +224,7 @@ env printf "$(cat "$TMP/quote.esc")" >"$TMP/quote.bin"
 kernel 8
 is 'configfs-tsm: the quote is what outblob gives' "$(ask GetQuote '{"report_data":"aa"}' | jq -r .quote)" "$(echo "$quote" | jq -r .quote)"
 is 'configfs-tsm: inblob got 64 bytes' "$(stat -c %s "$entry/inblob")" 64
+like 'configfs-tsm: no event can be emitted' "$(error_of EmitEvent '{"event":"a"}')" '*RTMR3 can not be extended by way of tsm*'
 echo sev_guest >"$entry/provider"
 kernel 8
 like 'configfs-tsm: another provider is refused' "$(error_of GetQuote '{}')" '*sev_guest*tdx_guest*'

@@ -18,7 +18,8 @@
 #define AG_QUOTE_MAX    (128 * 1024)
 #define AG_COMPOSE_MAX  (1 << 20)
 #define AG_ANSWER_MAX   (4u << 20)
-#define AG_CALL_TIMEOUT 60 /* seconds, as dstack's clients wait */
+#define AG_EVENT_MAX    1024 /* bytes of an event's payload */
+#define AG_CALL_TIMEOUT 60   /* seconds, as dstack's clients wait */
 
 /* --- evidence --- */
 
@@ -29,6 +30,8 @@ struct ag_tee_ops {
 	/* A quote over report_data, and the event log that belongs to it. Both malloc'ed. */
 	int (*quote)(struct ag_tee *tee, const uint8_t report_data[ID_REPORT_DATA_LEN], uint8_t **quote, size_t *len,
 		     char **event_log, struct err *e);
+	/* Extends RTMR3 by a runtime event. NULL: this back end can not. */
+	int (*emit)(struct ag_tee *tee, const char *event, const uint8_t *payload, size_t len, struct err *e);
 	void (*close)(struct ag_tee *tee);
 };
 

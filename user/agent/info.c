@@ -3,29 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "identity/eventlog.h"
-#include "identity/quote_tdx.h"
+#include "identity/claims.h"
 #include "internal.h"
 
 #define WHERE "info"
-
-/* SHA-256 over the measurements, and over what the host configured where there is any (dstack's mr_aggregated). */
-static bool aggregate(const struct id_quote *q, uint8_t out[ID_HASH_LEN])
-{
-	static const uint8_t zero[ID_MR_LEN];
-	uint8_t all[8 * ID_MR_LEN];
-	size_t len = 5 * ID_MR_LEN;
-
-	memcpy(all, q->mrtd, ID_MR_LEN);
-	memcpy(all + ID_MR_LEN, q->rtmr, 4 * ID_MR_LEN);
-	memcpy(all + len, q->mr_config_id, ID_MR_LEN);
-	memcpy(all + len + ID_MR_LEN, q->mr_owner, ID_MR_LEN);
-	memcpy(all + len + 2 * ID_MR_LEN, q->mr_owner_config, ID_MR_LEN);
-	if (memcmp(q->mr_config_id, zero, ID_MR_LEN) != 0 || memcmp(q->mr_owner, zero, ID_MR_LEN) != 0 ||
-	    memcmp(q->mr_owner_config, zero, ID_MR_LEN) != 0)
-		len = sizeof(all);
-	return id_hash(EVP_sha256(), out, all, len, NULL, 0);
-}
 
 /* dstack hashes the PPID, which the agent does not know: the hash of nothing then, as it says itself. */
 static json_t *device_id(void)
@@ -64,25 +45,26 @@ static int answer_make(struct agent *agent, const struct id_quote *q, const char
 	auto_json json_t *args =
 		json_pack("{s:s, s:b, s:b}", "subject", "demo-cert", "usage_ra_tls", 1, "usage_server_auth", 1);
 	auto_json json_t *tls = NULL, *tcb = NULL, *compose = json_loads(agent->compose, 0, NULL);
-	uint8_t aggregated[ID_HASH_LEN];
+	const struct id_log none = { 0 }; /* mr_aggregated is of the registers alone */
 	auto_free char *tcb_text = NULL;
+	struct id_claims claims;
 	int ret;
 
-	if (!args || !aggregate(q, aggregated))
+	if (!args || !id_claims_from_quote(q, &none, &claims))
 		return err_at(e, -ENOMEM, WHERE, "out of memory");
 	cert.args = args;
 	ret = ag_tls_key(agent, &cert, &tls, e);
 	if (ret < 0)
 		return ret;
-	tcb = tcb_info(agent, q, event_log, aggregated);
+	tcb = tcb_info(agent, q, event_log, claims.mr_aggregated);
 	tcb_text = tcb ? json_dumps(tcb, JSON_INDENT(2)) : NULL;
 	*answer = tcb_text ? json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:s, s:s, s:s}", "app_id",
 				       json_hex(agent->conf.app_id, BY_APP_ID_LEN), "instance_id",
 				       json_hex(agent->conf.instance_id, BY_INSTANCE_ID_LEN), "app_cert",
 				       json_string_value(json_array_get(json_object_get(tls, "certificate_chain"), 0)),
 				       "tcb_info", tcb_text, "app_name", app_name(compose), "device_id", device_id(),
-				       "mr_aggregated", json_hex(aggregated, ID_HASH_LEN), "os_image_hash", "",
-				       "key_provider_info", "{\"name\":\"none\",\"id\":\"\"}", "compose_hash",
+				       "mr_aggregated", json_hex(claims.mr_aggregated, ID_HASH_LEN), "os_image_hash",
+				       "", "key_provider_info", "{\"name\":\"none\",\"id\":\"\"}", "compose_hash",
 				       json_hex(agent->conf.compose_hash, ID_HASH_LEN), "vm_config", "", "cloud_vendor",
 				       "", "cloud_product", "")
 			   : NULL;
@@ -91,14 +73,11 @@ static int answer_make(struct agent *agent, const struct id_quote *q, const char
 
 int ag_info(struct agent *agent, json_t **answer, struct err *e)
 {
-	static const uint8_t report_data[ID_REPORT_DATA_LEN];
-	auto_free uint8_t *quote = NULL;
-	auto_free char *event_log = NULL;
+	auto_call(evidence_fini) struct evidence ev = { 0 };
 	struct id_quote q;
-	size_t len;
-	int ret = agent->tee->ops->quote(agent->tee, report_data, &quote, &len, &event_log, e);
+	int ret = evidence_get(agent, &ev, e);
 
 	if (!ret)
-		ret = id_quote_parse(quote, len, &q, e);
-	return ret < 0 ? ret : answer_make(agent, &q, event_log, answer, e);
+		ret = id_quote_parse(ev.quote, ev.quote_len, &q, e);
+	return ret < 0 ? ret : answer_make(agent, &q, ev.event_log, answer, e);
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include "agent.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "identity/attestation.h"
 #include "keys.h"
 
 #define AG_DATA_MAX (1 << 20) /* bytes of data to sign */
@@ -27,10 +29,26 @@ int arg_time(const json_t *args, const char *name, bool *has, int64_t *value, st
 int arg_bytes(const json_t *args, const char *name, size_t max, uint8_t **bytes, size_t *len, struct err *e);
 json_t *json_hex(const void *bytes, size_t len);
 
+/* evidence.c: a quote, its log, and what dstack makes of the two */
+struct evidence {
+	uint8_t report_data[ID_REPORT_DATA_LEN];
+	uint8_t *quote; /* NULL: none was asked for */
+	size_t quote_len;
+	char *event_log;
+	struct id_events events; /* of event_log */
+};
+void evidence_fini(struct evidence *ev);
+/* ev->report_data is filled by the caller. */
+int evidence_get(struct agent *agent, struct evidence *ev, struct err *e);
+int evidence_attestation(const struct evidence *ev, bool is_stripped, struct out *out, struct err *e);
+/* `info` points into `ev`. */
+int evidence_app_info(const struct evidence *ev, struct id_app_info *info, struct err *e);
+
 /* tls.c */
 struct tls_request {
 	const json_t *args;
 	const uint8_t *seed; /* scalar of the key; NULL: a fresh one */
+	bool is_legacy;      /* evidence as quote and event log */
 };
 int ag_tls_key(struct agent *agent, const struct tls_request *req, json_t **answer, struct err *e);
 

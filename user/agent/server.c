@@ -31,7 +31,8 @@ struct ag_server {
 static void reply(struct evhttp_request *req, int status, const json_t *body)
 {
 	struct evbuffer *out = evhttp_request_get_output_buffer(req);
-	auto_free char *text = body ? json_dumps(body, status == 200 ? JSON_COMPACT : JSON_INDENT(2)) : NULL;
+	auto_free char *text =
+		body ? json_dumps(body, JSON_ENCODE_ANY | (status == 200 ? JSON_COMPACT : JSON_INDENT(2))) : NULL;
 
 	if (!text) {
 		evhttp_send_error(req, 500, "out of memory");

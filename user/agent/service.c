@@ -59,23 +59,63 @@ static int get_key(struct agent *agent, const json_t *args, json_t **answer, str
 	return ag_key_answer(agent, args, "key", "signature_chain", answer, e);
 }
 
-static int get_quote(struct agent *agent, const json_t *args, json_t **answer, struct err *e)
+/* report_data of a request, zeros behind it, and a quote over it. */
+static int quote_asked(struct agent *agent, const json_t *args, struct evidence *ev, struct err *e)
 {
-	uint8_t report_data[ID_REPORT_DATA_LEN] = { 0 };
-	auto_free uint8_t *given = NULL, *quote = NULL;
-	auto_free char *event_log = NULL;
-	size_t given_len, len;
-	int ret = arg_bytes(args, "report_data", sizeof(report_data), &given, &given_len, e);
+	auto_free uint8_t *given = NULL;
+	size_t len;
+	int ret = arg_bytes(args, "report_data", sizeof(ev->report_data), &given, &len, e);
 
 	if (ret < 0)
 		return ret;
-	memcpy(report_data, given, given_len);
-	ret = agent->tee->ops->quote(agent->tee, report_data, &quote, &len, &event_log, e);
+	memcpy(ev->report_data, given, len);
+	return evidence_get(agent, ev, e);
+}
+
+static int get_quote(struct agent *agent, const json_t *args, json_t **answer, struct err *e)
+{
+	auto_call(evidence_fini) struct evidence ev = { 0 };
+	int ret = quote_asked(agent, args, &ev, e);
+
 	if (ret < 0)
 		return ret;
-	*answer = json_pack("{s:o, s:s, s:o, s:s}", "quote", json_hex(quote, len), "event_log", event_log,
-			    "report_data", json_hex(report_data, sizeof(report_data)), "vm_config", "");
+	*answer =
+		json_pack("{s:o, s:s, s:o, s:s}", "quote", json_hex(ev.quote, ev.quote_len), "event_log", ev.event_log,
+			  "report_data", json_hex(ev.report_data, sizeof(ev.report_data)), "vm_config", "");
 	return *answer ? 0 : no_memory(e);
+}
+
+static int attest(struct agent *agent, const json_t *args, json_t **answer, struct err *e)
+{
+	auto_call(evidence_fini) struct evidence ev = { 0 };
+	auto_out struct out attestation = { 0 };
+	int ret = quote_asked(agent, args, &ev, e);
+
+	if (!ret)
+		ret = evidence_attestation(&ev, false, &attestation, e);
+	if (ret < 0)
+		return ret;
+	*answer = json_pack("{s:o}", "attestation", json_hex(attestation.data, attestation.len));
+	return *answer ? 0 : no_memory(e);
+}
+
+/* As dstack's agents up to 0.5.11: what is emitted is in every later quote and can not be taken back. */
+static int emit_event(struct agent *agent, const json_t *args, json_t **answer, struct err *e)
+{
+	auto_free uint8_t *payload = NULL;
+	const char *event;
+	size_t len;
+
+	if (arg_text(args, "event", &event, e) < 0 || arg_bytes(args, "payload", AG_EVENT_MAX, &payload, &len, e) < 0)
+		return e->code;
+	if (!event[0])
+		return err_at(e, -EINVAL, "event", "a name is needed");
+	if (!agent->tee->ops->emit)
+		return err_at(e, -EOPNOTSUPP, "event", "RTMR3 can not be extended by way of %s", agent->tee->ops->name);
+	if (agent->tee->ops->emit(agent->tee, event, payload, len, e) < 0)
+		return e->code;
+	*answer = json_null();
+	return 0;
 }
 
 #define SIGN_PATH    "vms"
@@ -144,13 +184,11 @@ int ag_call(struct agent *agent, enum ag_service service, const char *method, co
 	static const struct {
 		const char *name;
 		int (*run)(struct agent *agent, const json_t *args, json_t **answer, struct err *e);
-	} methods[] = { { "GetTlsKey", get_tls_key },
-			{ "GetKey", get_key },
-			{ "GetQuote", get_quote },
-			{ "Info", info },
-			{ "Sign", sign },
-			{ "Verify", verify },
-			{ "Version", ag_version } };
+	} methods[] = {
+		{ "GetTlsKey", get_tls_key }, { "GetKey", get_key }, { "GetQuote", get_quote }, { "Attest", attest },
+		{ "EmitEvent", emit_event },  { "Info", info },      { "Sign", sign },          { "Verify", verify },
+		{ "Version", ag_version }
+	};
 
 	if (service == AG_TAPPD)
 		return ag_tappd_call(agent, method, args, answer, e);

@@ -11,7 +11,7 @@
 
 static int derive_key(struct agent *agent, const json_t *args, json_t **answer, struct err *e)
 {
-	struct tls_request req = { .args = args };
+	struct tls_request req = { .args = args, .is_legacy = true };
 	uint8_t scalar[ID_SCALAR_LEN];
 	const char *path;
 	bool is_random;

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "identity/eventlog.h"
 #include "identity/sim.h"
 #include "internal.h"
 
-#define PEM_MAX (64 * 1024)
+#define PEM_MAX     (64 * 1024)
+#define SIM_LOG_MAX (64 * 1024) /* a certificate carries it */
 
 struct sim {
 	struct ag_tee tee;
@@ -34,6 +36,33 @@ static int sim_quote(struct ag_tee *tee, const uint8_t report_data[ID_REPORT_DAT
 	return ret;
 }
 
+/* With one event more, and RTMR3 as it is then. The log that comes out must be one that verifiers read. */
+static int sim_emit(struct ag_tee *tee, const char *event, const uint8_t *payload, size_t len, struct err *e)
+{
+	struct sim *sim = (struct sim *)tee;
+	auto_json json_t *log = json_loads(sim->event_log, 0, NULL);
+	auto_free char *text = NULL;
+	uint8_t digest[ID_MR_LEN];
+	struct id_log replayed;
+
+	if (log && id_event_digest(1, in_of(event, strlen(event)), in_of(payload, len), digest))
+		json_array_append_new(log, json_pack("{s:i, s:I, s:o, s:s, s:o}", "imr", 3, "event_type",
+						     (json_int_t)ID_EVENT_RUNTIME, "digest",
+						     json_hex(digest, sizeof(digest)), "event", event, "event_payload",
+						     json_hex(payload, len)));
+	text = log ? json_dumps(log, JSON_COMPACT) : NULL;
+	if (!text)
+		return err_at(e, -ENOMEM, "event", "out of memory");
+	if (strlen(text) > SIM_LOG_MAX)
+		return err_at(e, -ENOSPC, "event", "the log is full: it has %d bytes at most", SIM_LOG_MAX);
+	if (id_eventlog_read(text, strlen(text), NULL, &replayed, e) < 0)
+		return e->code;
+	memcpy(sim->rtmr3, replayed.rtmr[3], ID_MR_LEN);
+	free(sim->event_log);
+	sim->event_log = take_ptr(text);
+	return 0;
+}
+
 static void sim_close(struct ag_tee *tee)
 {
 	struct sim *sim = (struct sim *)tee;
@@ -43,7 +72,7 @@ static void sim_close(struct ag_tee *tee)
 	free(sim);
 }
 
-static const struct ag_tee_ops sim_ops = { .name = "sim", .quote = sim_quote, .close = sim_close };
+static const struct ag_tee_ops sim_ops = { .name = "sim", .quote = sim_quote, .emit = sim_emit, .close = sim_close };
 
 /* The root's certificate is all that a verifier needs; the keys are what this needs. */
 static int root_read(const char *dir, struct id_sim_root *root, struct err *e)

@@ -6,18 +6,6 @@
 
 #include "internal.h"
 
-struct evidence {
-	uint8_t *quote;
-	size_t quote_len;
-	char *event_log;
-};
-
-static void evidence_fini(struct evidence *ev)
-{
-	free(ev->quote);
-	free(ev->event_log);
-}
-
 static int alt_names_read(const json_t *args, struct id_leaf_request *leaf, struct err *e)
 {
 	const json_t *names = json_object_get(args, "alt_names"), *name;
@@ -53,13 +41,24 @@ static int request_read(const json_t *args, struct id_leaf_request *leaf, bool *
 	return 0;
 }
 
-static int evidence_get(struct agent *agent, EVP_PKEY *key, struct evidence *ev, struct err *e)
+/* A quote over the key. */
+static int key_evidence(struct agent *agent, EVP_PKEY *key, struct evidence *ev, struct err *e)
 {
-	uint8_t spki[ID_SPKI_LEN], report_data[ID_REPORT_DATA_LEN];
+	uint8_t spki[ID_SPKI_LEN];
 
-	if (!id_p256_spki(key, spki) || !id_cert_report_data(spki, report_data))
+	if (!id_p256_spki(key, spki) || !id_cert_report_data(spki, ev->report_data))
 		return err_at(e, -EIO, "key", "can not be bound to a quote");
-	return agent->tee->ops->quote(agent->tee, report_data, &ev->quote, &ev->quote_len, &ev->event_log, e);
+	return evidence_get(agent, ev, e);
+}
+
+static int app_info_of(const struct evidence *ev, struct out *out, struct err *e)
+{
+	struct id_app_info info;
+
+	if (evidence_app_info(ev, &info, e) < 0)
+		return err_wrap(e, "with_app_info");
+	id_app_info_write(out, &info);
+	return out_ok(out) ? 0 : err_at(e, -ENOMEM, "with_app_info", "out of memory");
 }
 
 /* Leaf, app CA, root. */
@@ -71,29 +70,39 @@ static json_t *chain_of(struct agent *agent, X509 *leaf)
 	return own && app && root ? json_pack("[s, s, s]", own, app, root) : NULL;
 }
 
+/* The leaf with whatever of this was asked for. */
+static int leaf_make(struct agent *agent, const struct tls_request *req, EVP_PKEY *key, X509 **leaf, struct err *e)
+{
+	auto_call(evidence_fini) struct evidence ev = { 0 };
+	auto_out struct out attestation = { 0 }, app_info = { 0 };
+	struct id_leaf_request request = { .app_id = agent->conf.app_id };
+	bool with_evidence, with_app_info;
+	int ret = request_read(req->args, &request, &with_evidence, &with_app_info, e);
+
+	if (!ret && (with_evidence || with_app_info))
+		ret = key_evidence(agent, key, &ev, e);
+	if (!ret && with_evidence && !req->is_legacy)
+		ret = evidence_attestation(&ev, true, &attestation, e);
+	if (!ret && with_app_info)
+		ret = app_info_of(&ev, &app_info, e);
+	if (ret < 0)
+		return ret;
+	request.attestation = in_of(attestation.data, attestation.len);
+	request.app_info = in_of(app_info.data, app_info.len);
+	if (with_evidence && req->is_legacy) {
+		request.quote = in_of(ev.quote, ev.quote_len);
+		request.event_log = ev.event_log;
+	}
+	return id_leaf(&agent->keys.app, key, &request, leaf, e);
+}
+
 int ag_tls_key(struct agent *agent, const struct tls_request *req, json_t **answer, struct err *e)
 {
 	auto_call(cleanup_pkey) EVP_PKEY *key = req->seed ? id_key_from_scalar("prime256v1", req->seed) : id_p256_new();
-	auto_call(evidence_fini) struct evidence ev = { 0 };
 	auto_call(cleanup_x509) X509 *leaf = NULL;
-	struct id_leaf_request request = { .app_id = agent->conf.app_id };
-	bool with_evidence, with_app_info;
 	auto_free char *secret = key ? id_key_to_pem(key) : NULL;
-	int ret = request_read(req->args, &request, &with_evidence, &with_app_info, e);
+	int ret = secret ? leaf_make(agent, req, key, &leaf, e) : err_at(e, -EIO, "key", "can not be made");
 
-	if (ret < 0)
-		return ret;
-	if (!secret)
-		return err_at(e, -EIO, "key", "can not be made");
-	if (with_app_info)
-		return err_at(e, -EOPNOTSUPP, "with_app_info", "is not supported by this agent");
-	if (with_evidence)
-		ret = evidence_get(agent, key, &ev, e);
-	request.quote = ev.quote;
-	request.quote_len = ev.quote_len;
-	request.event_log = ev.event_log;
-	if (!ret)
-		ret = id_leaf(&agent->keys.app, key, &request, &leaf, e);
 	if (ret < 0)
 		return ret;
 	*answer = json_pack("{s:s, s:o}", "key", secret, "certificate_chain", chain_of(agent, leaf));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * dstack's versioned attestation, the content of RA-TLS extension .1.8: evidence of a platform, and what dstack's guest
- * logged. Version 0 is SCALE, version 1 MessagePack. Only read here; what it proves is cert.c's to say.
+ * logged. Version 0 is SCALE, version 1 MessagePack. What it proves is cert.c's to say.
  */
 #pragma once
 
@@ -31,6 +31,14 @@ void id_attestation_fini(struct id_attestation *att);
 /* ATTESTATION_MALFORMED, or QUOTE_UNSUPPORTED for platforms that can not be verified (GCP's TDX with a TPM, Nitro). */
 int id_attestation_read(const uint8_t *bytes, size_t len, struct id_attestation *att, struct err *e);
 
+/*
+ * Version 0 of a TDX quote with its log; every event of RTMR3 is a runtime event. is_stripped: as certificates carry
+ * it, without the firmware's events. false: an event has a digest of version 2, which version 0 can not say, or no
+ * memory.
+ */
+bool id_attestation_write(struct out *out, struct in quote, const struct id_events *events,
+			  const uint8_t report_data[ID_REPORT_DATA_LEN], bool is_stripped);
+
 /* The parts, by format. */
 bool id_attestation_scale(struct in in, struct id_attestation *att, bool *is_unsupported);
 bool id_attestation_msgpack(struct in in, struct id_attestation *att, bool *is_unsupported);
@@ -55,6 +63,7 @@ struct id_app_info {
 };
 
 int id_app_info_read(struct in in, struct id_app_info *info, struct err *e);
+void id_app_info_write(struct out *out, const struct id_app_info *info); /* 8 elements, 9 with init scripts */
 
 /* --- SEV-SNP: who runs inside is in a document that HOST_DATA is the hash of --- */
 

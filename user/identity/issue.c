@@ -177,11 +177,18 @@ static bool usage_add(X509 *x509, const struct id_leaf_request *req)
 	       (!usage || ext_add(x509, NID_ext_key_usage, usage));
 }
 
+static bool ext_or_none(X509 *x509, enum id_ext n, struct in value)
+{
+	return !value.p || id_x509_add_ext(x509, n, value.p, value.left);
+}
+
 static bool evidence_add(X509 *x509, const struct id_leaf_request *req)
 {
+	struct in log = in_of(req->event_log, req->event_log ? strlen(req->event_log) : 0);
+
 	return (!req->app_id || id_x509_add_ext(x509, ID_EXT_APP_ID, req->app_id, BY_APP_ID_LEN)) &&
-	       (!req->quote || (id_x509_add_ext(x509, ID_EXT_QUOTE, req->quote, req->quote_len) &&
-				id_x509_add_ext(x509, ID_EXT_EVENTLOG, req->event_log, strlen(req->event_log)))) &&
+	       ext_or_none(x509, ID_EXT_ATTESTATION, req->attestation) && ext_or_none(x509, ID_EXT_QUOTE, req->quote) &&
+	       ext_or_none(x509, ID_EXT_EVENTLOG, log) && ext_or_none(x509, ID_EXT_APP_INFO, req->app_info) &&
 	       id_x509_add_ext(x509, ID_EXT_USAGE, ID_USAGE_LEAF, strlen(ID_USAGE_LEAF));
 }
 

@@ -25,9 +25,10 @@ struct id_leaf_request {
 	bool for_server, for_client;
 	int64_t not_before, not_after;
 	const uint8_t *app_id; /* BY_APP_ID_LEN, or NULL */
-	const uint8_t *quote;  /* or NULL */
-	size_t quote_len;
+	struct in attestation; /* .1.8; p NULL: none */
+	struct in quote;       /* .1.1, with the event log: what .1.8 replaces. p NULL: none */
 	const char *event_log;
+	struct in app_info; /* .1.9; p NULL: none */
 };
 
 /* Self-signed, path length 1. Takes over neither scalar nor name. */

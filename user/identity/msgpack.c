@@ -159,3 +159,37 @@ bool mp_blob(struct in *in, uint8_t **room, struct in *bytes)
 	}
 	return true;
 }
+
+/* --- written --- */
+
+static void put_16(struct out *out, uint8_t format, size_t n)
+{
+	out_u8(out, format);
+	out_u8(out, (uint8_t)(n >> 8));
+	out_u8(out, (uint8_t)n);
+	out->failed = out->failed || n > UINT16_MAX;
+}
+
+void mp_put_nil(struct out *out)
+{
+	out_u8(out, 0xc0);
+}
+
+void mp_put_array(struct out *out, size_t n)
+{
+	if (n < 16)
+		out_u8(out, (uint8_t)(0x90 | n));
+	else
+		put_16(out, 0xdc, n);
+}
+
+void mp_put_bin(struct out *out, const void *p, size_t len)
+{
+	if (len <= UINT8_MAX) {
+		out_u8(out, 0xc4);
+		out_u8(out, (uint8_t)len);
+	} else {
+		put_16(out, 0xc5, len);
+	}
+	out_bytes(out, p, len);
+}

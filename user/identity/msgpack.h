@@ -31,3 +31,8 @@ bool mp_is(struct in text, const char *expected);
  * bytes, and *room moves on.
  */
 bool mp_blob(struct in *in, uint8_t **room, struct in *bytes);
+
+/* Written in the shortest form; what needs more than 16 bits of length makes the output fail. */
+void mp_put_nil(struct out *out);
+void mp_put_array(struct out *out, size_t n);
+void mp_put_bin(struct out *out, const void *p, size_t len);

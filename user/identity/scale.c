@@ -37,3 +37,21 @@ bool scale_bytes(struct in *in, struct in *bytes)
 
 	return scale_compact(in, &len) && in_sub(in, bytes, len);
 }
+
+void scale_put_compact(struct out *out, size_t n)
+{
+	if (n < 1u << 6)
+		out_u8(out, (uint8_t)(n << 2));
+	else if (n < 1u << 14)
+		out_u16le(out, (uint16_t)(n << 2 | 1));
+	else if (n < 1u << 30)
+		out_u32le(out, (uint32_t)n << 2 | 2);
+	else
+		out->failed = true;
+}
+
+void scale_put_bytes(struct out *out, const void *p, size_t len)
+{
+	scale_put_compact(out, len);
+	out_bytes(out, p, len);
+}

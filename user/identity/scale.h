@@ -8,3 +8,7 @@
 bool scale_compact(struct in *in, uint32_t *v);
 /* Vec<u8> and String. */
 bool scale_bytes(struct in *in, struct in *bytes);
+
+/* The same, written; `n` and lengths below 2^30, else the output fails. */
+void scale_put_compact(struct out *out, size_t n);
+void scale_put_bytes(struct out *out, const void *p, size_t len);

@@ -89,12 +89,12 @@ static inline void mp_put_map(struct out *out, uint32_t n)
 	mp_len(out, 0x80, 15, 0, 0xde, n);
 }
 
-static inline void mp_put_array(struct out *out, uint32_t n)
+static inline void mp_add_array(struct out *out, uint32_t n)
 {
 	mp_len(out, 0x90, 15, 0, 0xdc, n);
 }
 
-static inline void mp_put_bin(struct out *out, const void *p, size_t len)
+static inline void mp_add_bin(struct out *out, const void *p, size_t len)
 {
 	if (len <= 0xff)
 		mp_be(out, 0xc4, (uint32_t)len, 1);
@@ -106,10 +106,10 @@ static inline void mp_put_bin(struct out *out, const void *p, size_t len)
 static inline void mp_put_blob(struct out *out, const void *p, size_t len, bool as_array)
 {
 	if (!as_array) {
-		mp_put_bin(out, p, len);
+		mp_add_bin(out, p, len);
 		return;
 	}
-	mp_put_array(out, (uint32_t)len);
+	mp_add_array(out, (uint32_t)len);
 	for (size_t i = 0; i < len; i++)
 		mp_put_uint(out, ((const uint8_t *)p)[i]);
 }
@@ -189,7 +189,7 @@ static inline void att_put_platform(struct out *out, const struct att_forge *f, 
 				    size_t n)
 {
 	mp_put_str(out, "event_log");
-	mp_put_array(out, (uint32_t)n);
+	mp_add_array(out, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
 		mp_put_map(out, 5 + (events[i].version == 2) + f->with_preimage);
 		mp_put_str(out, "imr");
@@ -197,11 +197,11 @@ static inline void att_put_platform(struct out *out, const struct att_forge *f, 
 		mp_put_str(out, "event_type");
 		mp_put_uint(out, ID_EVENT_RUNTIME);
 		mp_put_str(out, "digest");
-		mp_put_bin(out, "", 0);
+		mp_add_bin(out, "", 0);
 		mp_put_str(out, "event");
 		mp_put_str(out, events[i].name);
 		mp_put_str(out, "event_payload");
-		mp_put_bin(out, events[i].payload, events[i].len);
+		mp_add_bin(out, events[i].payload, events[i].len);
 		if (events[i].version == 2) {
 			mp_put_str(out, "version");
 			mp_put_uint(out, 2);
@@ -223,13 +223,13 @@ static inline void att_put_stack(struct out *out, const struct att_forge *f, con
 	mp_put_str(out, "report_data");
 	mp_put_blob(out, report_data, 64, f->as_arrays);
 	mp_put_str(out, "runtime_events");
-	mp_put_array(out, (uint32_t)n);
+	mp_add_array(out, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
 		mp_put_map(out, 2 + (events[i].version == 2));
 		mp_put_str(out, "event");
 		mp_put_str(out, events[i].name);
 		mp_put_str(out, "payload");
-		mp_put_bin(out, events[i].payload, events[i].len);
+		mp_add_bin(out, events[i].payload, events[i].len);
 		if (events[i].version == 2) {
 			mp_put_str(out, "version");
 			mp_put_uint(out, 2);

@@ -129,6 +129,67 @@ static const struct att_forge good[] = {
 	{ .version = 1, .is_pod = true },
 };
 
+/* What the writer says is what the reader reads; and a written attestation is the fixture's form of the same events. */
+static void what_is_written_is_read(void **state)
+{
+	static const uint8_t report_data[64] = { 0xd0 };
+	struct id_sim_request req = world_request();
+
+	(void)state;
+	for (int is_stripped = 0; is_stripped < 2; is_stripped++) {
+		auto_call(id_attestation_fini) struct id_attestation att = { 0 }, again = { 0 };
+		auto_out struct out forged = { 0 }, out = { 0 };
+		struct err e = ERR_INIT;
+
+		att_write(&forged, &good[0], &req, report_data);
+		assert_int_equal(id_attestation_read(forged.data, forged.len, &att, &e), 0);
+		assert_true(id_attestation_write(&out, att.evidence, &att.events, report_data, is_stripped));
+		assert_int_equal(id_attestation_read(out.data, out.len, &again, &e), 0);
+		assert_int_equal(again.events.n, att.events.n);
+		assert_int_equal(again.runtime.n, att.runtime.n);
+		assert_memory_equal(again.evidence.p, att.evidence.p, att.evidence.left);
+		for (size_t i = 0; i < att.runtime.n; i++) {
+			assert_memory_equal(again.runtime.at[i].name.p, att.runtime.at[i].name.p,
+					    att.runtime.at[i].name.left);
+			assert_int_equal(again.runtime.at[i].payload.left, att.runtime.at[i].payload.left);
+			assert_int_equal(again.events.at[i].digest != NULL,
+					 !is_stripped && att.events.at[i].digest != NULL);
+		}
+		att.events.at[1].version = 2; /* version 0 has no word for it */
+		out_fini(&out);
+		out = (struct out){ 0 };
+		assert_false(id_attestation_write(&out, att.evidence, &att.events, report_data, is_stripped));
+	}
+}
+
+static void written_app_info_is_read(void **state)
+{
+	static const char provider[] = "{\"name\":\"none\",\"id\":\"\"}";
+	struct id_app_info info = { .has_instance_id = true, .key_provider = in_of(provider, strlen(provider)) }, read;
+
+	(void)state;
+	memset(info.app_id, 1, sizeof(info.app_id));
+	memset(info.instance_id, 2, sizeof(info.instance_id));
+	memset(info.mr_system, 3, sizeof(info.mr_system));
+	for (int i = 0; i < 3; i++) {
+		auto_out struct out out = { 0 };
+		struct err e = ERR_INIT;
+
+		info.has_instance_id = i > 0;
+		info.has_init_scripts = i > 1;
+		info.n_init_scripts = i > 1 ? 2 : 0;
+		id_app_info_write(&out, &info);
+		assert_true(out_ok(&out));
+		assert_int_equal(id_app_info_read(in_of(out.data, out.len), &read, &e), 0);
+		assert_int_equal(read.has_instance_id, info.has_instance_id);
+		assert_int_equal(read.n_init_scripts, info.n_init_scripts);
+		assert_memory_equal(read.app_id, info.app_id, sizeof(info.app_id));
+		assert_memory_equal(read.mr_system, info.mr_system, sizeof(info.mr_system));
+		assert_memory_equal(read.key_provider.p, provider, strlen(provider));
+		assert_false(read.has_os_image_hash);
+	}
+}
+
 static void both_versions_are_read(void **state)
 {
 	static const uint8_t report_data[64] = { 0xd0 };
@@ -336,10 +397,10 @@ static bool info_read(const size_t sizes[7], uint32_t n, const char *tail, size_
 	struct err e = ERR_INIT;
 	int ret;
 
-	mp_put_array(&out, n);
+	mp_add_array(&out, n);
 	for (int i = 0; i < 7; i++)
-		mp_put_bin(&out, fill, sizes[i]);
-	mp_put_bin(&out, "{}", 2);
+		mp_add_bin(&out, fill, sizes[i]);
+	mp_add_bin(&out, "{}", 2);
 	out_bytes(&out, tail, tail_len);
 	ret = id_app_info_read(in_of(out.data, out.len), info, &e);
 	if (ret < 0)
@@ -440,6 +501,8 @@ int main(void)
 		cmocka_unit_test(msgpack_items_have_one_form),
 		cmocka_unit_test(numbers_become_bytes),
 		cmocka_unit_test(both_versions_are_read),
+		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(written_app_info_is_read),
 		cmocka_unit_test(nothing_may_be_cut_off_or_added),
 		cmocka_unit_test(flips_are_harmless),
 		cmocka_unit_test(other_platforms_are_named),

@@ -368,17 +368,17 @@ static void add_app_info(X509 *leaf)
 	auto_out struct out out = { 0 };
 
 	both_kinds(leaf);
-	mp_put_array(&out, info_elements);
-	mp_put_bin(&out, info.app_id, sizeof(info.app_id));
-	mp_put_bin(&out, info.compose_hash, 32);
-	mp_put_bin(&out, info.instance_id, info.has_instance_id ? 20 : 0);
-	mp_put_bin(&out, info.device_id, 32);
-	mp_put_bin(&out, info.mr_system, 32);
-	mp_put_bin(&out, info.mr_aggregated, 32);
-	mp_put_bin(&out, info.os_image_hash, 32);
-	mp_put_bin(&out, "{}", 2);
+	mp_add_array(&out, info_elements);
+	mp_add_bin(&out, info.app_id, sizeof(info.app_id));
+	mp_add_bin(&out, info.compose_hash, 32);
+	mp_add_bin(&out, info.instance_id, info.has_instance_id ? 20 : 0);
+	mp_add_bin(&out, info.device_id, 32);
+	mp_add_bin(&out, info.mr_system, 32);
+	mp_add_bin(&out, info.mr_aggregated, 32);
+	mp_add_bin(&out, info.os_image_hash, 32);
+	mp_add_bin(&out, "{}", 2);
 	if (info_elements > 8)
-		mp_put_array(&out, 0);
+		mp_add_array(&out, 0);
 	assert_true(id_x509_add_ext(leaf, ID_EXT_APP_INFO, out.data, out.len));
 }
 
