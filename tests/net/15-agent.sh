@@ -137,7 +137,9 @@ like 'broken JSON is refused' "$(error_of GetKey '{"path":')" '*no JSON object*'
 like 'a list is refused' "$(error_of GetKey '[]')" '*no JSON object*'
 like 'a number for a text is refused' "$(error_of GetKey '{"path":7}')" '*path: is not a text*'
 like 'protobuf is refused with what to send' "$(curl -s --unix-socket "$sock" --data-binary x http://dstack/GetKey | jq -r .error)" '*application/json*'
-is 'a body beyond the limit ends the call' "$(head -c 5000000 /dev/zero | curl -s -m 20 -o /dev/null -w '%{http_code}' --unix-socket "$sock" -H 'Expect:' --data-binary @- http://dstack/GetKey)" 413
+# the agent need not read the rest before it closes: then the reset may overtake its answer (curl's 000)
+big=$(head -c 5000000 /dev/zero | curl -s -m 20 -o /dev/null -w '%{http_code}' --unix-socket "$sock" -H 'Expect:' --data-binary @- http://dstack/GetKey)
+check 'a body beyond the limit ends the call' test "$big" = 413 -o "$big" = 000
 is 'and the agent goes on' "$(ask Version | jq -r .rev)" bailey
 check_not 'a second agent does not take the socket' "$agent" --state "$TMP/state2" --compose "$TMP/app-compose.json" --listen "$sock" --tee sim --sim-root "$TMP/root"
 is 'the seed is the owner'\''s alone' "$(stat -c %a "$TMP/state/agent.seed" "$TMP/state" | tr '\n' ' ')" '600 700 '
