@@ -18,6 +18,23 @@ static __always_inline void capture_fill(struct by_capture *rec, const struct pk
 	rec->rule = p->rule;
 }
 
+/*
+ * The first `n` bytes of the frame, BY_SNAPLEN_MAX at most. Reckoned by the last byte: 6.1 learns no lower bound from
+ * n != 0 and refuses a load of n bytes.
+ */
+static __always_inline __u32 capture_bytes(struct hook_ctx *ctx, __u8 *to, __u32 n)
+{
+	__u32 last = n - 1;
+
+	if (!n)
+		return 0;
+	asm volatile("" : "+r"(last));
+	if (last >= BY_SNAPLEN_MAX)
+		last = BY_SNAPLEN_MAX - 1;
+	asm volatile("" : "+r"(last));
+	return hook_load(ctx, 0, to, last + 1) == 0 ? last + 1 : 0;
+}
+
 /* A global function: verified once. */
 __noinline int capture_write(struct hook_ctx *ctx, struct pkt *p, __u32 reason, __u32 snaplen)
 {
@@ -36,9 +53,7 @@ __noinline int capture_write(struct hook_ctx *ctx, struct pkt *p, __u32 reason, 
 	rec->packet_bytes = n;
 	if (n > snaplen)
 		n = snaplen;
-	if (n > BY_SNAPLEN_MAX)
-		n = BY_SNAPLEN_MAX;
-	rec->n = n && hook_load(ctx, 0, rec->data, n) == 0 ? n : 0;
+	rec->n = capture_bytes(ctx, rec->data, n);
 	bpf_ringbuf_submit(rec, 0);
 	return 0;
 }

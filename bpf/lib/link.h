@@ -120,7 +120,8 @@ static __always_inline int is_link_local_of(const struct by_addr *a, const __u8 
 
 static __always_inline int may_claim(const struct pkt *p, const struct by_addr *a, const __u8 *mac)
 {
-	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, a);
+	struct by_addr key = *a; /* on the stack: 6.1 takes no key that a global function's argument points at */
+	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &key);
 
 	if (!v)
 		return is_link_local_of(a, mac);
