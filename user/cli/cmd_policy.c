@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey policy check|explain|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. The
+/* bailey policy check|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. The
  * rest of `bailey policy` is in cmd_policy_*.c. */
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +10,20 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cmd_policy.h"
 #include "cmds.h"
 #include "policy/diff.h"
 #include "policy/policy.h"
 #include "policy/sources.h"
 
-DEFINE_CLEANUP(json, json_t, json_decref)
-
-#define auto_diags auto_call(diags_fini)
-#define auto_json  auto_call(cleanup_json)
-
 struct options {
-	const char *from, *to, *self;
+	const char *self;
 	const char **peer;
 	size_t n_peers;
 	bool is_json, is_dump, is_help;
 };
 
-static int say(const struct err *e)
+int policy_say(const struct err *e)
 {
 	char text[sizeof(e->where) + sizeof(e->msg) + 3];
 
@@ -36,7 +31,7 @@ static int say(const struct err *e)
 	return EXIT_USAGE;
 }
 
-static int misused(const char *command, const char *why)
+int policy_misused(const char *command, const char *why)
 {
 	fprintf(stderr, "bailey policy %s: %s; see bailey policy %s --help\n", command, why, command);
 	return EXIT_USAGE;
@@ -56,17 +51,11 @@ static char *shown(int n, char **paths)
 	return text;
 }
 
-struct loaded {
-	struct pol_model *model;
-	size_t n_files, n_warnings;
-};
-
-static void loaded_fini(struct loaded *l)
+void loaded_fini(struct loaded *l)
 {
 	pol_free(l->model);
 }
 
-/* EXIT_YES and the model, or the status to end with; what is wrong has been said. */
 static int load_warn(int n, char **paths, bool with_warnings, struct loaded *l)
 {
 	auto_call(pol_sources_fini) struct pol_sources s = { 0 };
@@ -80,11 +69,11 @@ static int load_warn(int n, char **paths, bool with_warnings, struct loaded *l)
 	l->n_warnings = d.n;
 	l->n_files = s.n;
 	if (ret && ret != -EINVAL)
-		return say(&e);
+		return policy_say(&e);
 	return ret ? EXIT_NO : EXIT_YES;
 }
 
-static int load(int n, char **paths, struct loaded *l)
+int policy_load(int n, char **paths, struct loaded *l)
 {
 	return load_warn(n, paths, false, l);
 }
@@ -92,7 +81,6 @@ static int load(int n, char **paths, struct loaded *l)
 static int options_read(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "from", required_argument, NULL, 'f' }, { "to", required_argument, NULL, 't' },
 		{ "self", required_argument, NULL, 's' }, { "peer", required_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },       { "dump", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },       { 0 },
@@ -102,12 +90,6 @@ static int options_read(int argc, char **argv, struct options *o)
 	optind = 0; /* glibc: start afresh */
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (c) {
-		case 'f':
-			o->from = optarg;
-			break;
-		case 't':
-			o->to = optarg;
-			break;
 		case 's':
 			o->self = optarg;
 			break;
@@ -130,7 +112,7 @@ static int options_read(int argc, char **argv, struct options *o)
 	return 0;
 }
 
-static int print_json(json_t *value)
+int policy_print_json(json_t *value)
 {
 	json_dumpf(value, stdout, JSON_INDENT(2));
 	putchar('\n');
@@ -154,7 +136,7 @@ static int run_check(const struct options *o, int argc, char **argv)
 
 	(void)o;
 	if (argc < 1)
-		return misused("check", "no file is named");
+		return policy_misused("check", "no file is named");
 	ret = load_warn(argc, argv, true, &l);
 	if (ret)
 		return ret;
@@ -175,50 +157,6 @@ static int run_check(const struct options *o, int argc, char **argv)
 	return EXIT_YES;
 }
 
-/* --- explain ----------------------------------------------------------------------------------------------- */
-
-static int explain_json(const struct pol_answer *a, const struct options *o, const char *port)
-{
-	auto_json json_t *rule =
-		a->rule ? json_pack("{s:s, s:s, s:i}", "name", a->rule, "file", a->file, "line", (int)a->line)
-			: json_null();
-	auto_json json_t *nearest =
-		a->nearest_rule ? json_pack("{s:s, s:s, s:i, s:s}", "name", a->nearest_rule, "file", a->nearest_file,
-					    "line", (int)a->nearest_line, "allows", a->nearest_ports)
-				: json_null();
-	auto_json json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O, s:O}", "action",
-					  a->action == BY_ALLOW ? "allow" : "deny", "from", o->from, "to", o->to,
-					  "port", port, "rung", a->rung, "rule", rule, "nearest", nearest);
-
-	return print_json(all);
-}
-
-static int run_explain(const struct options *o, int argc, char **argv)
-{
-	auto_call(loaded_fini) struct loaded l = { 0 };
-	struct pol_answer answer;
-	struct err e = ERR_INIT;
-	uint32_t selector;
-	const char *port;
-	int ret;
-
-	if (argc < 2 || !o->from || !o->to)
-		return misused("explain", "needed FILE, --from APP, --to APP and one port such as tcp/443");
-	port = argv[argc - 1];
-	if (!pol_selector_parse(port, &selector, &e))
-		return say(&e);
-	ret = load(argc - 1, argv, &l);
-	if (ret)
-		return EXIT_USAGE;
-	if (pol_explain(l.model, o->from, o->to, selector, &answer, &e) < 0)
-		return say(&e);
-	if (!o->is_json)
-		pol_answer_print(&answer, o->from, o->to, selector, stdout);
-	else if (explain_json(&answer, o, port) != 0)
-		return EXIT_USAGE;
-	return answer.action == BY_ALLOW ? EXIT_YES : EXIT_NO;
-}
-
 /* --- test -------------------------------------------------------------------------------------------------- */
 
 static int test_json(const char *path, const struct diags *d, size_t n_tests, size_t n_failed)
@@ -232,7 +170,7 @@ static int test_json(const char *path, const struct diags *d, size_t n_tests, si
 							  d->item[i].path, "message", d->item[i].msg));
 	all = json_pack("{s:s, s:I, s:I, s:O}", "file", path, "tests", (json_int_t)n_tests, "failed",
 			(json_int_t)n_failed, "failures", failures);
-	return print_json(all);
+	return policy_print_json(all);
 }
 
 static int run_test(const struct options *o, int argc, char **argv)
@@ -244,8 +182,8 @@ static int run_test(const struct options *o, int argc, char **argv)
 	int ret;
 
 	if (argc < 1 || !name)
-		return misused("test", "no file is named");
-	ret = load(argc, argv, &l);
+		return policy_misused("test", "no file is named");
+	ret = policy_load(argc, argv, &l);
 	if (ret)
 		return ret;
 	n_failed = pol_run_tests(l.model, &d, &n_tests);
@@ -289,14 +227,14 @@ static int run_compile(const struct options *o, int argc, char **argv)
 	int ret;
 
 	if (argc < 1 || !o->self || !peers || !name)
-		return misused("compile", "needed FILE and --self APP");
-	ret = load(argc, argv, &l);
+		return policy_misused("compile", "needed FILE and --self APP");
+	ret = policy_load(argc, argv, &l);
 	if (ret)
 		return ret;
 	if (subjects(l.model, o, &self, peers, &e) < 0)
-		return say(&e);
+		return policy_say(&e);
 	if (pol_compile(l.model, &self, peers, o->n_peers, &img, &e) < 0) {
-		say(&e);
+		policy_say(&e);
 		return EXIT_NO;
 	}
 	if (o->is_dump)
@@ -366,7 +304,7 @@ static int diff_json(const struct pol_diff *diff)
 						"ports", ports_json(c)));
 	}
 	all = json_pack("{s:O}", "changes", changes);
-	return print_json(all);
+	return policy_print_json(all);
 }
 
 static int run_diff(const struct options *o, int argc, char **argv)
@@ -376,11 +314,11 @@ static int run_diff(const struct options *o, int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	if (argc != 2)
-		return misused("diff", "needed two files or folders, OLD and NEW");
-	if (load(1, argv, &old) | load(1, argv + 1, &new))
+		return policy_misused("diff", "needed two files or folders, OLD and NEW");
+	if (policy_load(1, argv, &old) | policy_load(1, argv + 1, &new))
 		return EXIT_USAGE;
 	if (pol_diff_make(old.model, new.model, &diff, &e) < 0)
-		return say(&e);
+		return policy_say(&e);
 	if (!o->is_json)
 		pol_diff_print(&diff, stdout);
 	else if (diff_json(&diff) != 0)
@@ -402,15 +340,6 @@ static const struct command {
 	  "status.\n\n"
 	  "exit status: 0 the policy is good, 1 it is rejected, 2 a file cannot be read\n",
 	  run_check },
-	{ "explain", "may this app reach that one, and which rule says so?",
-	  "usage: bailey policy explain FILE... --from APP --to APP PORT [--json]\n\n"
-	  "  --from APP  who opens the connection: an app of the policy, or an app-id of 40 hex digits\n"
-	  "  --to APP    who is asked\n"
-	  "  PORT        tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
-	  "  --json      the answer as JSON\n\n"
-	  "Prints the rule that decides, or the nearest one when the default denies.\n\n"
-	  "exit status: 0 allowed, 1 denied, 2 no answer\n",
-	  run_explain },
 	{ "test", "run the policy's tests: section",
 	  "usage: bailey policy test FILE... [--json]\n\n"
 	  "  --json      the result as JSON\n\n"
@@ -437,10 +366,12 @@ static const struct command {
 static const struct {
 	const char *name, *summary;
 	int (*run)(int argc, char **argv);
+	bool needs_daemon;
 } others[] = {
-	{ "apply", "make this policy decide, for good or until it is not confirmed", cmd_policy_apply },
-	{ "confirm", "keep what was applied with --confirm", cmd_policy_confirm },
-	{ "rollback", "back to the policy before", cmd_policy_rollback },
+	{ "explain", "may this app reach that one, and which rule says so?", cmd_policy_explain, false },
+	{ "apply", "make this policy decide, for good or until it is not confirmed", cmd_policy_apply, true },
+	{ "confirm", "keep what was applied with --confirm", cmd_policy_confirm, true },
+	{ "rollback", "back to the policy before", cmd_policy_rollback, true },
 };
 
 static void usage(FILE *to)
@@ -448,9 +379,13 @@ static void usage(FILE *to)
 	fprintf(to, "usage: bailey policy COMMAND ...\n\nFiles only: no daemon, no root.\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fprintf(to, "\nOf a running baileyd, as root:\n");
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		fprintf(to, "  %-8s %s\n", others[i].name, others[i].summary);
+	for (int needs_daemon = 0; needs_daemon < 2; needs_daemon++) {
+		if (needs_daemon)
+			fprintf(to, "\nOf a running baileyd, as root:\n");
+		for (size_t i = 0; i < ARRAY_LEN(others); i++)
+			if (others[i].needs_daemon == needs_daemon)
+				fprintf(to, "  %-8s %s\n", others[i].name, others[i].summary);
+	}
 	fprintf(to, "\nEach has a --help. The language: bailey-policy(5).\n");
 }
 
@@ -460,7 +395,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 	struct options o = { .peer = peer };
 
 	if (!peer || options_read(argc, argv, &o) < 0)
-		return misused(command->name, "bad option");
+		return policy_misused(command->name, "bad option");
 	if (o.is_help) {
 		fputs(command->help, stdout);
 		return EXIT_YES;

@@ -12,21 +12,7 @@ const char *const pol_keys_test[] = { "from", "to", "on", "from-claims", "to-cla
 /* Puts the claims of a test, if any, in the place of what a name implies. */
 static bool read_claims(struct check *c, const struct yaml_node *claims, struct pol_subject *subject)
 {
-	bool is_good = true;
-
-	if (!claims)
-		return true;
-	if (!yaml_known_keys(c->doc, claims, pol_keys_claim, c->d))
-		return false;
-	for (size_t i = 0; i < claims->n; i++) {
-		const char *text = yaml_str(c->doc, claims->child[i], c->d);
-		struct err e = ERR_INIT;
-
-		if (text && !pol_subject_set_text(subject, claims->key[i], text, &e))
-			wrong(c, claims->child[i], "%s", e.msg);
-		is_good &= text && !e.code;
-	}
-	return is_good;
+	return !claims || pol_subject_set_map(c->doc, claims, subject, c->d);
 }
 
 static void read_group(struct check *c, const struct yaml_node *node, const struct yaml_node *claims,

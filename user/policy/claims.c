@@ -222,27 +222,3 @@ bool pol_subject_set_text(struct pol_subject *subject, const char *key, const ch
 	pol_subject_set(subject, (enum pol_dim)d, &v);
 	return true;
 }
-
-bool pol_subject_parse(struct pol_subject *subject, const char *claims, struct err *e)
-{
-	auto_free char *copy = strdup(claims);
-	char *rest = NULL;
-
-	if (!copy) {
-		err_at(e, -ENOMEM, NULL, "out of memory");
-		return false;
-	}
-	for (char *item = strtok_r(copy, ",", &rest); item; item = strtok_r(NULL, ",", &rest)) {
-		char *value = strchr(item, '=');
-
-		if (!value) {
-			err_at(e, -EINVAL, NULL, "found '%.60s', needed claims such as tcb=OutOfDate,simulated=true",
-			       item);
-			return false;
-		}
-		*value++ = '\0';
-		if (!pol_subject_set_text(subject, item, value, e))
-			return false;
-	}
-	return true;
-}

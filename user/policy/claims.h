@@ -53,7 +53,7 @@ bool pol_dim_can_be_unknown(enum pol_dim dim);
 /* false: it is not known. */
 bool pol_subject_get(const struct pol_subject *subject, enum pol_dim dim, struct pol_value *value);
 void pol_subject_set(struct pol_subject *subject, enum pol_dim dim, const struct pol_value *value); /* NULL: unknown */
-/* "tcb=OutOfDate,simulated=true"; a value can be `unknown`. */
+/* proved.c: claims as words, or as a map (policy.h). */
 bool pol_subject_parse(struct pol_subject *subject, const char *claims, struct err *e);
 /* One dimension of it. */
 bool pol_subject_set_text(struct pol_subject *subject, const char *key, const char *text, struct err *e);

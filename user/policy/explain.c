@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The ladder, and the same ladder in words:
- *   1 an enforcing deny rule that covers the packet, the first in the file   -> deny
- *   2 an enforcing allow rule that covers it, the first in the file          -> allow; the first deny rule in audit
- * mode that covers it too would drop it 3 an allow rule in audit mode, the first in the file                     ->
- * allow; without it, it would be dropped 4 default deny It reads the model, never the image, so that tests can hold one
- * against the other.
+ *   1 deny rule: an enforcing one that covers the packet, the first in the file -> deny
+ *   2 allow rule: an enforcing one that covers it, the first in the file -> allow
+ *     (the first deny rule in audit mode that covers it too would drop it)
+ *   3 allow rule in audit mode, the first in the file -> allow (without it the packet would be dropped)
+ *   4 default deny
+ *
+ * It reads the model, never the image, so that tests can hold one against the other.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,11 +73,20 @@ static const struct pol_rule *nearest(const struct pol_model *model, uint32_t fr
 	return best;
 }
 
+static const char *rung_of(const struct pol_rule *rule)
+{
+	if (!rule)
+		return "default deny";
+	if (rule->action == BY_DENY)
+		return "deny rule";
+	return rule->flags & BY_RULE_AUDIT ? "allow rule in audit mode" : "allow rule";
+}
+
 static void explain_points(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
 			   struct pol_answer *answer)
 {
 	struct pol_decision d = pol_decide(model, from, to, selector);
-	struct pol_answer a = { .action = d.action, .rung = d.rule ? "rule" : "default deny" };
+	struct pol_answer a = { .action = d.action, .rung = rung_of(d.rule) };
 	const struct pol_rule *near = d.rule ? NULL : nearest(model, from, to, selector);
 
 	if (d.rule) {

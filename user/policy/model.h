@@ -179,6 +179,10 @@ void pol_subject_of_newcomer(const struct pol_model *model, struct pol_subject *
 void pol_subject_of_atom(const struct pol_model *model, uint32_t atom, struct pol_subject *subject);
 const char *pol_atom_name(const struct pol_model *model, uint32_t atom);
 
+/* proved.c: the map of claims that a test has; what is wrong is told. */
+bool pol_subject_set_map(const struct yaml_doc *doc, const struct yaml_node *map, struct pol_subject *subject,
+			 struct diags *d);
+
 /* ports.c */
 bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
 void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */

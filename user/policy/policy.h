@@ -112,7 +112,8 @@ void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t
 /*
  * A question. Names: an app (a node of it that meets its requirement), an instance, an app-id of 40 hex digits; or for
  * the underlay `host` on one side and an address on the other, with `on` for the node (NULL: of an app that the policy
- * does not name). Claims are "tcb=OutOfDate,simulated=true" (NULL: none) and replace what the name implies.
+ * does not name). Claims (NULL: none) replace what the name implies; they are words, "tcb=OutOfDate,simulated=true", or
+ * the text of a map as `tests:` has it, in YAML or JSON; a value can be `unknown`.
  */
 struct pol_question {
 	const char *from, *to, *on;
@@ -129,7 +130,7 @@ struct pol_named {
 /* Why. */
 struct pol_answer {
 	enum by_action action;
-	const char *rung; /* "rule" or "default deny" */
+	const char *rung; /* "deny rule", "allow rule", "allow rule in audit mode" or "default deny" */
 	const char *rule; /* name, or NULL; owned by the model, like the rest */
 	const char *file;
 	unsigned line;
@@ -141,6 +142,10 @@ struct pol_answer {
 	unsigned nearest_line;
 	char nearest_ports[128];
 };
+
+bool pol_claims_are_words(const char *text);
+/* Claims in a map, into *subject; -EINVAL with every problem in `d`. */
+int pol_claims_read(const char *file, const char *text, size_t len, struct pol_subject *subject, struct diags *d);
 
 /* -ENOENT when a name is not in the policy (`e` says which, and the nearest name); -EINVAL: no such question. */
 int pol_ask(const struct pol_model *model, const struct pol_question *question, struct pol_answer *answer,

@@ -18,6 +18,8 @@
 #define ONE  "tests/golden/policy/deny-all.yaml"
 #define MANY "tests/golden/policy/several"
 #define FAIL "tests/golden/policy/tests-fail.yaml"
+#define HOST "tests/golden/policy/hosts.yaml"
+#define EVID "tests/golden/policy/evidence.yaml"
 
 struct outcome {
 	char out[8192], err[8192];
@@ -140,19 +142,94 @@ static void explain_answers_in_words(void **state)
 	       BAD ":1:10: version: found '2', needed 1\n");
 }
 
+static void explain_knows_hosts(void **state)
+{
+	(void)state;
+	expect("policy explain " HOST " --from 10.0.0.1 --to host tcp/22", "", 0,
+	       "ALLOW  rule ssh (hosts.yaml:9), logged\n", "");
+	expect("policy explain " HOST " --from 10.1.2.3 --to host tcp/22", "", 1,
+	       "DENY   rule not-one (hosts.yaml:11)\n", "");
+	expect("policy explain " HOST " --from 192.0.2.1 --to host --on db tcp/443", "", 1,
+	       "DENY   default deny: no rule from 192.0.2.1 to host on db covers tcp/443\n", "");
+	expect("policy explain " HOST " --from 192.0.2.1 --to host --on web tcp/443", "", 0,
+	       "ALLOW  rule pages (hosts.yaml:12), at most 1000 packets/s, 1000 at once\n", "");
+	expect("policy explain " HOST " --from 192.0.2.1 --to host --on web --to-claims simulated=true tcp/443", "", 1,
+	       "DENY   default deny: no rule from 192.0.2.1 to host on web covers tcp/443\n", "");
+	expect("policy explain " HOST " --from host --to 2001:db8::1 --on db udp/53", "", 0,
+	       "ALLOW  rule out (hosts.yaml:13), at most 20 new flows/s for each peer, 20 at once\n", "");
+	expect("policy explain " HOST " --from 10.0.0.0/8 --to host tcp/22", "", 2, "",
+	       "bailey policy: '10.0.0.0/8' is a network; needed one address of it\n");
+	expect("policy explain " HOST " --from web --to host tcp/22", "", 2, "",
+	       "bailey policy: found 'web', the other side of host is one address such as 203.0.113.7\n");
+	expect("policy explain " HOST " --from host --to host tcp/22", "", 2, "",
+	       "bailey policy: host is on both sides; the other one is an address\n");
+	expect("policy explain " HOST " --from web --to db --on db tcp/22", "", 2, "",
+	       "bailey policy: 'on' is for questions about host\n");
+	expect("policy explain " HOST " --from 10.0.0.1 --to db tcp/22", "", 2, "",
+	       "bailey policy: '10.0.0.1' has no identity; it can only be the other side of host\n");
+	expect("policy explain " HOST " --from 10.0.0.1 --from-claims tcb=Revoked --to host tcp/22", "", 2, "",
+	       "bailey policy: an address proves no claims\n");
+}
+
+static void explain_knows_claims(void **state)
+{
+	static const char good[] =
+		"ALLOW  rule store (evidence.yaml:16), logged, at most 100 new flows/s for each peer, 200 "
+		"at once\n";
+	static const char none[] = "DENY   default deny: no rule from web to db covers tcp/5432\n";
+
+	(void)state;
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=SWHardeningNeeded", "", 0, good,
+	       "");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=unknown", "", 1, none, "");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -",
+	       "{ \"tcb\": \"UpToDate\", \"simulated\": false }", 0, good, "");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -", "tcb: UpToDate\nsimulated: true\n",
+	       1, none, "");
+	expect("policy explain " EVID " --from web --from-claims tcb=Revoked --to db tcp/5432", "", 1,
+	       "DENY   rule no-old (evidence.yaml:20)\n", "");
+	expect("policy explain " EVID " --from web --to db-1 tcp/5432", "", 0,
+	       "ALLOW  rule store (evidence.yaml:16), logged, at most 100 new flows/s for each peer, 200 at once; "
+	       "AUDIT: rule watch (evidence.yaml:17) would drop\n",
+	       "");
+	/* every problem of a map at once, with its place */
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -",
+	       "tbc: UpToDate\nsimulated: 1\nmrtd: 00\n", 2, "",
+	       "<stdin>:1:1: tbc: unknown key 'tbc'; did you mean 'tcb'?\n");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -", "simulated: 1\nmrtd: 00\n", 2, "",
+	       "<stdin>:1:12: simulated: found '1', needed true or false\n"
+	       "<stdin>:2:7: mrtd: found '00' (2 characters), needed 96 hex digits\n");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=Good", "", 2, "",
+	       "bailey policy: found 'Good', needed a TCB status, such as UpToDate\n");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims /nonexistent", "", 2, "",
+	       "bailey policy: --to-claims: /nonexistent: No such file or directory\n");
+}
+
 static void json_is_a_contract(void **state)
 {
 	(void)state;
 	expect("policy explain " TIER " --from web --to db tcp/22 --json", "", 1,
 	       "{\n  \"action\": \"deny\",\n  \"from\": \"web\",\n  \"to\": \"db\",\n  \"port\": \"tcp/22\",\n"
-	       "  \"rung\": \"default deny\",\n  \"rule\": null,\n  \"nearest\": {\n    \"name\": \"web-to-db\",\n"
+	       "  \"rung\": \"default deny\",\n  \"rule\": null,\n  \"log\": false,\n  \"rate\": null,\n  \"audit\": "
+	       "null,\n"
+	       "  \"nearest\": {\n    \"name\": \"web-to-db\",\n"
 	       "    \"file\": \"three-tier.yaml\",\n    \"line\": 9,\n    \"allows\": \"tcp/5432\"\n  }\n}\n",
 	       "");
 	expect("policy explain " TIER " --from web --to db tcp/5432 --json", "", 0,
 	       "{\n  \"action\": \"allow\",\n  \"from\": \"web\",\n  \"to\": \"db\",\n  \"port\": \"tcp/5432\",\n"
-	       "  \"rung\": \"rule\",\n  \"rule\": {\n    \"name\": \"web-to-db\",\n    \"file\": "
+	       "  \"rung\": \"allow rule\",\n  \"rule\": {\n    \"name\": \"web-to-db\",\n    \"file\": "
 	       "\"three-tier.yaml\",\n"
-	       "    \"line\": 9\n  },\n  \"nearest\": null\n}\n",
+	       "    \"line\": 9\n  },\n  \"log\": false,\n  \"rate\": null,\n  \"audit\": null,\n  \"nearest\": "
+	       "null\n}\n",
+	       "");
+	expect("policy explain " EVID " --from web --to db-1 tcp/5432 --json", "", 0,
+	       "{\n  \"action\": \"allow\",\n  \"from\": \"web\",\n  \"to\": \"db-1\",\n  \"port\": \"tcp/5432\",\n"
+	       "  \"rung\": \"allow rule\",\n  \"rule\": {\n    \"name\": \"store\",\n    \"file\": "
+	       "\"evidence.yaml\",\n"
+	       "    \"line\": 16\n  },\n  \"log\": true,\n  \"rate\": {\n    \"flows\": 100,\n    \"burst\": 200,\n"
+	       "    \"per\": \"peer\"\n  },\n  \"audit\": {\n    \"name\": \"watch\",\n    \"file\": "
+	       "\"evidence.yaml\",\n"
+	       "    \"line\": 17\n  },\n  \"nearest\": null\n}\n",
 	       "");
 	expect("policy test " TIER " --json", "", 0,
 	       "{\n  \"file\": \"" TIER "\",\n  \"tests\": 5,\n  \"failed\": 0,\n  \"failures\": []\n}\n", "");
@@ -269,6 +346,8 @@ int main(void)
 		cmocka_unit_test(check_says_ok_or_why_not),
 		cmocka_unit_test(several_files_are_one_policy),
 		cmocka_unit_test(explain_answers_in_words),
+		cmocka_unit_test(explain_knows_hosts),
+		cmocka_unit_test(explain_knows_claims),
 		cmocka_unit_test(json_is_a_contract),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(compile_dumps),
