@@ -129,11 +129,14 @@ static void read_count(struct check *c, const struct yaml_node *node, uint32_t *
 	*count = (uint32_t)v;
 }
 
+/* An address is no peer: nobody vouches for it, and there is no end of them to keep buckets for. */
 static void read_per(struct check *c, const struct yaml_node *node, struct pol_rule *rule)
 {
-	const char *per = node ? yaml_str(c->doc, node, c->d) : "peer";
+	const char *per = node ? yaml_str(c->doc, node, c->d) : rule->is_host ? "rule" : "peer";
 
-	if (per && strcmp(per, "peer") == 0)
+	if (per && strcmp(per, "peer") == 0 && rule->is_host)
+		wrong(c, node, "an address is no peer; a rule about '" POL_HOST "' keeps its rate for all together");
+	else if (per && strcmp(per, "peer") == 0)
 		rule->flags |= BY_RULE_RATE_PEER;
 	else if (per && strcmp(per, "rule") != 0)
 		wrong(c, node, "found '%.40s', needed peer or rule", per);
