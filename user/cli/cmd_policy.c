@@ -369,6 +369,7 @@ static const struct {
 	bool needs_daemon;
 } others[] = {
 	{ "explain", "may this app reach that one, and which rule says so?", cmd_policy_explain, false },
+	{ "fmt", "files in their canonical form, comments kept", cmd_policy_fmt, false },
 	{ "apply", "make this policy decide, for good or until it is not confirmed", cmd_policy_apply, true },
 	{ "confirm", "keep what was applied with --confirm", cmd_policy_confirm, true },
 	{ "rollback", "back to the policy before", cmd_policy_rollback, true },

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -156,7 +157,7 @@ static void explain_knows_hosts(void **state)
 	expect("policy explain " HOST " --from 192.0.2.1 --to host --on web --to-claims simulated=true tcp/443", "", 1,
 	       "DENY   default deny: no rule from 192.0.2.1 to host on web covers tcp/443\n", "");
 	expect("policy explain " HOST " --from host --to 2001:db8::1 --on db udp/53", "", 0,
-	       "ALLOW  rule out (hosts.yaml:13), at most 20 new flows/s for each peer, 20 at once\n", "");
+	       "ALLOW  rule out (hosts.yaml:13), at most 20 new flows/s, 20 at once\n", "");
 	expect("policy explain " HOST " --from 10.0.0.0/8 --to host tcp/22", "", 2, "",
 	       "bailey policy: '10.0.0.0/8' is a network; needed one address of it\n");
 	expect("policy explain " HOST " --from web --to host tcp/22", "", 2, "",
@@ -293,6 +294,69 @@ static void diff_tells_flows(void **state)
 	       "bailey policy: /nonexistent: No such file or directory\n");
 }
 
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fputs(text, f) < 0, 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void has(const char *path, const char *text)
+{
+	char got[512];
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	slurp(f, got, sizeof(got));
+	assert_string_equal(got, text);
+}
+
+#define UGLY "version: 1 # one\nrules:\n- {to: b, from: a,   allow: [tcp]}\n"
+#define FAIR "version: 1 # one\nrules:\n  - { from: a, to: b, allow: [tcp] }\n"
+
+static void fmt_rewrites(void **state)
+{
+	char dir[] = "/tmp/bailey-fmt-XXXXXX", a[64], b[64], c[64], link[64], line[256], said[256];
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(a, sizeof(a), "%s/a.yaml", dir);
+	snprintf(b, sizeof(b), "%s/b.yaml", dir);
+	snprintf(c, sizeof(c), "%s/c.yaml", dir);
+	snprintf(link, sizeof(link), "%s/link", dir);
+	put(a, UGLY);
+	put(b, FAIR);
+	put(c, "a: |\n  b\n");
+	assert_int_equal(chmod(a, 0640), 0);
+	assert_int_equal(symlink("a.yaml", link), 0);
+
+	expect("policy fmt", UGLY, 0, FAIR, "");
+	expect("policy fmt --check -", UGLY, 1, "<stdin>\n", "");
+	expect("policy fmt --check -", FAIR, 0, "", "");
+	snprintf(line, sizeof(line), "policy fmt --check %s", dir);
+	snprintf(said, sizeof(said), "%s:1:4: a block of text can not be kept; write it in quotes\n", c);
+	assert_string_equal(run(line, "").err, said);
+	snprintf(said, sizeof(said), "%s\n", a);
+	assert_string_equal(run(line, "").out, said);
+	assert_int_equal(run(line, "").status, 1);
+	has(a, UGLY);
+
+	snprintf(line, sizeof(line), "policy fmt %s %s", link, b);
+	snprintf(said, sizeof(said), "%s\n", link);
+	expect(line, "", 0, said, "");
+	has(a, FAIR);
+	assert_int_equal(lstat(link, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(stat(a, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	expect("policy fmt /nonexistent", "", 2, "", "bailey policy: /nonexistent: No such file or directory\n");
+	expect("policy fmt --check policy/examples", "", 0, "", "");
+	assert_int_equal(unlink(a) | unlink(b) | unlink(c) | unlink(link) | rmdir(dir), 0);
+}
+
 static void misuse_exits_2(void **state)
 {
 	static const char *const lines[] = { "policy",
@@ -303,6 +367,7 @@ static void misuse_exits_2(void **state)
 					     "policy explain " TIER " --from web --to db",
 					     "policy explain " TIER " --from web tcp/1",
 					     "policy test",
+					     "policy fmt --zebra",
 					     "policy apply " TIER " --confirm 0 --socket /nonexistent",
 					     "policy apply " TIER " --confirm 25h --socket /nonexistent",
 					     "policy apply " TIER " --confirm 60x --socket /nonexistent",
@@ -326,9 +391,10 @@ static void misuse_exits_2(void **state)
 
 static void help_is_no_error(void **state)
 {
-	static const char *const lines[] = { "policy --help",       "policy check --help", "policy explain -h",
-					     "policy test --help",  "policy diff --help",  "policy compile --help",
-					     "policy apply --help", "policy confirm -h",   "policy rollback --help" };
+	static const char *const lines[] = { "policy --help",         "policy check --help", "policy explain -h",
+					     "policy fmt --help",     "policy test --help",  "policy diff --help",
+					     "policy compile --help", "policy apply --help", "policy confirm -h",
+					     "policy rollback --help" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
@@ -352,6 +418,7 @@ int main(void)
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(compile_dumps),
 		cmocka_unit_test(diff_tells_flows),
+		cmocka_unit_test(fmt_rewrites),
 		cmocka_unit_test(misuse_exits_2),
 		cmocka_unit_test(help_is_no_error),
 	};
