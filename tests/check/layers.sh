@@ -13,6 +13,7 @@ base:
 policy: base
 identity: base
 evidence: base policy identity
+pcs: base identity
 datapath: base policy identity
 overlay: base policy identity
 agent: base policy identity
@@ -21,8 +22,8 @@ vpc: base policy identity datapath overlay agent
 gateway: base policy identity datapath overlay agent
 kms: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway kms
-baileyd: base policy identity evidence datapath overlay agent mesh vpc gateway kms ctl
-cli: base policy identity evidence datapath overlay ctl
+baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway kms ctl
+cli: base policy identity evidence pcs datapath overlay ctl
 '
 
 # header: the files that may include it
@@ -33,7 +34,7 @@ yaml.h: user/policy/yaml
 bpf/: user/datapath/ bpf/
 skel/: user/datapath/
 event2/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/baileyd/
-curl/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
+curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/
 '

@@ -22,6 +22,7 @@ int cmd_policy_confirm(int argc, char **argv);
 int cmd_policy_rollback(int argc, char **argv);
 
 int cmd_quote(int argc, char **argv);
+int cmd_collateral(int argc, char **argv);
 int cmd_cert(int argc, char **argv);
 int cmd_eventlog(int argc, char **argv);
 int cmd_record(int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct {
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },
 	{ "quote", cmd_quote, OFFLINE, "show a TDX quote, or judge it with collateral" },
+	{ "collateral", cmd_collateral, OFFLINE, "fetch and show what Intel says of platforms" },
 	{ "cert", cmd_cert, OFFLINE, "show what an RA-TLS certificate carries and proves" },
 	{ "eventlog", cmd_eventlog, OFFLINE, "replay an event log and compare it with a quote" },
 	{ "record", cmd_record, OFFLINE, "show, verify or sign attested node records" },
