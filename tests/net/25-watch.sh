@@ -194,4 +194,17 @@ check 'nothing but drops' refused 'usage: bailey capture' db capture -w "$TMP/x"
 check 'a wrong reason' refused "did you mean 'NO_FLOW'?" db capture --drops -w "$TMP/x" --reason NO_FLOWS
 check 'a file that can not be made' refused 'No such file' db capture --drops -w "$TMP/no/x"
 
+# --- a drop is remembered whatever comes after it of another reason -----------------------------------------------------
+drops_of() { db drops --reason "$1" --json | jq length; }
+# shellcheck disable=SC2317 # called through check
+flooded() {
+	in_ns web ping_ -q -c 300 -i 0.005 -W 1 "$(overlay_of db)" >/dev/null 2>&1
+	[ "$(drops_of POLICY_DENY)" = 256 ]
+}
+in_ns db ping_ -q -c 1 -W 1 100.64.0.99 >/dev/null 2>&1
+check 'a drop of another reason' eventually 5 sh -c "[ \"\$('$bailey' drops --instance '$prefix-db' --reason NO_IDENTITY --json | jq length)\" = 1 ]"
+check 'a flood of drops fills its own place' eventually 60 flooded
+flooded
+is 'and pushes no other reason out' "$(drops_of NO_IDENTITY)" 1
+
 done_testing

@@ -17,7 +17,8 @@
 #include "proc.h"
 
 #define REFUSALS_KEPT 32
-#define EVENTS_KEPT   256
+#define EVENTS_KEPT   256                 /* of each kind */
+#define EVENT_KINDS   (2 + BY_DROP_COUNT) /* flows, audited drops, drops by reason */
 
 struct node {
 	struct id_node id;
@@ -54,7 +55,7 @@ struct net_report { /* one answer of net, being collected or the last one */
 	size_t n_rules, n_pairs, n_peers;
 };
 
-struct event_log { /* the last ones of one type */
+struct event_log { /* the last ones of one kind */
 	struct seen_event event[EVENTS_KEPT];
 	uint64_t n;
 };
@@ -104,8 +105,8 @@ struct parent {
 
 	struct refusal refusals[REFUSALS_KEPT]; /* newest first */
 	size_t n_refusals;
-	uint64_t refused[ID_REASON_COUNT];       /* by reason, for metrics; [ID_NONE]: connections that failed */
-	struct event_log events[BY_EVENT_AUDIT]; /* by type - 1: a flood of one leaves the others */
+	uint64_t refused[ID_REASON_COUNT];    /* by reason, for metrics; [ID_NONE]: connections that failed */
+	struct event_log events[EVENT_KINDS]; /* a flood of one kind leaves the others */
 	uint64_t n_events;
 	struct loss losses[TARGETS_MAX];
 	uint64_t events_held;         /* as net said last */

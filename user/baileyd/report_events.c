@@ -127,21 +127,31 @@ void report_tick(struct parent *p)
 
 /* --- events --- */
 
-static bool is_sound(const struct parent *p, const struct msg_event *m)
+static struct event_log *log_of(struct parent *p, const struct msg_event *m)
 {
-	return m->target < p->n_targets && m->event.type && m->event.type <= ARRAY_LEN(p->events);
+	if (m->target >= p->n_targets || m->event.reason >= BY_DROP_COUNT)
+		return NULL;
+	switch (m->event.type) {
+	case BY_EVENT_FLOW:
+		return &p->events[0];
+	case BY_EVENT_AUDIT:
+		return &p->events[1];
+	case BY_EVENT_DROP:
+		return &p->events[2 + m->event.reason];
+	default:
+		return NULL;
+	}
 }
 
 void report_event(struct parent *p, const struct msg_event *m)
 {
-	struct event_log *log;
+	struct event_log *log = log_of(p, m);
 	struct seen_event *seen;
 	struct filter_item item;
 	json_t *line = NULL;
 
-	if (!is_sound(p, m))
+	if (!log)
 		return;
-	log = &p->events[m->event.type - 1];
 	seen = &log->event[log->n++ % EVENTS_KEPT];
 	*seen = (struct seen_event){ .at = time(NULL), .number = p->n_events++, .m = *m };
 	msg_terminate(seen->m.rule);
@@ -182,7 +192,7 @@ void report_loss(struct parent *p, const struct msg_loss *m)
 }
 
 /* The oldest event that is not behind `at`, which holds a place in each log, and moves that place on. */
-static const struct seen_event *next_event(const struct parent *p, uint64_t at[BY_EVENT_AUDIT])
+static const struct seen_event *next_event(const struct parent *p, uint64_t at[EVENT_KINDS])
 {
 	const struct seen_event *next = NULL;
 	size_t of = 0;
@@ -203,7 +213,7 @@ static const struct seen_event *next_event(const struct parent *p, uint64_t at[B
 /* In the order in which they came. */
 void report_on_events(struct evhttp_request *req, void *arg)
 {
-	uint64_t at[BY_EVENT_AUDIT];
+	uint64_t at[EVENT_KINDS];
 	const struct seen_event *next;
 	struct parent *p = arg;
 	json_t *list = json_array();

@@ -9,8 +9,6 @@
 #include "cmds.h"
 #include "daemon.h"
 
-#define KINDS_MAX 256 /* as many as the daemon keeps drops */
-
 struct kind {
 	char text[800]; /* what its packets have in common */
 	char why[320];
@@ -44,8 +42,6 @@ static void collect(struct kind *kinds, size_t *n, const json_t *ev)
 	rule_text(ev, why, sizeof(why));
 	for (i = 0; i < *n && (strcmp(kinds[i].text, text) != 0 || strcmp(kinds[i].why, why) != 0); i++)
 		;
-	if (i == KINDS_MAX)
-		return;
 	if (i == *n) {
 		memcpy(kinds[i].text, text, sizeof(text));
 		memcpy(kinds[i].why, why, sizeof(why));
@@ -76,10 +72,12 @@ static void print_kind(const struct kind *k)
 
 static void print_drops(const json_t *events)
 {
-	static struct kind kinds[KINDS_MAX];
+	auto_free struct kind *kinds = calloc(json_array_size(events) + 1, sizeof(*kinds));
 	const json_t *ev;
 	size_t i, n = 0;
 
+	if (!kinds)
+		return;
 	json_array_foreach (events, i, ev)
 		collect(kinds, &n, ev);
 	qsort(kinds, n, sizeof(kinds[0]), compare_last);
@@ -95,8 +93,8 @@ int cmd_drops(int argc, char **argv)
 		argc, argv,
 		"usage: bailey drops [--from WHO] [--to WHO] [--port tcp/22] [--reason NAME]\n"
 		"                    [--interface NAME] [--json]\n"
-		"The last 256 dropped packets that were told, those of a kind together, newest first: how\n"
-		"many, why, who, the rule or the nearest one, and the latest example.\n"
+		"The last 256 dropped packets of each reason that were told, those of a kind together, newest\n"
+		"first: how many, why, who, the rule or the nearest one, and the latest example.\n"
 		"options: --instance NAME  --socket PATH  --help\n",
 		TAKES_SIDES | TAKES_REASON, &a);
 
