@@ -68,8 +68,3 @@ enum ag_service { AG_DSTACK, AG_TAPPD };
 /* One call. -ENOENT: no such method; -EINVAL: bad arguments; the error is what the caller is told. */
 int ag_call(struct agent *agent, enum ag_service service, const char *method, const json_t *args, json_t **answer,
 	    struct err *e);
-
-/* --- the other side --- */
-
-/* "/var/run/dstack.sock" or "http://host:port". `args` NULL: none. */
-int ag_ask(const char *address, const char *path, const json_t *args, json_t **answer, struct err *e);

@@ -1,94 +1,195 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Asks an agent, ours or dstack's. */
-#include <curl/curl.h>
+/*
+ * Asks an agent, ours or dstack's, over a socket that somebody else has connected: who asks may have no right to open
+ * one. One request for each connection, in HTTP/1.0, so that an answer comes whole and never in chunks.
+ */
 #include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/buf.h"
-#include "internal.h"
+#include "agent.h"
+#include "base/cleanup.h"
+#include "client.h"
 
-DEFINE_CLEANUP(curl, CURL, curl_easy_cleanup)
-DEFINE_CLEANUP(headers, struct curl_slist, curl_slist_free_all)
+DEFINE_CLEANUP(json, json_t, json_decref)
 
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
+#define WHERE    "agent"
+#define HEAD_MAX 8192 /* bytes of one header line, and of all that is read before the body */
+
+enum part { PART_STATUS, PART_HEADERS, PART_BODY };
+
+struct ag_ask {
+	struct bufferevent *bev;
+	struct event *deadline; /* for all of it: an agent that drips is as bad as a silent one */
+	ag_answer_fn fn;
+	void *arg;
+	enum part part;
+	unsigned status;
+	bool has_length;
+	size_t length; /* of the body; without Content-Length it ends with the connection */
+};
+
+void ag_ask_free(struct ag_ask *ask)
 {
-	struct out *body = arg;
-
-	if (body->len + size * n > AG_ANSWER_MAX)
-		return 0;
-	out_bytes(body, data, size * n);
-	return out_ok(body) ? size * n : 0;
+	if (!ask)
+		return;
+	if (ask->bev)
+		bufferevent_free(ask->bev);
+	if (ask->deadline)
+		event_free(ask->deadline);
+	free(ask);
 }
 
-/* A path is a Unix socket, "unix:" in front of it is allowed; anything else is a URL. */
-static void address_set(CURL *curl, const char *address, const char *path)
+/* The end of `ask`: the caller hears of it once. */
+static void ask_end(struct ag_ask *ask, const json_t *answer, const struct err *e)
 {
-	const char *socket = strncmp(address, "unix:", 5) == 0 ? address + 5 : address[0] == '/' ? address : NULL;
-	char url[512];
+	ag_answer_fn fn = ask->fn;
+	void *arg = ask->arg;
 
-	snprintf(url, sizeof(url), "%s%s", socket ? "http://localhost" : address, path);
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	if (socket)
-		curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	ag_ask_free(ask);
+	fn(answer, e, arg);
 }
 
-static int perform(CURL *curl, const char *address, struct out *body, long *status, struct err *e)
+static void ask_fail(struct ag_ask *ask, int code, const char *why)
 {
-	char why[CURL_ERROR_SIZE] = "";
-	CURLcode code;
+	struct err e = ERR_INIT;
 
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)AG_CALL_TIMEOUT);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	code = curl_easy_perform(curl);
-	if (code == CURLE_WRITE_ERROR)
-		return err_at(e, -EFBIG, address, "agent answers more than %u bytes", AG_ANSWER_MAX);
-	if (code != CURLE_OK)
-		return err_at(e, code == CURLE_OPERATION_TIMEDOUT ? -ETIMEDOUT : -ECONNREFUSED, address,
-			      "agent does not answer: %s", why[0] ? why : curl_easy_strerror(code));
-	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-	return 0;
+	err_at(&e, code, WHERE, "%s", why);
+	ask_end(ask, NULL, &e);
 }
 
-static int answer_read(const char *address, const struct out *body, long status, json_t **answer, struct err *e)
+/* --- reading --- */
+
+static void body_read(struct ag_ask *ask, const char *text, size_t len)
 {
-	json_t *value = json_loadb((const char *)body->data, body->len, JSON_REJECT_DUPLICATES, NULL);
+	auto_call(cleanup_json) json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *error = json_string_value(json_object_get(value, "error"));
-	int ret = 0;
+	struct err e = ERR_INIT;
 
-	if (error || status != 200)
-		ret = err_at(e, -EREMOTEIO, address, "agent refuses: %.300s (HTTP %ld)",
-			     error ? error : "no reason given", status);
+	if (error || ask->status != 200)
+		err_at(&e, -EREMOTEIO, WHERE, "refuses: %.200s (HTTP %u)", error ? error : "no reason given",
+		       ask->status);
 	else if (!json_is_object(value))
-		ret = err_at(e, -EBADMSG, address, "agent answers no JSON object");
-	if (ret < 0)
-		json_decref(value);
-	else
-		*answer = value;
-	return ret;
+		err_at(&e, -EBADMSG, WHERE, "answers no JSON object");
+	ask_end(ask, e.code ? NULL : value, &e);
 }
 
-int ag_ask(const char *address, const char *path, const json_t *args, json_t **answer, struct err *e)
+static bool status_read(struct ag_ask *ask, const char *line)
 {
-	auto_call(cleanup_curl) CURL *curl = curl_easy_init();
-	auto_call(cleanup_headers) struct curl_slist *headers =
-		curl_slist_append(NULL, "Content-Type: application/json");
-	auto_free char *text = args ? json_dumps(args, JSON_COMPACT) : strdup("{}");
-	auto_out struct out body = { 0 };
-	long status = 0;
-	int ret;
+	unsigned minor;
 
-	if (!curl || !headers || !text)
-		return err_at(e, -ENOMEM, address, "out of memory");
-	address_set(curl, address, path);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
-	ret = perform(curl, address, &body, &status, e);
-	return ret ? ret : answer_read(address, &body, status, answer, e);
+	return sscanf(line, "HTTP/1.%1u %3u", &minor, &ask->status) == 2 && ask->status >= 100;
+}
+
+static bool header_read(struct ag_ask *ask, const char *line)
+{
+	static const char length[] = "Content-Length:", coding[] = "Transfer-Encoding:";
+	char *end;
+
+	if (strncasecmp(line, coding, strlen(coding)) == 0)
+		return false;
+	if (strncasecmp(line, length, strlen(length)) != 0)
+		return true;
+	line += strlen(length) + strspn(line + strlen(length), " \t");
+	if (ask->has_length || *line < '0' || *line > '9')
+		return false;
+	ask->has_length = true;
+	ask->length = strtoul(line, &end, 10);
+	return end[strspn(end, " \t")] == '\0' && ask->length <= AG_ANSWER_MAX;
+}
+
+/* 1: the body comes next; 0: more must come first; -EBADMSG: no HTTP that is understood here. */
+static int head_read(struct ag_ask *ask, struct evbuffer *in)
+{
+	while (ask->part != PART_BODY) {
+		auto_free char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF);
+		bool ok;
+
+		if (!line)
+			return evbuffer_get_length(in) > HEAD_MAX ? -EBADMSG : 0;
+		if (!*line && ask->part == PART_HEADERS) {
+			ask->part = PART_BODY;
+			break;
+		}
+		ok = ask->part == PART_STATUS ? status_read(ask, line) : header_read(ask, line);
+		if (!ok)
+			return -EBADMSG;
+		ask->part = PART_HEADERS;
+	}
+	return 1;
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+	struct evbuffer *in = bufferevent_get_input(bev);
+	struct ag_ask *ask = arg;
+	int ret = head_read(ask, in);
+
+	if (ret < 0)
+		ask_fail(ask, ret, "answers no HTTP that is understood here");
+	else if (ret && evbuffer_get_length(in) > AG_ANSWER_MAX)
+		ask_fail(ask, -EFBIG, "answers more than is read");
+	else if (ret && ask->has_length && evbuffer_get_length(in) >= ask->length)
+		body_read(ask, (const char *)evbuffer_pullup(in, -1), ask->length);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct evbuffer *in = bufferevent_get_input(bev);
+	struct ag_ask *ask = arg;
+
+	if (!(what & BEV_EVENT_EOF))
+		ask_fail(ask, -ECONNRESET, "breaks the connection");
+	else if (ask->part != PART_BODY || ask->has_length)
+		ask_fail(ask, -EBADMSG, "ends its answer too early");
+	else
+		body_read(ask, (const char *)evbuffer_pullup(in, -1), evbuffer_get_length(in));
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	ask_fail(arg, -ETIMEDOUT, "does not answer in time");
+}
+
+/* --- asking --- */
+
+static void request_write(struct evbuffer *out, const char *path, const char *body)
+{
+	evbuffer_add_printf(out,
+			    "POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+			    "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+			    path, strlen(body), body);
+}
+
+int ag_ask(struct event_base *base, int fd, const struct ag_question *q, struct ag_ask **ask, struct err *e)
+{
+	struct timeval limit = { .tv_sec = q->timeout_s };
+	struct ag_ask *made = calloc(1, sizeof(*made));
+	auto_free char *body = q->args ? json_dumps(q->args, JSON_COMPACT) : strdup("{}");
+
+	if (!made || !body) {
+		free(made);
+		close(fd);
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	}
+	made->fn = q->fn;
+	made->arg = q->arg;
+	made->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	if (!made->bev)
+		close(fd);
+	made->deadline = made->bev ? evtimer_new(base, on_deadline, made) : NULL;
+	if (!made->deadline || event_add(made->deadline, &limit) < 0) {
+		ag_ask_free(made);
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	}
+	bufferevent_setcb(made->bev, on_read, NULL, on_event, made);
+	request_write(bufferevent_get_output(made->bev), q->path, body);
+	bufferevent_enable(made->bev, EV_READ | EV_WRITE);
+	*ask = made;
+	return 0;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -176,13 +177,36 @@ const struct ip_prefix *conf_network_of(const struct conf *conf, const struct by
 	return NULL;
 }
 
+static void read_agent(struct parse *p, const struct yaml_node *map)
+{
+	const size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+	struct conf *c = p->conf;
+	const char *name;
+
+	read_path(p, map, "agent", c->agent, "");
+	name = strrchr(c->agent, '/');
+	c->agent_is_legacy = name && strcmp(name, "/tappd.sock") == 0;
+	if (strlen(c->agent) > max)
+		yaml_error(p->doc, yaml_get(map, "agent"), p->d,
+			   "path is longer than %zu bytes, the limit for a socket", max);
+	if (yaml_get(map, "certificate") || yaml_get(map, "key"))
+		yaml_error(p->doc, map, p->d, "agent stands in place of certificate and key");
+	c->agent_life_s = (uint32_t)read_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, 86400);
+}
+
 static void read_identity(struct parse *p)
 {
-	static const char *const known[] = { "certificate", "key", NULL };
+	static const char *const known[] = { "certificate", "key", "agent", "lifetime", NULL };
 	const struct yaml_node *map = section(p, "identity", known, true);
 
 	if (!map)
 		return;
+	if (yaml_get(map, "agent")) {
+		read_agent(p, map);
+		return;
+	}
+	if (yaml_get(map, "lifetime"))
+		yaml_error(p->doc, yaml_get(map, "lifetime"), p->d, "is of certificates from an agent");
 	read_path(p, map, "certificate", p->conf->certificate, NULL);
 	read_path(p, map, "key", p->conf->key, NULL);
 }

@@ -22,7 +22,10 @@ struct conf {
 	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
 	char node[BY_NODE_NAME_LEN];     /* what other nodes show */
 
-	char certificate[PATH_MAX], key[PATH_MAX];
+	char certificate[PATH_MAX], key[PATH_MAX]; /* "" with an agent */
+	char agent[PATH_MAX];                      /* socket of the guest agent, "" when absent */
+	bool agent_is_legacy;                      /* it is a tappd.sock */
+	uint32_t agent_life_s;                     /* of certificates from it */
 	bool allow_simulated;
 	char simulated_roots[PATH_MAX]; /* "" when absent */
 

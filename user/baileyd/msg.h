@@ -49,12 +49,15 @@ enum msg_type {
 	MSG_EDGE_SELF,       /* struct id_record to sign and to hand to peers */
 	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_origin */
 	MSG_EDGE_MARK,       /* struct msg_token, answered in order */
+	MSG_EDGE_AGENT,      /* struct msg_agent + fd: a connection to the guest agent */
 	/* E -> P */
-	MSG_EDGE_STARTED, /* struct msg_started: what the own certificate proves, or why not */
-	MSG_EDGE_SIGNED,  /* blob: the own record */
-	MSG_EDGE_NODE,    /* struct msg_node + blob: its record */
-	MSG_EDGE_REFUSED, /* struct msg_refused */
-	MSG_EDGE_MARKED,  /* struct msg_token */
+	MSG_EDGE_STARTED,   /* struct msg_started: what the own certificate proves, or why not */
+	MSG_EDGE_SIGNED,    /* blob: the own record */
+	MSG_EDGE_NODE,      /* struct msg_node + blob: its record */
+	MSG_EDGE_REFUSED,   /* struct msg_refused */
+	MSG_EDGE_MARKED,    /* struct msg_token */
+	MSG_EDGE_RENEWED,   /* struct msg_started: the agent gave a new certificate; SELF shall come again */
+	MSG_EDGE_AGENT_ASK, /* struct msg_token, answered by AGENT */
 };
 
 struct msg_net_conf {
@@ -206,6 +209,15 @@ struct msg_edge_conf {
 	struct ip_endpoint peers[CONF_MAX_PEERS];
 	uint32_t n_peers;
 	uint32_t refresh_s; /* exchange again with a peer after this */
+	uint32_t has_agent; /* certificate and key come from it, CERT and KEY do not */
+	uint32_t agent_is_legacy;
+	uint32_t agent_life_s;       /* of a certificate that is asked for */
+	char node[BY_NODE_NAME_LEN]; /* its subject */
+};
+
+struct msg_agent {
+	uint64_t token;
+	struct err err; /* why no fd came along */
 };
 
 struct msg_started {

@@ -21,7 +21,6 @@
 #include "base/text.h"
 #include "role.h"
 
-#define PEM_MAX (1 << 20)
 /* A node that names no endpoint is dialled by nobody: it keeps its own way out open. */
 #define BEHIND_NAT_KEEPALIVE_S 25
 
@@ -52,58 +51,6 @@ static int need_bpffs(const struct conf *conf, struct err *e)
 			      strerror(errno));
 	snprintf(path, sizeof(path), "%.*s/bailey", PATH_MAX - 16, conf->bpffs);
 	return dir_make(path, 0700, e);
-}
-
-static int read_pem(const char *path, char **text, struct err *e)
-{
-	size_t len;
-
-	return file_read(path, PEM_MAX, text, &len, e);
-}
-
-static int read_identity(struct parent *p, struct err *e)
-{
-	int ret = read_pem(p->conf.certificate, &p->cert_pem, e);
-
-	if (!ret)
-		ret = read_pem(p->conf.key, &p->key_pem, e);
-	if (!ret && p->conf.simulated_roots[0])
-		ret = read_pem(p->conf.simulated_roots, &p->roots_pem, e);
-	return ret;
-}
-
-static int write_wg_key(const char *path, const uint8_t key[OV_KEY_LEN], struct err *e)
-{
-	char text[BASE64_LEN(OV_KEY_LEN) + 1];
-	int ret;
-
-	base64_print(text, key, OV_KEY_LEN);
-	strcat(text, "\n");
-	ret = file_write(path, text, strlen(text), 0600, e);
-	explicit_bzero(text, sizeof(text));
-	return ret;
-}
-
-static int read_wg_key(struct parent *p, struct err *e)
-{
-	const char *path = p->conf.wg_key;
-	auto_free char *text = NULL;
-	size_t len, n;
-
-	if (access(path, F_OK) < 0 && errno == ENOENT) {
-		if (ov_key_generate(p->wg_private) < 0)
-			return err_at(e, -EIO, path, "no randomness for a key");
-		log_info("%s: made a new WireGuard key", path);
-		return write_wg_key(path, p->wg_private, e);
-	}
-	if (file_read(path, 128, &text, &len, e) < 0)
-		return e->code;
-	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		len--;
-	if (!base64_parse(p->wg_private, OV_KEY_LEN, &n, text, len) || n != OV_KEY_LEN)
-		return err_at(e, -EINVAL, path, "needs a WireGuard private key: 44 characters of base64");
-	explicit_bzero(text, len);
-	return 0;
 }
 
 static int bind_one(const struct ip_endpoint *at, struct err *e)
@@ -243,13 +190,19 @@ static void on_edge_up(void *arg)
 	struct msg_edge_conf m = { .allow_simulated = p->conf.allow_simulated,
 				   .n_networks = p->conf.n_networks,
 				   .n_peers = p->conf.n_peers,
-				   .refresh_s = p->conf.record_life_s / 4 };
+				   .refresh_s = p->conf.record_life_s / 4,
+				   .has_agent = p->conf.agent[0] != '\0',
+				   .agent_is_legacy = p->conf.agent_is_legacy,
+				   .agent_life_s = p->conf.agent_life_s };
 
+	memcpy(m.node, p->conf.node, sizeof(m.node));
 	memcpy(m.networks, p->conf.networks, sizeof(m.networks));
 	memcpy(m.peers, p->conf.peers, sizeof(m.peers));
 	ipc_send(p->edge.ipc, MSG_EDGE_CONF, &m, sizeof(m), -1);
-	send_blob(p, MSG_EDGE_CERT, p->cert_pem);
-	send_blob(p, MSG_EDGE_KEY, p->key_pem);
+	if (p->cert_pem) {
+		send_blob(p, MSG_EDGE_CERT, p->cert_pem);
+		send_blob(p, MSG_EDGE_KEY, p->key_pem);
+	}
 	if (p->roots_pem)
 		send_blob(p, MSG_EDGE_ROOTS, p->roots_pem);
 	ipc_send(p->edge.ipc, MSG_EDGE_START, NULL, 0, -1);
@@ -278,6 +231,15 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 	plan_sign_self(p);
 	for (uint32_t i = 0; i < p->conf.n_listen; i++)
 		ipc_send(p->edge.ipc, MSG_EDGE_LISTEN, NULL, 0, p->listen_fd[i]);
+}
+
+/* The record that goes with the new certificate: the edge changes both at once. */
+static void on_edge_renewed(struct parent *p, const struct msg_started *m)
+{
+	if (!p->has_self)
+		return;
+	p->self = m->claims;
+	plan_sign_self(p);
 }
 
 static void on_edge_marked(struct parent *p)
@@ -333,6 +295,14 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 	case MSG_EDGE_STARTED:
 		if ((m = ipc_as(msg, sizeof(struct msg_started))))
 			on_edge_started(p, m);
+		break;
+	case MSG_EDGE_RENEWED:
+		if ((m = ipc_as(msg, sizeof(struct msg_started))))
+			on_edge_renewed(p, m);
+		break;
+	case MSG_EDGE_AGENT_ASK:
+		if ((m = ipc_as(msg, sizeof(struct msg_token))))
+			own_agent(p, m);
 		break;
 	case MSG_EDGE_MARKED:
 		on_edge_marked(p);
@@ -445,9 +415,9 @@ static int prepare(struct parent *p, struct err *e)
 	if (!ret)
 		ret = need_bpffs(&p->conf, e);
 	if (!ret)
-		ret = read_identity(p, e);
+		ret = own_identity(p, e);
 	if (!ret)
-		ret = read_wg_key(p, e);
+		ret = own_wg_key(p, e);
 	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)
 		ret = err_at(e, -EINVAL, p->conf.wg_key, "is no usable WireGuard key");
 	if (!ret)
@@ -554,7 +524,7 @@ int parent_check(const struct conf *conf)
 
 	if (!p)
 		return 1;
-	status = life_check(p, &e) < 0 || read_identity(p, &e) < 0 || find_user(p, &e) < 0;
+	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || find_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 	else

@@ -3,7 +3,7 @@
  * The parent process: configuration, policy, desired state, supervision. Never a stranger's bytes: what it knows of
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
  * Files: parent.c (start, messages, end), nodes.c (who is known), life.c (which policy decides), plan.c (what net shall
- * do), report.c (what people see).
+ * do), report.c (what people see), own.c (certificate, keys, the way to the agent).
  */
 #pragma once
 
@@ -129,6 +129,11 @@ struct who node_who(struct parent *p, const struct by_addr *addr); /* this node,
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
 void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
+
+/* own.c */
+int own_identity(struct parent *p, struct err *e);             /* PEM files */
+int own_wg_key(struct parent *p, struct err *e);               /* made when there is none */
+void own_agent(struct parent *p, const struct msg_token *ask); /* a connection to the guest agent, to edge */
 
 /* plan.c */
 /* For every target with the nodes it may meet, or for none: then `e` says why. */

@@ -19,6 +19,7 @@
 #include "ipc.h"
 #include "mesh/exchange.h"
 #include "msg.h"
+#include "source.h"
 
 #define PEM_MAX       (1 << 20)
 #define EXPIRE_EACH_S 1
@@ -29,7 +30,11 @@ struct edge {
 	struct msg_edge_conf conf;
 	bool has_conf;
 	char *cert_pem, *key_pem, *roots_pem;
+	char *next_cert, *next_key; /* from the agent, in use as soon as a record is signed with them */
 	size_t roots_len;
+	struct id_claims self; /* what cert_pem proves */
+	struct agent_link *link;
+	struct source *source;
 	struct id_registry *registry;
 	struct mx *mx;
 	struct event *expire;
@@ -110,31 +115,132 @@ static int start_exchange(struct edge *edge, struct err *e)
 }
 
 /* Our own evidence is judged like a peer's: a node whose own certificate others would refuse says so at start. */
-static int verify_self(struct edge *edge, struct id_claims *claims, struct err *e)
+static int verify_self(struct edge *edge, const char *cert, struct id_claims *claims, struct err *e)
 {
 	struct id_trust trust;
 	int ret;
 
 	trust_now(&trust, edge);
-	ret = id_cert_verify_pem(edge->cert_pem, strlen(edge->cert_pem), &trust, claims, e);
+	ret = id_cert_verify_pem(cert, strlen(cert), &trust, claims, e);
 	return ret < 0 ? err_wrap(e, "own certificate") : 0;
 }
 
-static void on_start(struct edge *edge)
+/* With cert_pem and key_pem. */
+static int start_all(struct edge *edge, struct err *e)
 {
 	struct msg_started m = { 0 };
 
-	if (!edge->has_conf || !edge->cert_pem || !edge->key_pem || edge->mx)
-		m.code = err_at(&m.err, -EPROTO, "edge process", "was started without its configuration");
-	if (!m.code)
-		m.code = verify_self(edge, &m.claims, &m.err);
+	m.code = verify_self(edge, edge->cert_pem, &edge->self, &m.err);
 	if (!m.code)
 		m.code = start_registry(edge, &m.err);
 	if (!m.code)
 		m.code = start_exchange(edge, &m.err);
 	if (!m.code)
 		on_expire(-1, 0, edge);
+	m.claims = edge->self;
 	ipc_send(edge->parent, MSG_EDGE_STARTED, &m, sizeof(m), -1);
+	if (m.code)
+		*e = m.err;
+	return m.code;
+}
+
+static void secret_free(char *pem)
+{
+	if (pem)
+		OPENSSL_cleanse(pem, strlen(pem));
+	free(pem);
+}
+
+/* A node does not become another one by asking its agent again. */
+static int renew(struct edge *edge, const char *cert, const char *key, int64_t *until, struct err *e)
+{
+	struct msg_started m = { 0 };
+	int ret = verify_self(edge, cert, &m.claims, e);
+
+	if (ret < 0)
+		return ret;
+	if (memcmp(m.claims.app_id, edge->self.app_id, BY_APP_ID_LEN) != 0 ||
+	    memcmp(m.claims.instance_id, edge->self.instance_id, BY_INSTANCE_ID_LEN) != 0)
+		return err_at(e, -EPERM, "agent", "answers for another app or instance than at the start");
+	ret = mx_renew(edge->mx, cert, key, e);
+	if (ret < 0)
+		return ret;
+	*until = m.claims.not_after;
+	return ipc_send(edge->parent, MSG_EDGE_RENEWED, &m, sizeof(m), -1);
+}
+
+static int take_identity(char *cert, char *key, int64_t *until, struct err *e, void *arg)
+{
+	struct edge *edge = arg;
+	int ret;
+
+	if (edge->mx) {
+		ret = renew(edge, cert, key, until, e);
+		if (ret < 0)
+			return ret;
+		free(edge->next_cert);
+		secret_free(edge->next_key);
+		edge->next_cert = cert;
+		edge->next_key = key;
+		return 0;
+	}
+	edge->cert_pem = cert;
+	edge->key_pem = key;
+	ret = start_all(edge, e);
+	if (ret < 0)
+		edge->cert_pem = edge->key_pem = NULL;
+	*until = edge->self.not_after;
+	return ret;
+}
+
+static void tell_agent_failed(const struct err *e, void *arg)
+{
+	tell_refused("agent", e, false, arg);
+}
+
+static int start_source(struct edge *edge, struct err *e)
+{
+	struct source_conf conf = { .base = edge->base,
+				    .link = edge->link,
+				    .subject = edge->conf.node,
+				    .is_legacy = edge->conf.agent_is_legacy,
+				    .life_s = edge->conf.agent_life_s,
+				    .take = take_identity,
+				    .failed = tell_agent_failed,
+				    .arg = edge };
+
+	return source_new(&conf, &edge->source, e);
+}
+
+static void on_start(struct edge *edge)
+{
+	struct msg_started m = { 0 };
+
+	if (edge->has_conf && edge->conf.has_agent && !edge->source)
+		m.code = start_source(edge, &m.err);
+	else if (edge->has_conf && edge->cert_pem && edge->key_pem && !edge->mx)
+		start_all(edge, &m.err); /* has told */
+	else
+		m.code = err_at(&m.err, -EPROTO, "edge process", "was started without its configuration");
+	if (m.code)
+		ipc_send(edge->parent, MSG_EDGE_STARTED, &m, sizeof(m), -1);
+}
+
+/* The certificate that is waiting takes the old one's place together with the record that it signed. */
+static int sign_self(struct edge *edge, const struct id_record *record, uint8_t **bytes, size_t *len, struct err *e)
+{
+	int ret;
+
+	if (!edge->next_cert)
+		return id_record_sign(record, edge->cert_pem, edge->key_pem, bytes, len, e);
+	ret = id_record_sign(record, edge->next_cert, edge->next_key, bytes, len, e);
+	if (ret < 0)
+		return ret;
+	free(edge->cert_pem);
+	secret_free(edge->key_pem);
+	edge->cert_pem = take_ptr(edge->next_cert);
+	edge->key_pem = take_ptr(edge->next_key);
+	return 0;
 }
 
 static void on_self(struct edge *edge, const struct id_record *record)
@@ -145,7 +251,7 @@ static void on_self(struct edge *edge, const struct id_record *record)
 
 	if (!edge->mx)
 		return;
-	if (id_record_sign(record, edge->cert_pem, edge->key_pem, &bytes, &len, &e) < 0) {
+	if (sign_self(edge, record, &bytes, &len, &e) < 0) {
 		tell_refused("own record", &e, false, edge);
 		return;
 	}
@@ -235,6 +341,10 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	case MSG_EDGE_RECORD:
 		on_stored_record(edge, msg);
 		break;
+	case MSG_EDGE_AGENT:
+		if ((p = ipc_as(msg, sizeof(struct msg_agent))) && edge->link)
+			link_socket(edge->link, p, &msg->fd);
+		break;
 	case MSG_EDGE_MARK:
 		ipc_send(edge->parent, MSG_EDGE_MARKED, msg->data, msg->len, -1);
 		break;
@@ -261,8 +371,17 @@ static int open_channel(struct edge *edge)
 	return ipc_new(edge->base, IPC_CHILD_FD, on_message, on_down, edge, &edge->parent);
 }
 
+static int open_link(struct edge *edge)
+{
+	struct err e = ERR_INIT;
+
+	return link_new(edge->base, edge->parent, &edge->link, &e);
+}
+
 static void edge_fini(struct edge *edge)
 {
+	source_free(edge->source);
+	link_free(edge->link);
 	mx_free(edge->mx);
 	id_registry_free(edge->registry);
 	ipc_free(edge->parent);
@@ -270,10 +389,10 @@ static void edge_fini(struct edge *edge)
 		event_free(edge->expire);
 	if (edge->base)
 		event_base_free(edge->base);
-	if (edge->key_pem)
-		OPENSSL_cleanse(edge->key_pem, strlen(edge->key_pem));
 	free(edge->cert_pem);
-	free(edge->key_pem);
+	free(edge->next_cert);
+	secret_free(edge->key_pem);
+	secret_free(edge->next_key);
 	free(edge->roots_pem);
 }
 
@@ -287,6 +406,8 @@ int role_edge(uid_t uid, gid_t gid)
 	/* what a library opens lazily must be open before the box closes */
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	ret = open_channel(&edge);
+	if (!ret)
+		ret = open_link(&edge);
 	if (!ret)
 		ret = box_edge(uid, gid, &e);
 	if (ret)

@@ -31,9 +31,17 @@ struct dial {
 	struct session *session; /* under way, or NULL */
 };
 
+/* A record and the certificate that signed it go together: a session keeps both as they were when it began. */
+struct own_record {
+	unsigned refs;
+	size_t len;
+	uint8_t bytes[];
+};
+
 struct session {
 	LIST_ENTRY(session) link;
 	struct mx *mx;
+	struct own_record *own;
 	struct bufferevent *bev;
 	struct event *deadline;
 	struct dial *dial; /* NULL: the peer dialled us */
@@ -51,14 +59,20 @@ struct listener {
 struct mx {
 	struct mx_conf conf;
 	struct ratls ratls;
-	uint8_t *record;
-	size_t record_len;
+	struct ratls next; /* in use from the next record on; ctx NULL: none */
+	struct own_record *own;
 	LIST_HEAD(, session) sessions;
 	SLIST_HEAD(, dial) dials;
 	SLIST_HEAD(, listener) listeners;
 	unsigned n_sessions;
 	struct event *resume;
 };
+
+static void own_drop(struct own_record *own)
+{
+	if (own && --own->refs == 0)
+		free(own);
+}
 
 /* --- sessions --- */
 
@@ -106,6 +120,7 @@ static void session_free(struct session *s)
 		event_free(s->deadline);
 	if (s->bev)
 		bufferevent_free(s->bev);
+	own_drop(s->own);
 	free(s);
 	if (mx->n_sessions == MX_SESSIONS_MAX - 1)
 		accept_pause(mx, false);
@@ -128,7 +143,7 @@ static void frame_send(struct session *s, uint8_t type, const void *data, size_t
 
 static void record_send(struct session *s)
 {
-	frame_send(s, FRAME_RECORD, s->mx->record, s->mx->record_len);
+	frame_send(s, FRAME_RECORD, s->own->bytes, s->own->len);
 	s->has_sent = true;
 }
 
@@ -326,6 +341,8 @@ static struct session *session_new(struct mx *mx, struct dial *dial, int fd, con
 	}
 	s->mx = mx;
 	s->dial = dial;
+	s->own = mx->own;
+	s->own->refs++;
 	endpoint_print(peer, s->origin);
 	LIST_INSERT_HEAD(&mx->sessions, s, link);
 	mx->n_sessions++;
@@ -346,7 +363,7 @@ static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sock
 	struct ip_endpoint peer;
 
 	(void)ev, (void)len;
-	if (!mx->record || !endpoint_from_sockaddr(&peer, sa)) {
+	if (!mx->own || !endpoint_from_sockaddr(&peer, sa)) {
 		close(fd);
 		return;
 	}
@@ -397,7 +414,7 @@ static void on_dial(evutil_socket_t fd, short what, void *arg)
 	socklen_t len = endpoint_to_sockaddr(&d->to, &ss);
 
 	(void)fd, (void)what;
-	if (d->session || !d->mx->record)
+	if (d->session || !d->mx->own)
 		return;
 	d->session = session_new(d->mx, d, -1, &d->to);
 	if (!d->session)
@@ -426,18 +443,37 @@ int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, str
 int mx_set_record(struct mx *mx, const uint8_t *bytes, size_t len)
 {
 	struct timeval at_once = { 0 };
-	uint8_t *copy = malloc(len);
+	struct own_record *own = malloc(sizeof(*own) + len);
 	struct dial *d;
 
-	if (!copy)
+	if (!own)
 		return -ENOMEM;
-	memcpy(copy, bytes, len);
-	free(mx->record);
-	mx->record = copy;
-	mx->record_len = len;
+	own->refs = 1;
+	own->len = len;
+	memcpy(own->bytes, bytes, len);
+	own_drop(mx->own);
+	mx->own = own;
+	if (mx->next.ctx) {
+		ratls_fini(&mx->ratls); /* sessions under way hold it */
+		mx->ratls.ctx = take_ptr(mx->next.ctx);
+	}
 	SLIST_FOREACH(d, &mx->dials, link)
 	if (!d->session)
 		event_add(d->timer, &at_once);
+	return 0;
+}
+
+int mx_renew(struct mx *mx, const char *cert_pem, const char *key_pem, struct err *e)
+{
+	struct ratls made = { .trust = mx->conf.trust, .arg = mx->conf.arg };
+	int ret = ratls_init(&made, &mx->ratls, cert_pem, key_pem, e);
+
+	if (ret < 0) {
+		ratls_fini(&made);
+		return ret;
+	}
+	ratls_fini(&mx->next);
+	mx->next = made;
 	return 0;
 }
 
@@ -454,7 +490,7 @@ int mx_new(const struct mx_conf *conf, struct mx **mx, struct err *e)
 	made->ratls.trust = conf->trust;
 	made->ratls.arg = conf->arg;
 	made->resume = evtimer_new(conf->base, on_resume, made);
-	ret = ratls_init(&made->ratls, conf->cert_pem, conf->key_pem, e);
+	ret = ratls_init(&made->ratls, &made->ratls, conf->cert_pem, conf->key_pem, e);
 	if (ret < 0) {
 		mx_free(made);
 		return ret;
@@ -487,6 +523,7 @@ void mx_free(struct mx *mx)
 	if (mx->resume)
 		event_free(mx->resume);
 	ratls_fini(&mx->ratls);
-	free(mx->record);
+	ratls_fini(&mx->next);
+	own_drop(mx->own);
 	free(mx);
 }

@@ -49,3 +49,5 @@ int mx_listen(struct mx *mx, int fd, struct err *e); /* takes over a listening s
  * (with jitter) when it did not.
  */
 int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e);
+/* Another certificate and key, from the next mx_set_record() on, whose record they have signed. */
+int mx_renew(struct mx *mx, const char *cert_pem, const char *key_pem, struct err *e);

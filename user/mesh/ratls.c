@@ -108,12 +108,11 @@ static int use_key(SSL_CTX *ctx, const char *pem)
 	return ok;
 }
 
-static int set_up(struct ratls *r)
+static int set_up(SSL_CTX *ctx, struct ratls *judge)
 {
-	SSL_CTX *ctx = r->ctx;
 
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_cert_verify_callback(ctx, verify_evidence, r);
+	SSL_CTX_set_cert_verify_callback(ctx, verify_evidence, judge);
 	SSL_CTX_set_max_cert_list(ctx, ID_CERT_MAX);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
@@ -123,13 +122,13 @@ static int set_up(struct ratls *r)
 	       SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) == 0;
 }
 
-int ratls_init(struct ratls *r, const char *cert_pem, const char *key_pem, struct err *e)
+int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const char *key_pem, struct err *e)
 {
 	char why[256];
 
 	ERR_clear_error();
 	r->ctx = SSL_CTX_new(TLS_method());
-	if (!r->ctx || !set_up(r))
+	if (!r->ctx || !set_up(r->ctx, judge))
 		return err_at(e, -ENOMEM, "TLS", "can not set up: %s", ratls_error(why, sizeof(why)));
 	if (!use_chain(r->ctx, cert_pem))
 		return err_at(e, -EINVAL, "own certificate", "is no PEM certificate: %s",

@@ -25,8 +25,9 @@ struct ratls {
 
 #define RATLS_ALPN_RECORD "bailey-record/1"
 
-/* The certificate chain (leaf first) and its key as PEM. */
-int ratls_init(struct ratls *r, const char *cert_pem, const char *key_pem, struct err *e);
+/* The certificate chain (leaf first) and its key as PEM. `judge`: whose trust() judges peers; it outlives the context.
+ */
+int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const char *key_pem, struct err *e);
 void ratls_fini(struct ratls *r);
 SSL *ratls_session(struct ratls *r, bool is_server, struct err *e);
 struct ratls_peer *ratls_peer(SSL *ssl);

@@ -49,6 +49,49 @@ static void a_whole_file_is_read(void **state)
 	diags_fini(&d);
 }
 
+static void identity_is_files_or_an_agent(void **state)
+{
+	static const char files[] = "identity: { certificate: web.pem, key: /keys/web.key }\n";
+	const char *at = strstr(GOOD, files), *rest = at + strlen(files);
+	static const struct {
+		const char *identity, *error;
+	} bad[] = {
+		{ "identity: { agent: a.sock, certificate: web.pem }\n", "in place of certificate and key" },
+		{ "identity: { agent: a.sock, key: web.key }\n", "in place of certificate and key" },
+		{ "identity: { agent: a.sock, lifetime: 29 }\n", "29 is below 30" },
+		{ "identity: { certificate: a, key: b, lifetime: 60 }\n", "is of certificates from an agent" },
+		{ "identity: { agent: "
+		  "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }\n",
+		  "the limit for a socket" },
+		{ "identity: { agent: [a] }\n", "found a list" },
+	};
+	char out[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	snprintf(out, sizeof(out), "%.*sidentity: { agent: run/dstack.sock, lifetime: 3600 }\n%s", (int)(at - GOOD),
+		 GOOD, rest);
+	assert_int_equal(parse(out, &c, &d), 0);
+	assert_string_equal(c.agent, "/etc/bailey/run/dstack.sock");
+	assert_string_equal(c.certificate, "");
+	assert_int_equal(c.agent_life_s, 3600);
+	assert_false(c.agent_is_legacy);
+	diags_fini(&d);
+	snprintf(out, sizeof(out), "%.*sidentity: { agent: /run/tappd.sock }\n%s", (int)(at - GOOD), GOOD, rest);
+	assert_int_equal(parse(out, &c, &d), 0);
+	assert_true(c.agent_is_legacy);
+	assert_int_equal(c.agent_life_s, 86400);
+	diags_fini(&d);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(out, sizeof(out), "%.*s%s%s", (int)(at - GOOD), GOOD, bad[i].identity, rest);
+		assert_int_equal(parse(out, &c, &d), -22);
+		assert_non_null(strstr(d.item[0].msg, bad[i].error));
+		diags_fini(&d);
+	}
+}
+
 static void a_policy_may_be_several_paths(void **state)
 {
 	static const char head[] = "policy: p/three-tier.yaml\n";
@@ -159,7 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
 		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
-		cmocka_unit_test(a_missing_section_is_named),
+		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);
