@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey policy check|test|diff|compile: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. The
+/* bailey policy check|test|diff: offline and unprivileged. Exit 0 yes, 1 no, 2 could not be asked. The
  * rest of `bailey policy` is in cmd_policy_*.c. */
 #include <errno.h>
 #include <getopt.h>
@@ -17,10 +17,7 @@
 #include "policy/sources.h"
 
 struct options {
-	const char *self;
-	const char **peer;
-	size_t n_peers;
-	bool is_json, is_dump, is_help;
+	bool is_json, is_help;
 };
 
 int policy_say(const struct err *e)
@@ -37,8 +34,7 @@ int policy_misused(const char *command, const char *why)
 	return EXIT_USAGE;
 }
 
-/* What a person named, as one text: "policy.d", "web.yaml, db.yaml". */
-static char *shown(int n, char **paths)
+char *policy_shown(int n, char **paths)
 {
 	char *text = NULL;
 	size_t size;
@@ -80,34 +76,17 @@ int policy_load(int n, char **paths, struct loaded *l)
 
 static int options_read(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "self", required_argument, NULL, 's' }, { "peer", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },       { "dump", no_argument, NULL, 'd' },
-		{ "help", no_argument, NULL, 'h' },       { 0 },
-	};
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' },
+					       { "help", no_argument, NULL, 'h' },
+					       { 0 } };
 	int c;
 
 	optind = 0; /* glibc: start afresh */
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->self = optarg;
-			break;
-		case 'p':
-			o->peer[o->n_peers++] = optarg;
-			break;
-		case 'j':
-			o->is_json = true;
-			break;
-		case 'd':
-			o->is_dump = true;
-			break;
-		case 'h':
-			o->is_help = true;
-			break;
-		default:
+		if (c != 'j' && c != 'h')
 			return -EINVAL;
-		}
+		o->is_json |= c == 'j';
+		o->is_help |= c == 'h';
 	}
 	return 0;
 }
@@ -129,7 +108,7 @@ static const char *plural(size_t n)
 static int run_check(const struct options *o, int argc, char **argv)
 {
 	auto_call(loaded_fini) struct loaded l = { 0 };
-	auto_free char *name = shown(argc, argv);
+	auto_free char *name = policy_shown(argc, argv);
 	auto_diags struct diags d = { 0 };
 	size_t n_rules, n_apps, n_tests;
 	int ret;
@@ -176,7 +155,7 @@ static int test_json(const char *path, const struct diags *d, size_t n_tests, si
 static int run_test(const struct options *o, int argc, char **argv)
 {
 	auto_call(loaded_fini) struct loaded l = { 0 };
-	auto_free char *name = shown(argc, argv);
+	auto_free char *name = policy_shown(argc, argv);
 	auto_diags struct diags d = { 0 };
 	size_t n_tests, n_failed;
 	int ret;
@@ -195,54 +174,6 @@ static int run_test(const struct options *o, int argc, char **argv)
 		printf("%s: %zu of %zu test%s passed\n", name, n_tests - n_failed, n_tests, plural(n_tests));
 	}
 	return n_failed ? EXIT_NO : EXIT_YES;
-}
-
-/* --- compile ----------------------------------------------------------------------------------------------- */
-
-/* Peers named on the command line are no machines: those that are no named instances are numbered from 1. */
-static int subjects(const struct pol_model *model, const struct options *o, struct pol_subject *self,
-		    struct pol_subject *peers, struct err *e)
-{
-	static const uint8_t none[BY_INSTANCE_ID_LEN];
-	int ret = pol_subject_named(model, o->self, NULL, self, e);
-
-	for (size_t i = 0; !ret && i < o->n_peers; i++) {
-		ret = pol_subject_named(model, o->peer[i], NULL, &peers[i], e);
-		if (memcmp(peers[i].instance_id, none, sizeof(none)) != 0)
-			continue;
-		peers[i].instance_id[BY_INSTANCE_ID_LEN - 2] = (uint8_t)((i + 1) >> 8);
-		peers[i].instance_id[BY_INSTANCE_ID_LEN - 1] = (uint8_t)(i + 1);
-	}
-	return ret;
-}
-
-static int run_compile(const struct options *o, int argc, char **argv)
-{
-	auto_free struct pol_subject *peers = calloc(o->n_peers + 1, sizeof(*peers));
-	auto_call(loaded_fini) struct loaded l = { 0 };
-	auto_free char *name = shown(argc, argv);
-	auto_free struct pol_image *img = NULL;
-	struct pol_subject self = { 0 };
-	struct err e = ERR_INIT;
-	int ret;
-
-	if (argc < 1 || !o->self || !peers || !name)
-		return policy_misused("compile", "needed FILE and --self APP");
-	ret = policy_load(argc, argv, &l);
-	if (ret)
-		return ret;
-	if (subjects(l.model, o, &self, peers, &e) < 0)
-		return policy_say(&e);
-	if (pol_compile(l.model, &self, peers, o->n_peers, &img, &e) < 0) {
-		policy_say(&e);
-		return EXIT_NO;
-	}
-	if (o->is_dump)
-		pol_image_dump(img, l.model, stdout);
-	else
-		printf("%s: ok for %s, %llu bytes, %u verdicts, %u port classes, %u peer classes\n", name, o->self,
-		       (unsigned long long)img->size, img->n_verdicts, img->n_port_classes, img->n_peer_classes);
-	return EXIT_YES;
 }
 
 /* --- diff -------------------------------------------------------------------------------------------------- */
@@ -352,14 +283,6 @@ static const struct command {
 	  "app-id.\n\n"
 	  "exit status: 0 no flow is judged otherwise, 1 some are, 2 no answer\n",
 	  run_diff },
-	{ "compile", "what a node of this app would load",
-	  "usage: bailey policy compile FILE... --self APP [--peer APP]... [--dump]\n\n"
-	  "  --self APP  the node at hand: an app of the policy, or an app-id of 40 hex digits\n"
-	  "  --peer APP  a node known already; may be repeated\n"
-	  "  --dump      the whole image as text, not only its size\n\n"
-	  "Nothing is loaded.\n\n"
-	  "exit status: 0 compiled, 1 rejected, 2 no answer\n",
-	  run_compile },
 };
 
 /* With options of their own. */
@@ -369,6 +292,7 @@ static const struct {
 	bool needs_daemon;
 } others[] = {
 	{ "explain", "may this app reach that one, and which rule says so?", cmd_policy_explain, false },
+	{ "compile", "what a node would load", cmd_policy_compile, false },
 	{ "fmt", "files in their canonical form, comments kept", cmd_policy_fmt, false },
 	{ "apply", "make this policy decide, for good or until it is not confirmed", cmd_policy_apply, true },
 	{ "confirm", "keep what was applied with --confirm", cmd_policy_confirm, true },
@@ -392,10 +316,9 @@ static void usage(FILE *to)
 
 static int run_command(const struct command *command, int argc, char **argv)
 {
-	auto_free const char **peer = calloc((size_t)argc + 1, sizeof(*peer));
-	struct options o = { .peer = peer };
+	struct options o = { 0 };
 
-	if (!peer || options_read(argc, argv, &o) < 0)
+	if (options_read(argc, argv, &o) < 0)
 		return policy_misused(command->name, "bad option");
 	if (o.is_help) {
 		fputs(command->help, stdout);

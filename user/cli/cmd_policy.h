@@ -21,7 +21,11 @@ void loaded_fini(struct loaded *l);
 /* EXIT_YES and the model, or the status to end with; what is wrong has been said. */
 int policy_load(int n, char **paths, struct loaded *l);
 
+/* What a person named, as one text: "policy.d", "web.yaml, db.yaml"; NULL: out of memory. */
+char *policy_shown(int n, char **paths);
+
 int policy_say(const struct err *e);                                        /* returns EXIT_USAGE */
 int policy_misused(const char *command, const char *why);                   /* the same */
 int policy_print_json(json_t *value);                                       /* 0, or EXIT_USAGE */
 int policy_claims_take(const char *option, const char *arg, char **claims); /* EXIT_YES, or the status to end with */
+json_t *policy_rate_json(uint32_t flags, uint32_t rate, uint32_t burst);    /* null: there is none */

@@ -71,12 +71,12 @@ static json_t *place_json(const char *name, const char *file, unsigned line)
 	return name ? json_pack("{s:s, s:s, s:i}", "name", name, "file", file, "line", (int)line) : json_null();
 }
 
-static json_t *rate_json(const struct pol_answer *a)
+json_t *policy_rate_json(uint32_t flags, uint32_t rate, uint32_t burst)
 {
-	if (!a->rate)
+	if (!rate)
 		return json_null();
-	return json_pack("{s:I, s:I, s:s}", a->flags & BY_RULE_RATE_FLOWS ? "flows" : "packets", (json_int_t)a->rate,
-			 "burst", (json_int_t)a->burst, "per", a->flags & BY_RULE_RATE_PEER ? "peer" : "rule");
+	return json_pack("{s:I, s:I, s:s}", flags & BY_RULE_RATE_FLOWS ? "flows" : "packets", (json_int_t)rate, "burst",
+			 (json_int_t)burst, "per", flags & BY_RULE_RATE_PEER ? "peer" : "rule");
 }
 
 static int print_json(const struct pol_answer *a, const struct asked *asked)
@@ -89,7 +89,7 @@ static int print_json(const struct pol_answer *a, const struct asked *asked)
 		json_object_set_new(o, "on", json_string(asked->q.on));
 	json_object_set_new(o, "rule", place_json(a->rule, a->file, a->line));
 	json_object_set_new(o, "log", json_boolean(a->flags & BY_RULE_LOG));
-	json_object_set_new(o, "rate", rate_json(a));
+	json_object_set_new(o, "rate", policy_rate_json(a->flags, a->rate, a->burst));
 	json_object_set_new(o, "audit", place_json(a->audit.name, a->audit.file, a->audit.line));
 	if (a->nearest_rule)
 		json_object_set_new(near, "allows", json_string(a->nearest_ports));

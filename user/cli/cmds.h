@@ -16,6 +16,7 @@ int cmd_metrics(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 /* Of `bailey policy`; argv[0] is the command's own name. */
 int cmd_policy_explain(int argc, char **argv);
+int cmd_policy_compile(int argc, char **argv);
 int cmd_policy_fmt(int argc, char **argv);
 int cmd_policy_apply(int argc, char **argv);
 int cmd_policy_confirm(int argc, char **argv);

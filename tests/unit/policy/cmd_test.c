@@ -261,10 +261,44 @@ static void compile_dumps(void **state)
 	assert_non_null(strstr(o.out, "rule 1: web-to-db (three-tier.yaml:9)\n"));
 	assert_non_null(strstr(o.out, "member 0000000000000000000000000000000000000002: peer class 1\n"));
 	assert_non_null(strstr(o.out, "in  peer class 2, port class 1: allow by rule 1\n"));
+	assert_null(strstr(o.out, "host"));
 	assert_int_equal(run("policy compile " TIER " --self db", "").status, 0);
+	o = run("policy compile " HOST " --self web --dump", "");
+	assert_non_null(strstr(o.out, "\nhost\npolicy sha256 "));
+	assert_non_null(strstr(o.out, "net 10.1.2.3/32: peer class 4\n"));
+	assert_non_null(strstr(o.out, "in  peer class 1, port class 3: allow by rule 4\n"));
+	o = run("policy compile " HOST " --self web --self-claims simulated=true --dump", "");
+	assert_null(strstr(o.out, "pages")); /* of web, and this one does not meet what web requires */
+	assert_non_null(strstr(o.out, "rule 1: ssh (hosts.yaml:9), logged\n"));
 	expect("policy compile " TIER " --self dbb", "", 2, "",
 	       "bailey policy: unknown app 'dbb'; did you mean 'db'?\n");
 	assert_int_equal(run("policy compile " BAD " --self db", "").status, 1);
+}
+
+static void compile_dumps_json(void **state)
+{
+	static const char policy[] = "version: 1\nrules:\n"
+				     "- { from: world, to: host, allow: [tcp/80], rate: { flows: 5 } }\n";
+	struct outcome o = run("policy compile - --self 0100000000000000000000000000000000000000 --json", policy);
+
+	(void)state;
+	assert_int_equal(o.status, 0);
+	assert_non_null(strstr(o.out, "\"overlay\": {\n    \"bytes\": 88,\n    \"rules\": [],\n    \"classes\": [\n"
+				      "      {\n        \"kind\": null,\n        \"class\": 1\n      }\n    ],\n"
+				      "    \"ports\": [],\n    \"verdicts\": []\n  },\n"));
+	assert_non_null(strstr(o.out,
+			       "\"rules\": [\n      {\n        \"number\": 1,\n        \"name\": \"rule-1\",\n"
+			       "        \"where\": \"<stdin>:3\",\n        \"audit\": false,\n        \"log\": false,\n"
+			       "        \"rate\": {\n          \"flows\": 5,\n          \"burst\": 5,\n"
+			       "          \"per\": \"rule\"\n        }\n      }\n    ],\n"));
+	assert_non_null(strstr(o.out, "{\n        \"network\": \"0.0.0.0/0\",\n        \"class\": 1\n      }"));
+	assert_non_null(
+		strstr(o.out, "{\n        \"ports\": \"tcp/80\",\n        \"in\": 1,\n        \"out\": 0\n      }"));
+	assert_non_null(strstr(o.out,
+			       "{\n        \"dir\": \"in\",\n        \"class\": 1,\n        \"port_class\": 1,\n"
+			       "        \"action\": \"allow\",\n        \"rule\": 1,\n        \"audit\": 0\n      }"));
+	o = run("policy compile " TIER " --self db --json", "");
+	assert_non_null(strstr(o.out, "\"host\": null\n}"));
 }
 
 static void diff_tells_flows(void **state)
@@ -417,6 +451,7 @@ int main(void)
 		cmocka_unit_test(json_is_a_contract),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(compile_dumps),
+		cmocka_unit_test(compile_dumps_json),
 		cmocka_unit_test(diff_tells_flows),
 		cmocka_unit_test(fmt_rewrites),
 		cmocka_unit_test(misuse_exits_2),
