@@ -142,7 +142,7 @@ static bool is_implied(const struct pol_work *w, uint32_t cell)
 
 	if (outer.bits == (outer.is_v4 ? 96 : 0))
 		return false;
-	outer.bits--;
+	outer = pol_prefix_shorter(&outer);
 	return w->peers.class_of[pol_cell_of(&w->cells, &outer)] == w->peers.class_of[cell];
 }
 

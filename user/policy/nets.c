@@ -64,6 +64,15 @@ void pol_prefix_print(const struct pol_prefix *prefix, char *buf, size_t size)
 		snprintf(buf, size, "%s", prefix_print(&ip, text));
 }
 
+struct pol_prefix pol_prefix_shorter(const struct pol_prefix *p)
+{
+	struct pol_prefix shorter = *p;
+
+	shorter.bits--;
+	cut(&shorter);
+	return shorter;
+}
+
 /* Of the addresses alone; the families are the caller's. */
 static bool has_bits(const struct by_addr *outer, unsigned bits, const struct by_addr *inner)
 {

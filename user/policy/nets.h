@@ -26,7 +26,8 @@ struct pol_cells {
 bool pol_prefix_parse(const char *text, struct pol_prefix *prefix, struct err *e);
 bool pol_prefix_is_text(const char *text); /* looks like one: no name does */
 void pol_prefix_print(const struct pol_prefix *prefix, char *buf, size_t size);
-struct pol_prefix pol_prefix_of(const struct ip_prefix *p); /* bits beyond the prefix are left out */
+struct pol_prefix pol_prefix_of(const struct ip_prefix *p);       /* bits beyond the prefix are left out */
+struct pol_prefix pol_prefix_shorter(const struct pol_prefix *p); /* by one bit; there is one to lose */
 bool pol_prefix_has(const struct pol_prefix *outer, const struct pol_prefix *inner);
 
 /* Sorts, adds the first cells, and takes what is there twice away. Room for n + 2. */

@@ -100,6 +100,26 @@ static void a_prefix_is_of_one_family(void **state)
 	assert_string_equal(ask(img, BY_DIR_IN, "::1", 24), "");
 }
 
+/* What is cut from a prefix whose last bit is set lies in no shorter one by its old address. */
+static void prefixes_end_in_any_bit(void **state)
+{
+	auto_model struct pol_model *model =
+		parsed(HEAD "  - { name: far, from: 128.0.0.0/1, to: host, allow: [tcp/22] }\n"
+			    "  - { name: near, from: 10.1.2.3, to: host, allow: [tcp/23] }\n"
+			    "  - { name: half, from: '8000::/1', to: host, allow: [tcp/24] }\n"
+			    "  - { name: last, from: 255.255.255.255, to: host, allow: [tcp/25] }\n");
+	auto_free struct pol_image *img = host_image(model, 1, NULL, 0);
+
+	(void)state;
+	assert_string_equal(ask(img, BY_DIR_IN, "128.0.0.0", 22), "far");
+	assert_string_equal(ask(img, BY_DIR_IN, "127.255.255.255", 22), "");
+	assert_string_equal(ask(img, BY_DIR_IN, "10.1.2.3", 23), "near");
+	assert_string_equal(ask(img, BY_DIR_IN, "fd00::1", 24), "half");
+	assert_string_equal(ask(img, BY_DIR_IN, "2001:db8::1", 24), "");
+	assert_string_equal(ask(img, BY_DIR_IN, "255.255.255.255", 25), "last");
+	assert_string_equal(ask(img, BY_DIR_IN, "255.255.255.255", 22), "far");
+}
+
 static struct pol_opening opening(const char *name, enum by_dir dir, const char *net, uint32_t first, uint32_t last)
 {
 	struct pol_opening o = { .dir = dir, .selectors = { first, last } };
@@ -363,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_longest_prefix_has_what_shorter_ones_have),
 		cmocka_unit_test(a_prefix_is_of_one_family),
+		cmocka_unit_test(prefixes_end_in_any_bit),
 		cmocka_unit_test(nobody_locks_himself_out),
 		cmocka_unit_test(on_says_which_nodes_have_a_rule),
 		cmocka_unit_test(what_is_no_opening_is_refused),
