@@ -14,9 +14,20 @@ static void programs_image_and_explain_agree(void **state)
 	assert_true(eq.n_allowed > 1000 && eq.n_denied > 1000 && eq.n_default > 1000 && eq.n_audited > 1000);
 }
 
+static void host_programs_image_and_explain_agree(void **state)
+{
+	struct equal eq = { .seed = 0x2545f4914f6cdd1du, .packets = 500 };
+
+	(void)state;
+	assert_true(equal_host_run(&eq, 40));
+	assert_int_equal(eq.n_cases, 20000);
+	assert_true(eq.n_allowed > 500 && eq.n_denied > 500 && eq.n_default > 500 && eq.n_audited > 500);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(programs_image_and_explain_agree) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(programs_image_and_explain_agree),
+					    cmocka_unit_test(host_programs_image_and_explain_agree) };
 
 	return cmocka_run_group_tests_name("bpf/equal", tests, NULL, NULL);
 }

@@ -13,3 +13,5 @@ struct equal {
 
 /* Adds `policies` of eq->packets each. false: they disagreed; stderr says about what. */
 bool equal_run(struct equal *eq, uint32_t policies);
+/* The same with rules about host. */
+bool equal_host_run(struct equal *eq, uint32_t policies);
