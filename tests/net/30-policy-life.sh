@@ -4,7 +4,7 @@
 # and after kill -9. Each time two nodes really connect, or really do not. Policy A lets web reach db on tcp/5432 alone,
 # policy B on tcp/8080 alone.
 . tests/net/lib.sh
-need ip nsenter jq curl pgrep
+need ip nsenter jq curl pgrep setpriv
 need_file "$BUILD/baileyd" 'run make'
 
 dir=$TMP
@@ -97,6 +97,32 @@ is 'is no new generation' "$(of_status generation)" "$gen"
 check 'and what a rollback goes back to stays' sh -c "'$bailey' policy rollback --instance '$prefix-db'"
 check 'apply without files is the configured policy' policy apply
 check 'which decides' decides a
+
+# --- asked -----------------------------------------------------------------------------------------------------------
+# The loaded programs themselves, with packets that nobody sends.
+live() { "$bailey" policy explain --live --instance "$prefix-db" "$@" 2>&1; echo "status $?"; }
+pair="web (100.64.0.2) -> db (100.64.0.3)"
+dropped=$(status_of db | jq '[.datapath.drops[].packets] | add')
+is 'the program allows what the policy allows' "$(live --from web --to db tcp/5432)" \
+	"ALLOW  $pair tcp/5432 in on $(ifname_of db): rule only-5432 (configured.yaml:6)
+status 0"
+like 'and denies what it does not' "$(live --from web --to db tcp/8080)" "DENY   $pair tcp/8080 in on *: POLICY_DENY: *status 1"
+like 'out, too' "$(live --from db --to web tcp/5432)" 'DENY   db (100.64.0.3) -> web (100.64.0.2) tcp/5432 out on *: POLICY_DENY: *status 1'
+like 'over IPv6 by address' "$(live --from fdba:11e7::2 --to db tcp/5432)" 'ALLOW  web (fdba:11e7::2) -> db (fdba:11e7::3) *status 0'
+like 'ICMPv6 over IPv6' "$(live --from web --to db icmpv6/128)" 'DENY   web (fdba:11e7::2) -> *status 1'
+like 'an address that nobody has proved' "$(live --from 100.64.0.99 --to db tcp/5432)" 'DENY   100.64.0.99 -> *: NO_IDENTITY: *status 1'
+is 'as JSON' "$("$bailey" policy explain --live --json --instance "$prefix-db" --from web --to db tcp/5432 |
+	jq -r '[.node, .answers[0].action, .answers[0].rule.name, .answers[0].rule.where, .answers[0].src.app, .policy] | join(" ")')" \
+	"db allow only-5432 configured.yaml:6 web $(digest_of "$dir/configured.yaml")"
+like 'with the files that are loaded' "$(live "$dir/configured.yaml" --from web --to db tcp/5432)" 'ALLOW *status 0'
+like 'not with others' "$(live "$dir/b.yaml" --from web --to db tcp/5432)" \
+	"*the files are policy $(digest_of "$dir/b.yaml" | cut -c 1-12), and what db has loaded is $(digest_of "$dir/configured.yaml" | cut -c 1-12);*status 2"
+like 'nor between others' "$(live --from web --to web tcp/1)" '*one side must be this node (db)*status 2'
+like 'a name that nobody has' "$(live --from wbe --to db tcp/1)" "*found 'wbe', needed a node*did you mean 'web'?*status 2"
+like 'what a packet can not ask' "$(live --from web --to db tcp/70000)" '*port 70000 is above 65535*status 2'
+like 'without the right to ask' "$(setpriv --reuid 65534 --regid 65534 --clear-groups "$bailey" policy explain --live --instance "$prefix-db" \
+	--from web --to db tcp/5432 2>&1; echo "status $?")" '*ermission denied; baileyd answers root alone*status 2'
+is 'no packet was counted for it' "$(status_of db | jq '[.datapath.drops[].packets] | add')" "$dropped"
 
 # --- refused ---------------------------------------------------------------------------------------------------------
 sed 's/tcp\/8080\]/tcp\/70000]/' "$dir/b.yaml" >"$dir/bad.yaml"

@@ -27,12 +27,14 @@ enum msg_type {
 	MSG_NET_STATUS,   /* struct msg_ask_status */
 	MSG_NET_FLOWS,    /* struct msg_ask_flows: one page of a table, answered in order */
 	MSG_NET_CAPTURE,  /* struct msg_capture */
+	MSG_NET_ASK,      /* struct msg_ask */
 	/* N -> P */
 	MSG_NET_PACKET,       /* struct msg_packet, while a capture is on */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
 	MSG_NET_EVENT,        /* struct msg_event */
 	MSG_NET_LOSS,         /* struct msg_loss, when it changed, once a second */
 	MSG_NET_FLOW_PAGE,    /* struct msg_flow_page */
+	MSG_NET_ASKED,        /* struct msg_asked */
 	MSG_NET_RULES,        /* struct msg_rules, before STATUS_REPLY */
 	MSG_NET_PAIRS,        /* struct msg_pairs, before STATUS_REPLY where pairs were asked for */
 	MSG_NET_PEER,         /* struct msg_peer, before STATUS_REPLY */
@@ -179,6 +181,31 @@ struct msg_flow_page {
 	struct dp_place at; /* to ask for the next page with */
 	uint32_t n;
 	struct dp_flow item[PAGE_ITEMS];
+};
+
+#define ASK_MAX 16 /* questions at once */
+
+struct msg_ask {
+	uint64_t token;
+	uint32_t target, n;
+	struct dp_question question[ASK_MAX];
+};
+
+struct asked_rule {
+	char name[sizeof(((struct by_rule *)0)->name)]; /* "": none */
+	char where[sizeof(((struct by_rule *)0)->where)];
+};
+
+struct asked {
+	int32_t code; /* 0 or -errno: nothing below is known */
+	struct dp_answer dp;
+	struct asked_rule rule, audit;
+};
+
+struct msg_asked {
+	uint64_t token;
+	uint32_t n;
+	struct asked answer[ASK_MAX];
 };
 
 struct msg_peer {

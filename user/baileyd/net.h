@@ -58,6 +58,7 @@ int open_ring(struct target *t, struct err *e);
 void send_losses(struct net *net);
 void send_status(struct net *net, const struct msg_ask_status *request);
 void send_flow_page(struct net *net, const struct msg_ask_flows *request);
+void send_asked(struct net *net, const struct msg_ask *request);
 
 /* net_capture.c */
 int capture_set(struct net *net, bool is_on, struct err *e);

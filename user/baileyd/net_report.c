@@ -209,3 +209,33 @@ void send_flow_page(struct net *net, const struct msg_ask_flows *request)
 		page.code = dp_flows_on(net->targets[request->target].dp, &page.at, PAGE_ITEMS, flow_add, &page, &e);
 	ipc_send(net->parent, MSG_NET_FLOW_PAGE, &page, msg_page_size(page, page.n), -1);
 }
+
+static void asked_rule(struct dp *dp, const struct by_gen *gen, uint32_t number, struct asked_rule *to)
+{
+	struct by_counter hits;
+	struct by_rule rule;
+
+	if (!number || dp_rule_get(dp, gen->slot, number, &rule, &hits) < 0)
+		return;
+	memcpy(to->name, rule.name, sizeof(to->name));
+	memcpy(to->where, rule.where, sizeof(to->where));
+}
+
+/* The program is asked, and then the maps for the words of its rule: nothing here knows the policy. */
+void send_asked(struct net *net, const struct msg_ask *request)
+{
+	struct msg_asked m = { .token = request->token, .n = request->n };
+	struct dp *dp = request->target < net->n_targets ? net->targets[request->target].dp : NULL;
+	struct err e = ERR_INIT;
+
+	for (uint32_t i = 0; i < m.n && i < ASK_MAX; i++) {
+		struct asked *a = &m.answer[i];
+
+		a->code = dp ? dp_ask(dp, &request->question[i], &a->dp, &e) : -ENOENT;
+		if (a->code)
+			continue;
+		asked_rule(dp, &a->dp.gen, a->dp.rule, &a->rule);
+		asked_rule(dp, &a->dp.gen, a->dp.audit, &a->audit);
+	}
+	ipc_send(net->parent, MSG_NET_ASKED, &m, sizeof(m), -1);
+}

@@ -170,6 +170,8 @@ static void on_net_message(struct ipc_msg *msg, void *arg)
 		report_packet(p, m);
 	else if (msg->type == MSG_NET_FLOW_PAGE)
 		report_flow_page(p, msg);
+	else if (msg->type == MSG_NET_ASKED)
+		report_asked(p, ipc_as(msg, sizeof(struct msg_asked)));
 	else
 		report_net_message(p, msg);
 }

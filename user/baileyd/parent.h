@@ -74,6 +74,7 @@ struct loss { /* of one target, as net said last */
 struct monitor;     /* a reader of GET /v1/monitor */
 struct capture;     /* a reader of GET /v1/capture */
 struct flow_reader; /* of GET /v1/flows */
+struct asker;       /* of GET /v1/policy/ask */
 struct waiting;     /* a control request that waits for net's report */
 
 struct parent {
@@ -116,6 +117,7 @@ struct parent {
 	struct net_report collecting, report;
 	struct waiting *waiting;
 	struct flow_reader *flow_readers;
+	struct asker *askers;
 	struct capture *captures;
 	uint64_t last_token;
 	struct monitor *monitors;
@@ -155,6 +157,10 @@ void report_net_down(struct parent *p);
 /* report_flows.c */
 void report_flow_page(struct parent *p, const struct ipc_msg *msg);
 void report_flows_end(struct parent *p); /* net is gone */
+
+/* report_ask.c */
+void report_asked(struct parent *p, const struct msg_asked *message);
+void report_asks_end(struct parent *p); /* net is gone */
 
 /* report_capture.c */
 void report_packet(struct parent *p, const struct msg_packet *m);

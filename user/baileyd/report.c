@@ -183,6 +183,7 @@ void report_net_down(struct parent *p)
 	report_free(&p->report);
 	answer_all(p);
 	report_flows_end(p);
+	report_asks_end(p);
 }
 
 /* --- refusals --- */
@@ -266,6 +267,7 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/flows", report_on_flows },
 		{ EVHTTP_REQ_GET, "/v1/counters", on_counters },
 		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
+		{ EVHTTP_REQ_GET, "/v1/policy/ask", report_on_ask },
 		{ EVHTTP_REQ_POST, "/v1/reload", report_on_reload },
 		{ EVHTTP_REQ_POST, "/v1/policy/apply", report_on_apply },
 		{ EVHTTP_REQ_POST, "/v1/policy/confirm", report_on_confirm },

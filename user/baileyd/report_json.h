@@ -24,6 +24,9 @@ void report_on_capture(struct evhttp_request *req, void *arg);
 /* report_flows.c */
 void report_on_flows(struct evhttp_request *req, void *arg);
 
+/* report_ask.c */
+void report_on_ask(struct evhttp_request *req, void *arg);
+
 /* report_events.c: handlers; `arg` is the parent. */
 void report_on_events(struct evhttp_request *req, void *arg);
 void report_on_monitor(struct evhttp_request *req, void *arg);

@@ -221,8 +221,10 @@ static bool answer_question(struct net *net, struct ipc_msg *msg)
 {
 	const void *m;
 
-	if (msg->type != MSG_NET_STATUS && msg->type != MSG_NET_FLOWS)
+	if (msg->type != MSG_NET_STATUS && msg->type != MSG_NET_FLOWS && msg->type != MSG_NET_ASK)
 		return false;
+	if (msg->type == MSG_NET_ASK && (m = ipc_as(msg, sizeof(struct msg_ask))))
+		send_asked(net, m);
 	if (msg->type == MSG_NET_STATUS && (m = ipc_as(msg, sizeof(struct msg_ask_status))))
 		send_status(net, m);
 	if (msg->type == MSG_NET_FLOWS && (m = ipc_as(msg, sizeof(struct msg_ask_flows))))

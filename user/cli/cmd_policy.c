@@ -64,6 +64,8 @@ static int load_warn(int n, char **paths, bool with_warnings, struct loaded *l)
 	diags_print(&d, stderr);
 	l->n_warnings = d.n;
 	l->n_files = s.n;
+	if (!ret)
+		ret = pol_sources_digest(&s, l->digest);
 	if (ret && ret != -EINVAL)
 		return policy_say(&e);
 	return ret ? EXIT_NO : EXIT_YES;

@@ -29,3 +29,12 @@ int policy_misused(const char *command, const char *why);                   /* t
 int policy_print_json(json_t *value);                                       /* 0, or EXIT_USAGE */
 int policy_claims_take(const char *option, const char *arg, char **claims); /* EXIT_YES, or the status to end with */
 json_t *policy_rate_json(uint32_t flags, uint32_t rate, uint32_t burst);    /* null: there is none */
+
+/* A question to the loaded programs of a running baileyd. */
+struct policy_live {
+	const char *from, *to, *port;
+	const char *instance, *socket; /* NULL: the only one */
+	const uint8_t *digest;         /* of the policy that must be loaded; NULL: any */
+	bool is_json;
+};
+int policy_ask_live(const struct policy_live *q);

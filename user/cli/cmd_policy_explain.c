@@ -14,7 +14,9 @@
 
 static const char help[] =
 	"usage: bailey policy explain FILE... --from WHO --to WHO PORT [--on WHO] [--from-claims CLAIMS]\n"
-	"                             [--to-claims CLAIMS] [--json]\n\n"
+	"                             [--to-claims CLAIMS] [--json]\n"
+	"       bailey policy explain [FILE...] --live --from WHO --to WHO PORT [--instance NAME] [--socket PATH]\n"
+	"                             [--json]\n\n"
 	"  --from WHO    who opens the connection: an app, an instance or a claim of the policy, or an app-id of 40\n"
 	"                hex digits; or `host`, or an address of the underlay\n"
 	"  --to WHO      who is asked\n"
@@ -27,13 +29,18 @@ static const char help[] =
 	"  PORT          tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
 	"  --json        the answer as JSON\n\n"
 	"Prints the rule that decides, or the nearest one when the default denies.\n\n"
+	"  --live        asks the programs that a running baileyd has loaded (as root), with a packet that nobody "
+	"sends;\n"
+	"                WHO is a node, an app or an address, one of them this node. With FILE it is refused when\n"
+	"                another policy is loaded.\n\n"
 	"exit status: 0 allowed, 1 denied, 2 no answer\n";
 
 struct asked {
 	struct pol_question q;
 	const char *port;
 	char *claims[2]; /* owned, from and to */
-	bool is_json;
+	const char *instance, *socket;
+	bool is_json, is_live;
 };
 
 static void asked_fini(struct asked *a)
@@ -114,6 +121,15 @@ static int option_take(struct asked *a, int c)
 	case 'j':
 		a->is_json = true;
 		return EXIT_YES;
+	case 'l':
+		a->is_live = true;
+		return EXIT_YES;
+	case 'i':
+		a->instance = optarg;
+		return EXIT_YES;
+	case 's':
+		a->socket = optarg;
+		return EXIT_YES;
 	case 'F':
 		return policy_claims_take("--from-claims", optarg, &a->claims[0]);
 	case 'T':
@@ -132,6 +148,9 @@ static int options_read(int argc, char **argv, struct asked *a)
 					       { "from-claims", required_argument, NULL, 'F' },
 					       { "to-claims", required_argument, NULL, 'T' },
 					       { "json", no_argument, NULL, 'j' },
+					       { "live", no_argument, NULL, 'l' },
+					       { "instance", required_argument, NULL, 'i' },
+					       { "socket", required_argument, NULL, 's' },
 					       { "help", no_argument, NULL, 'h' },
 					       { 0 } };
 	int c, ret;
@@ -178,6 +197,24 @@ static int ask_files(struct asked *a, int n, char **paths)
 	return answer.action == BY_ALLOW ? EXIT_YES : EXIT_NO;
 }
 
+static int ask_live(const struct asked *a, int n, char **paths)
+{
+	auto_call(loaded_fini) struct loaded l = { 0 };
+	struct policy_live q = { .from = a->q.from,
+				 .to = a->q.to,
+				 .port = a->port,
+				 .instance = a->instance,
+				 .socket = a->socket,
+				 .is_json = a->is_json };
+
+	if (a->q.on || a->q.from_claims || a->q.to_claims)
+		return policy_misused("explain", "--live asks about nodes as they are, without --on and claims");
+	if (n && policy_load(n, paths, &l) != EXIT_YES)
+		return EXIT_USAGE;
+	q.digest = n ? l.digest : NULL;
+	return policy_ask_live(&q);
+}
+
 int cmd_policy_explain(int argc, char **argv)
 {
 	auto_call(asked_fini) struct asked a = { 0 };
@@ -188,10 +225,12 @@ int cmd_policy_explain(int argc, char **argv)
 		return ret;
 	argc -= optind;
 	argv += optind;
-	if (argc < 2 || !a.q.from || !a.q.to)
+	if (argc < 2 - a.is_live || !a.q.from || !a.q.to)
 		return policy_misused("explain", "needed FILE, --from WHO, --to WHO and one port such as tcp/443");
+	if (!a.is_live && (a.instance || a.socket))
+		return policy_misused("explain", "--instance and --socket are for --live");
 	a.port = argv[argc - 1];
 	if (!pol_selector_parse(a.port, &a.q.selector, &e))
 		return policy_say(&e);
-	return ask_files(&a, argc - 1, argv);
+	return a.is_live ? ask_live(&a, argc - 1, argv) : ask_files(&a, argc - 1, argv);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -144,6 +145,8 @@ static int perform(struct call *c, const char *socket, const char *method, const
 	code = curl_easy_perform(c->curl);
 	if (code == CURLE_OPERATION_TIMEDOUT && c->seconds) /* that is what was asked for */
 		return status_of(c);
+	if (code == CURLE_COULDNT_CONNECT && access(socket, W_OK) < 0 && errno == EACCES)
+		return err_at(e, -EACCES, socket, "%s; baileyd answers root alone", strerror(EACCES));
 	if (code != CURLE_OK && !c->is_stopped)
 		return err_at(e, -ECONNREFUSED, socket, "baileyd does not answer: %s",
 			      why[0] ? why : curl_easy_strerror(code));
