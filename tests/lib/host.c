@@ -68,32 +68,15 @@ int host_world_map(const struct host_world *w, const char *name)
 	return pin_get(w, name);
 }
 
-static void add_net(struct host_world *w, uint32_t slot, const char *text, uint32_t peer_class)
-{
-	struct by_net_key key = { .slot = slot };
-	struct by_net net = { .peer_class = peer_class };
-	int fd = host_world_map(w, "by_net");
-	struct ip_prefix prefix;
-
-	assert_true(prefix_parse(&prefix, text));
-	key.addr = prefix.addr;
-	key.prefix_bits = 32 + prefix.bits + (addr_is_v4(&prefix.addr) ? 96 : 0);
-	assert_int_equal(bpf_map_update_elem(fd, &key, &net, BPF_ANY), 0);
-	close(fd);
-}
-
 void host_world_commit(struct host_world *w, struct img *img)
 {
 	struct err e = ERR_INIT;
 
-	uint32_t slot = dp_gen(w->dp).slot ^ 1;
-
-	must(dp_policy_stage(w->dp, img_done(img), &e), &e);
-	add_net(w, slot, "::/0", CLASS_WORLD);
-	add_net(w, slot, "0.0.0.0/0", CLASS_WORLD);
-	add_net(w, slot, "192.0.2.0/24", CLASS_FRIEND);
-	add_net(w, slot, "2001:db8::/64", CLASS_FRIEND);
-	must(dp_policy_flip(w->dp, &e), &e);
+	img_net(img, "::/0", CLASS_WORLD);
+	img_net(img, "0.0.0.0/0", CLASS_WORLD);
+	img_net(img, "192.0.2.0/24", CLASS_FRIEND);
+	img_net(img, "2001:db8::/64", CLASS_FRIEND);
+	must(dp_policy_commit(w->dp, img_done(img), &e), &e);
 	img_free(img);
 }
 

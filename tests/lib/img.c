@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
+
 struct img {
 	struct pol_port_range *ports;
 	struct pol_verdict *verdicts;
 	struct by_rule *rules;
 	struct pol_member *members;
-	uint32_t n_ports, n_verdicts, n_rules, n_members, n_peer_classes, n_port_classes;
+	struct pol_net *nets;
+	uint32_t n_nets, n_ports, n_verdicts, n_rules, n_members, n_peer_classes, n_port_classes;
 	struct pol_image *done;
 };
 
@@ -31,6 +34,7 @@ void img_free(struct img *img)
 	free(img->verdicts);
 	free(img->rules);
 	free(img->members);
+	free(img->nets);
 	free(img->done);
 	free(img);
 }
@@ -127,6 +131,17 @@ void img_member(struct img *img, const uint8_t instance_id[BY_INSTANCE_ID_LEN], 
 		img->n_peer_classes = peer_class;
 }
 
+void img_net(struct img *img, const char *prefix, uint32_t peer_class)
+{
+	struct pol_net *n = push(&img->nets, &img->n_nets, sizeof(*n));
+	struct ip_prefix p;
+
+	assert(prefix_parse(&p, prefix));
+	n->addr = p.addr;
+	n->bits = p.bits + (addr_is_v4(&p.addr) ? 96 : 0);
+	n->peer_class = peer_class;
+}
+
 static size_t put(char *base, size_t at, const void *src, size_t n)
 {
 	if (base && n)
@@ -142,7 +157,8 @@ static size_t lay_out(const struct img *img, const struct pol_image *head, char 
 	at = put(base, at, img->ports, img->n_ports * sizeof(*img->ports));
 	at = put(base, at, img->verdicts, img->n_verdicts * sizeof(*img->verdicts));
 	at = put(base, at, img->rules, img->n_rules * sizeof(*img->rules));
-	return put(base, at, img->members, img->n_members * sizeof(*img->members));
+	at = put(base, at, img->members, img->n_members * sizeof(*img->members));
+	return put(base, at, img->nets, img->n_nets * sizeof(*img->nets));
 }
 
 static int by_first(const void *a, const void *b)
@@ -179,6 +195,7 @@ const struct pol_image *img_done(struct img *img)
 		.n_members = img->n_members,
 		.n_peer_classes = img->n_peer_classes,
 		.n_port_classes = img->n_port_classes,
+		.n_nets = img->n_nets,
 	};
 
 	if (img->n_ports)

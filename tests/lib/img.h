@@ -16,5 +16,7 @@ void img_flags(struct img *img, uint32_t rule, uint32_t flags, uint32_t rate, ui
 /* An audit rule that would drop what `rule` decides. Returns the audit rule's number. */
 uint32_t img_audit(struct img *img, uint32_t rule);
 void img_member(struct img *img, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t peer_class);
+/* For the host: in the order of the addresses, ::/0 first. */
+void img_net(struct img *img, const char *prefix, uint32_t peer_class);
 /* Valid until the next call or img_free(). */
 const struct pol_image *img_done(struct img *img);

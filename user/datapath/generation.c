@@ -2,10 +2,10 @@
 /*
  * A policy becomes live.
  *  1 wait until no program still reads the slot that decided before the live one
- *  2 purge that slot: counters and rules, rates, verdicts, ports
+ *  2 purge that slot: counters and rules, rates, verdicts, ports, networks
  *  3 write ports, verdicts, rules
- *  4 write the classes of the identities in that slot
- *  5 read verdicts and rules back
+ *  4 write the classes of the identities, or of the networks, in that slot
+ *  5 read verdicts, rules and networks back
  *  6 flip: one 8-byte store of {slot, gen + 1}
  * Until 6 the live slot is not written, so a failure or a crash anywhere before changes no decision, and the next
  * stage starts at 1 over whatever lies there. After 6 there is nothing left to do.
@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bailey/host.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "internal.h"
@@ -121,8 +122,9 @@ static int purge(struct dp *dp, uint32_t slot)
 	ret = map_walk(dp->map[MAP_RATE], sizeof(struct by_rate_key), sizeof(struct by_rate), purge_rate, &p);
 	if (ret < 0)
 		return ret;
-	return map_walk(dp->map[MAP_VERDICT], sizeof(struct by_verdict_key), sizeof(struct by_verdict), purge_verdict,
-			&p);
+	ret = map_walk(dp->map[MAP_VERDICT], sizeof(struct by_verdict_key), sizeof(struct by_verdict), purge_verdict,
+		       &p);
+	return ret ? ret : nets_purge(dp, slot);
 }
 
 static void ports_write(struct dp *dp, uint32_t slot, const struct pol_image *img)
@@ -229,7 +231,7 @@ static int read_back(struct dp *dp, uint32_t slot, const struct pol_image *img)
 
 		ret = same(dp, MAP_RULE, &key, &rule[i], sizeof(rule[i]));
 	}
-	return ret;
+	return ret ? ret : nets_read_back(dp, slot, img);
 }
 
 /* Both slots must fit at once, else a commit could fail half-way for want of room. */
@@ -243,6 +245,11 @@ static int limits_check(const struct dp *dp, const struct pol_image *img, struct
 		return err_at(e, -E2BIG, "policy image", "%u verdicts, at most %u fit", img->n_verdicts, verdicts);
 	if (img->n_rules > rules)
 		return err_at(e, -E2BIG, "policy image", "%u rules, at most %u fit", img->n_rules, rules);
+	if (!!dp->host != !!img->n_nets)
+		return err_at(e, -EINVAL, "policy image", "is for the %s", dp->host ? "overlay" : "underlay");
+	if (img->n_nets > BY_MAX_NETS / BY_SLOTS)
+		return err_at(e, -E2BIG, "policy image", "%u networks, at most %d fit", img->n_nets,
+			      BY_MAX_NETS / BY_SLOTS);
 	return 0;
 }
 
@@ -270,7 +277,7 @@ int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e)
 	ret = rules_write(dp, slot, img);
 	if (ret < 0)
 		return stage_failed(e, "rules can not be written", ret);
-	ret = classes_write(dp, slot, img); /* 4 */
+	ret = dp->host ? nets_write(dp, slot, img) : classes_write(dp, slot, img); /* 4 */
 	if (ret < 0)
 		return stage_failed(e, "classes can not be written", ret);
 	ret = read_back(dp, slot, img); /* 5 */

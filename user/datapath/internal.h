@@ -141,6 +141,11 @@ int map_sum(const struct dp *dp, enum dp_map map, const void *key, struct by_cou
 struct by_gen gen_live(const struct dp *dp);
 void gen_bump(struct dp *dp); /* tracked flows are judged again */
 
+/* nets.c: of the host's, 0 or -errno */
+int nets_purge(struct dp *dp, uint32_t slot);
+int nets_write(struct dp *dp, uint32_t slot, const struct pol_image *img);
+int nets_read_back(struct dp *dp, uint32_t slot, const struct pol_image *img);
+
 /* table.c */
 struct entry *table_find(const struct table *t, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t number); /* NULL: no memory */
