@@ -119,8 +119,8 @@ sock=/run/bailey/$prefix-db/ctl.sock
 is 'curl reads the status' "$(curl -s --unix-socket "$sock" http://localhost/v1/status | jq -r .node)" db
 is 'an unknown path is 404' "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$sock" http://localhost/v2)" 404
 is 'a wrong method is 405' "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$sock" http://localhost/v1/reload)" 405
-check 'metrics count passed packets' test "$(metric 'bailey_packets_total{dir="in",reason="NONE"}')" -gt 0
-check 'metrics count denied packets' test "$(metric 'bailey_packets_total{dir="in",reason="POLICY_DENY"}')" -gt 0
+check 'metrics count passed packets' test "$(metric "bailey_packets_total{interface=\"$(ifname_of db)\",dir=\"in\",reason=\"NONE\"}")" -gt 0
+check 'metrics count denied packets' test "$(metric "bailey_packets_total{interface=\"$(ifname_of db)\",dir=\"in\",reason=\"POLICY_DENY\"}")" -gt 0
 "$bailey" monitor --instance "$prefix-db" --json >"$TMP/monitor" &
 monitor=$!
 at_end "kill $monitor"

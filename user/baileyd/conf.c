@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conf.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,88 +8,16 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "policy/yaml.h"
-
-/* One parse: where errors go and whether there were any is `d`'s business. */
-struct parse {
-	const struct yaml_doc *doc;
-	struct diags *d;
-	struct conf *conf;
-	char dir[PATH_MAX]; /* of the file, for relative paths */
-};
-
-static const struct yaml_node *section(struct parse *p, const char *name, const char *const *known, bool required)
-{
-	const struct yaml_node *root = yaml_root(p->doc), *node = yaml_get(root, name);
-
-	if (!node && !required)
-		return NULL;
-	node = yaml_need(p->doc, root, name, YAML_MAP, p->d);
-	return node && yaml_known_keys(p->doc, node, known, p->d) ? node : NULL;
-}
-
-static const char *text_of(struct parse *p, const struct yaml_node *map, const char *key, bool required)
-{
-	const struct yaml_node *node = yaml_get(map, key);
-
-	if (!node && required)
-		yaml_need(p->doc, map, key, YAML_SCALAR, p->d);
-	return node ? yaml_str(p->doc, node, p->d) : NULL;
-}
-
-static bool is_name(const char *s, size_t max)
-{
-	size_t n = strlen(s);
-
-	if (!n || n > max)
-		return false;
-	for (; *s; s++)
-		if (!islower((unsigned char)*s) && !isdigit((unsigned char)*s) && *s != '-')
-			return false;
-	return true;
-}
-
-static void read_name(struct parse *p, const struct yaml_node *map, const char *key, char *dst, size_t size)
-{
-	const char *s = text_of(p, map, key, true);
-
-	if (!s)
-		return;
-	if (!is_name(s, size - 1))
-		yaml_error(p->doc, yaml_get(map, key), p->d, "needs 1 to %zu of a-z, 0-9 and '-', found '%s'", size - 1,
-			   s);
-	else
-		snprintf(dst, size, "%s", s);
-}
-
-/* Relative to the folder of the file. */
-static void take_path(struct parse *p, const struct yaml_node *at, const char *s, char dst[PATH_MAX])
-{
-	int n = *s == '/' ? snprintf(dst, PATH_MAX, "%s", s) : snprintf(dst, PATH_MAX, "%s/%s", p->dir, s);
-
-	if (n >= PATH_MAX)
-		yaml_error(p->doc, at, p->d, "path is longer than %d bytes", PATH_MAX - 1);
-}
-
-static void read_path(struct parse *p, const struct yaml_node *map, const char *key, char dst[PATH_MAX],
-		      const char *fallback)
-{
-	const char *s = text_of(p, map, key, !fallback);
-
-	if (!s)
-		s = fallback;
-	if (s && *s)
-		take_path(p, yaml_get(map, key), s, dst);
-}
+#include "conf_read.h"
 
 /* One path, or a list of them. */
-static void read_policy(struct parse *p, const struct yaml_node *map)
+static void read_policy(struct conf_parse *p, const struct yaml_node *map)
 {
 	const struct yaml_node *list = yaml_get(map, "policy");
 	struct conf *c = p->conf;
 
 	if (!list || list->kind != YAML_LIST) {
-		read_path(p, map, "policy", c->policy[0], NULL);
+		conf_path(p, map, "policy", c->policy[0], NULL);
 		c->n_policy = 1;
 		return;
 	}
@@ -102,46 +29,8 @@ static void read_policy(struct parse *p, const struct yaml_node *map)
 		const char *s = yaml_str(p->doc, list->child[i], p->d);
 
 		if (s)
-			take_path(p, list->child[i], s, c->policy[c->n_policy++]);
+			conf_take_path(p, list->child[i], s, c->policy[c->n_policy++]);
 	}
-}
-
-static uint64_t read_number(struct parse *p, const struct yaml_node *map, const char *key, uint64_t min, uint64_t max,
-			    uint64_t fallback)
-{
-	const struct yaml_node *node = yaml_get(map, key);
-	uint64_t v = fallback;
-
-	if (node && yaml_uint(p->doc, node, max, &v, p->d) && v < min)
-		yaml_error(p->doc, node, p->d, "%llu is below %llu", (unsigned long long)v, (unsigned long long)min);
-	return v;
-}
-
-/* Walks a list of strings; `take` parses item i and says what was needed when it can not. */
-static uint32_t read_list(struct parse *p, const struct yaml_node *map, const char *key, bool required, uint32_t max,
-			  const char *needed, bool (*take)(struct conf *conf, uint32_t i, const char *text))
-{
-	const struct yaml_node *list = yaml_get(map, key);
-	uint32_t n = 0;
-
-	if (!list && !required)
-		return 0;
-	list = yaml_need(p->doc, map, key, YAML_LIST, p->d);
-	if (!list)
-		return 0;
-	if (list->n > max || (required && !list->n)) {
-		yaml_error(p->doc, list, p->d, "has %zu entries, needs %d to %u", list->n, required, max);
-		return 0;
-	}
-	for (size_t i = 0; i < list->n; i++) {
-		const char *s = yaml_str(p->doc, list->child[i], p->d);
-
-		if (s && take(p->conf, n, s))
-			n++;
-		else if (s)
-			yaml_error(p->doc, list->child[i], p->d, "needs %s, found '%s'", needed, s);
-	}
-	return n;
 }
 
 static bool take_network(struct conf *conf, uint32_t i, const char *text)
@@ -177,13 +66,13 @@ const struct ip_prefix *conf_network_of(const struct conf *conf, const struct by
 	return NULL;
 }
 
-static void read_agent(struct parse *p, const struct yaml_node *map)
+static void read_agent(struct conf_parse *p, const struct yaml_node *map)
 {
 	const size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
 	struct conf *c = p->conf;
 	const char *name;
 
-	read_path(p, map, "agent", c->agent, "");
+	conf_path(p, map, "agent", c->agent, "");
 	name = strrchr(c->agent, '/');
 	c->agent_is_legacy = name && strcmp(name, "/tappd.sock") == 0;
 	if (strlen(c->agent) > max)
@@ -191,13 +80,13 @@ static void read_agent(struct parse *p, const struct yaml_node *map)
 			   "path is longer than %zu bytes, the limit for a socket", max);
 	if (yaml_get(map, "certificate") || yaml_get(map, "key"))
 		yaml_error(p->doc, map, p->d, "agent stands in place of certificate and key");
-	c->agent_life_s = (uint32_t)read_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, 86400);
+	c->agent_life_s = (uint32_t)conf_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, 86400);
 }
 
-static void read_identity(struct parse *p)
+static void read_identity(struct conf_parse *p)
 {
 	static const char *const known[] = { "certificate", "key", "agent", "lifetime", NULL };
-	const struct yaml_node *map = section(p, "identity", known, true);
+	const struct yaml_node *map = conf_section(p, "identity", known, true);
 
 	if (!map)
 		return;
@@ -207,29 +96,29 @@ static void read_identity(struct parse *p)
 	}
 	if (yaml_get(map, "lifetime"))
 		yaml_error(p->doc, yaml_get(map, "lifetime"), p->d, "is of certificates from an agent");
-	read_path(p, map, "certificate", p->conf->certificate, NULL);
-	read_path(p, map, "key", p->conf->key, NULL);
+	conf_path(p, map, "certificate", p->conf->certificate, NULL);
+	conf_path(p, map, "key", p->conf->key, NULL);
 }
 
-static void read_trust(struct parse *p)
+static void read_trust(struct conf_parse *p)
 {
 	static const char *const known[] = { "allow_simulated", "simulated_roots", NULL };
-	const struct yaml_node *map = section(p, "trust", known, false), *allow;
+	const struct yaml_node *map = conf_section(p, "trust", known, false), *allow;
 
 	if (!map)
 		return;
 	allow = yaml_get(map, "allow_simulated");
 	if (allow)
 		yaml_bool(p->doc, allow, &p->conf->allow_simulated, p->d);
-	read_path(p, map, "simulated_roots", p->conf->simulated_roots, "");
+	conf_path(p, map, "simulated_roots", p->conf->simulated_roots, "");
 	if (p->conf->allow_simulated && !p->conf->simulated_roots[0])
 		yaml_error(p->doc, map, p->d,
 			   "allow_simulated: true needs simulated_roots, the file of roots to believe");
 }
 
-static void read_backend(struct parse *p, const struct yaml_node *map)
+static void read_backend(struct conf_parse *p, const struct yaml_node *map)
 {
-	const char *s = text_of(p, map, "backend", false);
+	const char *s = conf_text(p, map, "backend", false);
 
 	if (!s || strcmp(s, "auto") == 0)
 		p->conf->backend = OV_AUTO;
@@ -241,57 +130,58 @@ static void read_backend(struct parse *p, const struct yaml_node *map)
 		yaml_error(p->doc, yaml_get(map, "backend"), p->d, "needs auto, kernel or wireguard-go, found '%s'", s);
 }
 
-static void read_overlay(struct parse *p)
+static void read_overlay(struct conf_parse *p)
 {
 	static const char *const known[] = { "interface", "backend",   "private_key", "listen_port", "mtu",
 					     "networks",  "addresses", "endpoints",   NULL };
-	const struct yaml_node *map = section(p, "overlay", known, true);
+	const struct yaml_node *map = conf_section(p, "overlay", known, true);
 	struct conf *c = p->conf;
 
 	if (!map)
 		return;
-	read_name(p, map, "interface", c->interface, sizeof(c->interface));
+	conf_name(p, map, "interface", c->interface, sizeof(c->interface));
 	read_backend(p, map);
-	read_path(p, map, "private_key", c->wg_key, NULL);
-	c->wg_port = (uint16_t)read_number(p, map, "listen_port", 1, 65535, 51820);
-	c->mtu = (uint32_t)read_number(p, map, "mtu", 1280, 65455, 1420);
+	conf_path(p, map, "private_key", c->wg_key, NULL);
+	c->wg_port = (uint16_t)conf_number(p, map, "listen_port", 1, 65535, 51820);
+	c->mtu = (uint32_t)conf_number(p, map, "mtu", 1280, 65455, 1420);
 	c->n_networks =
-		read_list(p, map, "networks", true, CONF_MAX_NETWORKS, "a prefix like 100.64.0.0/10", take_network);
+		conf_list(p, map, "networks", true, CONF_MAX_NETWORKS, "a prefix like 100.64.0.0/10", take_network);
 	c->n_addrs =
-		read_list(p, map, "addresses", true, ID_MAX_ADDRS, "an address inside overlay.networks", take_addr);
-	c->n_endpoints = read_list(p, map, "endpoints", false, ID_MAX_ENDPOINTS,
+		conf_list(p, map, "addresses", true, ID_MAX_ADDRS, "an address inside overlay.networks", take_addr);
+	c->n_endpoints = conf_list(p, map, "endpoints", false, ID_MAX_ENDPOINTS,
 				   "an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820", take_endpoint);
 }
 
-static void read_exchange(struct parse *p)
+static void read_exchange(struct conf_parse *p)
 {
 	static const char *const known[] = { "listen", "peers", NULL };
 	static const char needed[] = "an endpoint like 192.0.2.1:7946 or [2001:db8::1]:7946";
-	const struct yaml_node *map = section(p, "exchange", known, false);
+	const struct yaml_node *map = conf_section(p, "exchange", known, false);
 
 	if (!map)
 		return;
-	p->conf->n_listen = read_list(p, map, "listen", false, CONF_MAX_LISTEN, needed, take_listen);
-	p->conf->n_peers = read_list(p, map, "peers", false, CONF_MAX_PEERS, needed, take_peer);
+	p->conf->n_listen = conf_list(p, map, "listen", false, CONF_MAX_LISTEN, needed, take_listen);
+	p->conf->n_peers = conf_list(p, map, "peers", false, CONF_MAX_PEERS, needed, take_peer);
 }
 
-static void read_records(struct parse *p)
+static void read_records(struct conf_parse *p)
 {
 	static const char *const known[] = { "directory", "lifetime", NULL };
-	const struct yaml_node *map = section(p, "records", known, false);
+	const struct yaml_node *map = conf_section(p, "records", known, false);
 
 	p->conf->record_life_s = 3600;
 	if (!map)
 		return;
-	read_path(p, map, "directory", p->conf->records, "");
+	conf_path(p, map, "directory", p->conf->records, "");
 	p->conf->record_life_s =
-		(uint32_t)read_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, p->conf->record_life_s);
+		(uint32_t)conf_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, p->conf->record_life_s);
 }
 
-static void read_top(struct parse *p)
+static void read_top(struct conf_parse *p)
 {
-	static const char *const known[] = { "instance", "node",  "identity", "trust", "overlay", "exchange", "records",
-					     "policy",   "state", "run",      "bpffs", "user",    NULL };
+	static const char *const known[] = { "instance", "node",    "identity", "trust",  "overlay",
+					     "exchange", "records", "underlay", "policy", "state",
+					     "run",      "bpffs",   "user",     NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -302,22 +192,22 @@ static void read_top(struct parse *p)
 		return;
 	}
 	yaml_known_keys(p->doc, root, known, p->d);
-	read_name(p, root, "instance", c->instance, sizeof(c->instance));
-	read_name(p, root, "node", c->node, sizeof(c->node));
+	conf_name(p, root, "instance", c->instance, sizeof(c->instance));
+	conf_name(p, root, "node", c->node, sizeof(c->node));
 	read_policy(p, root);
 	snprintf(path, sizeof(path), "/var/lib/bailey/%s", c->instance);
-	read_path(p, root, "state", c->state, path);
+	conf_path(p, root, "state", c->state, path);
 	snprintf(path, sizeof(path), "/run/bailey/%s", c->instance);
-	read_path(p, root, "run", c->run, path);
-	read_path(p, root, "bpffs", c->bpffs, "/sys/fs/bpf");
-	user = text_of(p, root, "user", false);
+	conf_path(p, root, "run", c->run, path);
+	conf_path(p, root, "bpffs", c->bpffs, "/sys/fs/bpf");
+	user = conf_text(p, root, "user", false);
 	snprintf(c->user, sizeof(c->user), "%s", user ? user : "nobody");
 }
 
 int conf_parse(const char *file, const char *text, size_t len, struct conf *conf, struct diags *d)
 {
 	struct conf parsed = { 0 };
-	struct parse p = { .d = d, .conf = &parsed };
+	struct conf_parse p = { .d = d, .conf = &parsed };
 	const char *slash = strrchr(file, '/');
 	struct yaml_doc *doc;
 	size_t before = d->n_errors;
@@ -333,6 +223,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_overlay(&p);
 		read_exchange(&p);
 		read_records(&p);
+		conf_underlay(&p);
 	}
 	yaml_free(doc);
 	if (d->n_errors > before)

@@ -8,15 +8,27 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "datapath/datapath.h"
 #include "identity/identity.h"
 #include "overlay/overlay.h"
 #include "policy/diag.h"
+#include "policy/policy.h"
 
 #define CONF_MAX_LISTEN   8
 #define CONF_MAX_PEERS    256
 #define CONF_MAX_NETWORKS 4
 #define CONF_FILE_MAX     (256 * 1024) /* bytes of the configuration file */
 #define CONF_MAX_POLICY   16
+#define CONF_MAX_FAILSAFE 16 /* networks, and ports */
+#define CONF_MAX_OPENINGS (CONF_MAX_FAILSAFE * CONF_MAX_FAILSAFE + 2 * CONF_MAX_LISTEN + CONF_MAX_PEERS + 4)
+
+/* The host's own network device. */
+struct conf_underlay {
+	char interface[IF_NAMESIZE]; /* "": it is not judged */
+	struct dp_host_options host;
+	struct pol_opening openings[CONF_MAX_OPENINGS]; /* win over every rule */
+	uint32_t n_openings;
+};
 
 struct conf {
 	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
@@ -47,6 +59,8 @@ struct conf {
 	uint32_t n_peers;
 	char records[PATH_MAX]; /* directory of records, "" when absent */
 	uint32_t record_life_s;
+
+	struct conf_underlay underlay;
 
 	char policy[CONF_MAX_POLICY][PATH_MAX]; /* files and folders, one policy */
 	uint32_t n_policy;

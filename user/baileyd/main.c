@@ -16,7 +16,7 @@
 static const char usage_text[] =
 	"usage: baileyd -c FILE            run\n"
 	"       baileyd -c FILE --check    check the configuration and the policy, change nothing\n"
-	"       baileyd -c FILE --down     remove the overlay device and the kernel's policy of this instance\n"
+	"       baileyd -c FILE --down     remove overlay device, host firewall and kernel's policy of this instance\n"
 	"options: -v  debug log   -h  this help\n"
 	"exit status: 0 ended as asked or all is well, 1 refused, 2 usage\n";
 
@@ -83,7 +83,9 @@ static int take_down(const struct conf *conf)
 		return 1;
 	}
 	/* the device first: its programs go with it, so there is no moment with a device and without a policy */
-	if (ov_destroy(conf->interface, &e) < 0 || dp_destroy(conf->bpffs, conf->instance, 0, &pins) < 0) {
+	if (ov_destroy(conf->interface, &e) < 0 ||
+	    dp_host_destroy(conf->bpffs, conf->instance, if_nametoindex(conf->underlay.interface), &pins) < 0 ||
+	    dp_destroy(conf->bpffs, conf->instance, 0, &pins) < 0) {
 		log_err("%s", err_text(e.code ? &e : &pins, text, sizeof(text)));
 		return 1;
 	}

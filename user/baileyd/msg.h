@@ -78,12 +78,14 @@ struct msg_net_conf {
 #define TARGET_OVERLAY 0u
 
 enum target_kind {
-	TARGET_IS_OVERLAY, /* made by CONF, always there */
+	TARGET_IS_OVERLAY,  /* made by CONF, always there */
+	TARGET_IS_UNDERLAY, /* the host's own device: networks for peers, no nodes */
 };
 
 struct msg_target {
 	uint32_t target, kind; /* enum target_kind */
 	char interface[IF_NAMESIZE];
+	struct dp_host_options host; /* of the underlay */
 };
 
 struct msg_number {
@@ -221,6 +223,7 @@ struct msg_counts {
 	int32_t code; /* 0 or -errno: nothing below is known */
 	struct dp_status dp;
 	char attach[16];
+	struct dp_host_status host; /* of the underlay */
 };
 
 struct msg_status {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The net process inside: role_net.c (life, requests), net_peers.c (WireGuard's side of the nodes), net_report.c (what
- * it tells the parent), net_capture.c (dropped packets).
+ * it tells the parent), net_capture.c (dropped packets), net_underlay.c (the host's own device).
  */
 #pragma once
 
@@ -22,6 +22,7 @@ struct target {
 	struct msg_loss told; /* what the parent knows of lost events */
 	struct event *capture;
 	uint64_t packets_held, packets_told; /* not forwarded; lost ones that the parent knows of */
+	unsigned ifindex;                    /* of the underlay, while our programs are on it */
 };
 
 /* A node as one target or several know it, and its WireGuard half. The identity half is in the datapaths. */
@@ -52,6 +53,12 @@ bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_
 int peer_name(struct net *net, const struct msg_node_set *m); /* 0 or -ENOMEM */
 void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
 int device_apply(struct net *net, struct err *e); /* makes the device what the peers say; sessions go on */
+
+/* net_underlay.c */
+int underlay_open(struct target *t, struct err *e);
+int underlay_attach(struct target *t, struct err *e); /* once a policy decides; nothing to do where it is done */
+void underlay_watch(struct net *net);                 /* each second */
+int underlay_remove_unnamed(struct net *net, struct err *e);
 
 /* net_report.c */
 int open_ring(struct target *t, struct err *e);

@@ -171,6 +171,8 @@ static void send_counts(struct target *t, bool pairs)
 	if (!m.code && pairs)
 		m.code = send_pairs(t, &e);
 	snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(t->dp));
+	if (t->conf.kind == TARGET_IS_UNDERLAY)
+		dp_host_status(t->dp, &m.host);
 	ipc_send(t->net->parent, MSG_NET_COUNTS, &m, sizeof(m), -1);
 }
 

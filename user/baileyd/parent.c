@@ -3,100 +3,26 @@
 #include "parent.h"
 
 #include <errno.h>
-#include <linux/magic.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "role.h"
 
 /* A node that names no endpoint is dialled by nobody: it keeps its own way out open. */
 #define BEHIND_NAT_KEEPALIVE_S 25
-
-/* --- what must be there before the children --- */
-
-static int make_dirs(const struct conf *conf, struct err *e)
-{
-	char path[PATH_MAX];
-	int ret = dir_make(conf->state, 0700, e);
-
-	snprintf(path, sizeof(path), "%.*s/records", PATH_MAX - 16, conf->state);
-	if (!ret)
-		ret = dir_make(path, 0700, e);
-	return ret ? ret : dir_make(conf->run, 0755, e);
-}
-
-/* Net may not mount, so bpffs is there before it starts. */
-static int need_bpffs(const struct conf *conf, struct err *e)
-{
-	char path[PATH_MAX];
-	struct statfs fs;
-
-	if (statfs(conf->bpffs, &fs) < 0)
-		return err_at(e, -errno, conf->bpffs, "%s", strerror(errno));
-	if (fs.f_type != BPF_FS_MAGIC &&
-	    mount("bpf", conf->bpffs, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
-		return err_at(e, -errno, conf->bpffs, "is no bpf file system and none can be mounted: %s",
-			      strerror(errno));
-	snprintf(path, sizeof(path), "%.*s/bailey", PATH_MAX - 16, conf->bpffs);
-	return dir_make(path, 0700, e);
-}
-
-static int bind_one(const struct ip_endpoint *at, struct err *e)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(at, &ss);
-	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	char text[ENDPOINT_TEXT];
-	int one = 1;
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, 128) < 0)
-		return err_at(e, -errno, "exchange.listen", "%s: %s", endpoint_print(at, text), strerror(errno));
-	return take_fd(&fd);
-}
-
-/* The parent keeps the listening sockets, so that peers wait instead of failing while the edge starts again. */
-static int bind_all(struct parent *p, struct err *e)
-{
-	for (uint32_t i = 0; i < p->conf.n_listen; i++) {
-		p->listen_fd[i] = bind_one(&p->conf.listen[i], e);
-		if (p->listen_fd[i] < 0)
-			return p->listen_fd[i];
-	}
-	return 0;
-}
-
-static int find_user(struct parent *p, struct err *e)
-{
-	const struct passwd *pw = getpwnam(p->conf.user);
-
-	if (!pw)
-		return err_at(e, -ENOENT, "user", "there is no user '%s'", p->conf.user);
-	if (pw->pw_uid == 0)
-		return err_at(e, -EINVAL, "user", "the edge process can not run as root");
-	p->edge.uid = pw->pw_uid;
-	p->edge.gid = pw->pw_gid;
-	return 0;
-}
 
 /* --- net --- */
 
 static void send_targets(struct parent *p)
 {
 	for (uint32_t i = TARGET_OVERLAY + 1; i < p->n_targets; i++) {
-		struct msg_target m = { .target = i, .kind = p->targets[i].kind };
+		struct msg_target m = { .target = i, .kind = p->targets[i].kind, .host = p->conf.underlay.host };
 
 		memcpy(m.interface, p->targets[i].interface, sizeof(m.interface));
 		ipc_send(p->net.ipc, MSG_NET_TARGET, &m, sizeof(m), -1);
@@ -408,25 +334,6 @@ static int watch_signals(struct parent *p, struct err *e)
 
 /* --- start and end --- */
 
-static int prepare(struct parent *p, struct err *e)
-{
-	int ret = make_dirs(&p->conf, e);
-
-	if (!ret)
-		ret = life_start(p, e);
-	if (!ret)
-		ret = need_bpffs(&p->conf, e);
-	if (!ret)
-		ret = own_identity(p, e);
-	if (!ret)
-		ret = own_wg_key(p, e);
-	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)
-		ret = err_at(e, -EINVAL, p->conf.wg_key, "is no usable WireGuard key");
-	if (!ret)
-		ret = bind_all(p, e);
-	return ret;
-}
-
 static int start(struct parent *p, struct err *e)
 {
 	static const struct timeval each_second = { .tv_sec = 1 };
@@ -444,7 +351,7 @@ static int start(struct parent *p, struct err *e)
 		return err_at(e, ret, "event loop", "%s", strerror(-ret));
 	ret = life_timer(p, e);
 	if (!ret)
-		ret = find_user(p, e);
+		ret = prepare_user(p, e);
 	if (!ret)
 		ret = watch_signals(p, e);
 	if (!ret)
@@ -511,6 +418,8 @@ static struct parent *parent_new(const struct conf *conf)
 	}
 	p->conf = *conf;
 	target_add(p, TARGET_IS_OVERLAY, conf->interface);
+	if (conf->underlay.interface[0])
+		target_add(p, TARGET_IS_UNDERLAY, conf->underlay.interface);
 	p->net.pid = p->edge.pid = -1;
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;
@@ -526,7 +435,7 @@ int parent_check(const struct conf *conf)
 
 	if (!p)
 		return 1;
-	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || find_user(p, &e) < 0;
+	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || prepare_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 	else

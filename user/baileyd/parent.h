@@ -2,8 +2,9 @@
 /*
  * The parent process: configuration, policy, desired state, supervision. Never a stranger's bytes: what it knows of
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
- * Files: parent.c (start, messages, end), nodes.c (who is known), life.c (which policy decides), plan.c (what net shall
- * do), report.c (what people see), own.c (certificate, keys, the way to the agent).
+ * Files: prepare.c (what must be there first), own.c (certificate, keys, the way to the agent), parent.c (start,
+ * messages, end), nodes.c (who is known), life.c (which policy decides), plan.c (what net shall do), report.c (what
+ * people see).
  */
 #pragma once
 
@@ -124,6 +125,10 @@ struct parent {
 	struct event *signals[4];
 	int exit_status;
 };
+
+/* prepare.c */
+int prepare(struct parent *p, struct err *e);
+int prepare_user(struct parent *p, struct err *e); /* whom the edge runs as */
 
 /* nodes.c */
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);

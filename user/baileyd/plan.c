@@ -37,18 +37,39 @@ static const struct id_claims *self_of(const struct parent *p, const struct targ
 	return &p->self;
 }
 
+/* Peers of the host are networks, not nodes. What the configuration keeps open comes before all rules. */
+static int compile_host(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
+			struct err *e)
+{
+	struct pol_subject self = subject_of(&p->self);
+
+	if (!pol_has_host_rules(model))
+		log_warn("the policy has no rule for the host: what the configuration keeps open is all that passes "
+			 "%s",
+			 t->interface);
+	return pol_compile_host(model, &self, p->conf.underlay.openings, p->conf.underlay.n_openings, img, e);
+}
+
 /* Compiles `model` for a target and the nodes it may meet. */
 static int compile(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
 		   struct err *e)
 {
 	struct pol_subject self = subject_of(self_of(p, t));
-	auto_free struct pol_subject *peers = calloc(p->n_nodes + 1, sizeof(*peers));
+	auto_free struct pol_subject *peers = NULL;
 
+	if (t->kind == TARGET_IS_UNDERLAY)
+		return compile_host(p, t, model, img, e);
+	peers = calloc(p->n_nodes + 1, sizeof(*peers));
 	if (!peers)
 		return err_at(e, -ENOMEM, "policy", "out of memory");
 	for (size_t i = 0; i < p->n_nodes; i++)
 		peers[i] = subject_of(&p->nodes[i].id.claims);
 	return pol_compile(model, &self, peers, p->n_nodes, img, e);
+}
+
+static bool has_nodes(const struct target *t)
+{
+	return t->kind != TARGET_IS_UNDERLAY;
 }
 
 static uint32_t number_of(const struct parent *p, const struct target *t)
@@ -135,7 +156,7 @@ static void send_node(struct parent *p, struct target *t, const struct node *n)
 void plan_send_node(struct parent *p, const struct node *n)
 {
 	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++)
-		if (p->targets[i].image)
+		if (p->targets[i].image && has_nodes(&p->targets[i]))
 			send_node(p, &p->targets[i], n);
 }
 
@@ -145,7 +166,8 @@ void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID
 
 	memcpy(m.instance_id, instance_id, sizeof(m.instance_id));
 	for (; m.target < p->n_targets && p->net.ipc; m.target++)
-		ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
+		if (has_nodes(&p->targets[m.target]))
+			ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
 }
 
 void plan_send_nodes(struct parent *p)
@@ -169,6 +191,8 @@ static void send_target(struct parent *p, struct target *t)
 	if (t->image)
 		plan_send_image(p, number_of(p, t));
 	else if (target_compile(p, t) < 0)
+		return;
+	if (!has_nodes(t))
 		return;
 	send_self(p, t);
 	for (size_t i = 0; i < p->n_nodes; i++)

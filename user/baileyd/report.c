@@ -151,6 +151,8 @@ static void take_counts(struct net_report *r, const struct msg_counts *m)
 		return;
 	r->counts[m->target] = *m;
 	msg_terminate(r->counts[m->target].attach);
+	msg_terminate(r->counts[m->target].host.not_better);
+	msg_terminate(r->counts[m->target].host.no_cookies);
 }
 
 void report_net_message(struct parent *p, const struct ipc_msg *msg)

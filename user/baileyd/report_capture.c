@@ -4,9 +4,11 @@
  * reader turns that on, the last one's end turns it off, however it ends. Several may read at once, each with its
  * own filter.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <net/ethernet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -105,8 +107,35 @@ static void packet_comment(const struct parent *p, const struct msg_packet *m, c
 		 rule ? rule->where : "", rule ? ")" : "");
 }
 
+/* tcpdump reads no file with two kinds of frames: beside a device with Ethernet the overlay's packets get a header. */
+static bool has_ethernet(const struct parent *p)
+{
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		if (p->targets[i].kind != TARGET_IS_OVERLAY)
+			return true;
+	return false;
+}
+
+#define ETHER_BYTES 14
+
+/* A header without addresses in front of a packet that has none; `framed` has room for both. */
+static void frame_packet(struct pcapng_packet *packet, uint8_t *framed)
+{
+	const uint8_t *data = packet->data;
+	bool is_v6 = packet->n && data[0] >> 4 == 6;
+	uint16_t type_be = htons(is_v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
+
+	memset(framed, 0, ETHER_BYTES);
+	memcpy(framed + ETHER_BYTES - sizeof(type_be), &type_be, sizeof(type_be));
+	memcpy(framed + ETHER_BYTES, packet->data, packet->n);
+	packet->data = framed;
+	packet->n += ETHER_BYTES;
+	packet->len += ETHER_BYTES;
+}
+
 static void put_packet(struct capture *c, const struct msg_packet *m)
 {
+	uint8_t framed[ETHER_BYTES + sizeof(m->rec.data)];
 	auto_out struct out out = { 0 };
 	char comment[320];
 	struct pcapng_packet packet = {
@@ -119,6 +148,8 @@ static void put_packet(struct capture *c, const struct msg_packet *m)
 	};
 
 	packet_comment(c->p, m, comment, sizeof(comment));
+	if (c->p->targets[m->target].kind == TARGET_IS_OVERLAY && has_ethernet(c->p))
+		frame_packet(&packet, framed);
 	pcapng_packet(&out, &packet);
 	if (put(c, &out))
 		c->sent++;
@@ -167,9 +198,8 @@ static bool put_head(struct capture *c)
 
 	pcapng_section(&out, "bailey capture");
 	for (uint32_t i = 0; i < c->p->n_targets; i++)
-		pcapng_interface(&out, c->p->targets[i].interface,
-				 c->p->targets[i].kind == TARGET_IS_OVERLAY ? PCAPNG_RAW : PCAPNG_ETHERNET,
-				 BY_SNAPLEN_MAX);
+		pcapng_interface(&out, c->p->targets[i].interface, has_ethernet(c->p) ? PCAPNG_ETHERNET : PCAPNG_RAW,
+				 ETHER_BYTES + BY_SNAPLEN_MAX);
 	return put(c, &out);
 }
 

@@ -97,21 +97,31 @@ static json_t *drops_part(const struct dp_status *dp)
 	return list;
 }
 
-static json_t *datapath_part(const struct net_report *r)
+/* What every datapath has. */
+static json_t *counts_part(const struct msg_counts *m)
 {
-	const struct msg_counts *m = &r->counts[TARGET_OVERLAY];
 	const struct dp_status *dp = &m->dp;
-	json_t *o;
+	json_t *o = json_pack("{s:s, s:I, s:I, s:I}", "attach", m->attach, "flows", (json_int_t)dp->n_flows,
+			      "generation", (json_int_t)dp->gen.gen, "events_lost", (json_int_t)dp->events_lost);
 
-	if (!r->is_known)
-		return json_null();
-	o = json_pack("{s:s, s:I, s:I, s:I, s:I}", "attach", m->attach, "identities", (json_int_t)dp->n_identities,
-		      "addresses", (json_int_t)dp->n_addrs, "flows", (json_int_t)dp->n_flows, "events_lost",
-		      (json_int_t)(dp->events_lost + r->status.events_held));
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		json_object_set_new(o, dir ? "passed_out" : "passed_in",
 				    json_integer((json_int_t)dp->stat[dir][BY_DROP_NONE].packets));
 	json_object_set_new(o, "drops", drops_part(dp));
+	return o;
+}
+
+static json_t *datapath_part(const struct net_report *r)
+{
+	const struct dp_status *dp = &r->counts[TARGET_OVERLAY].dp;
+	json_t *o;
+
+	if (!r->is_known)
+		return json_null();
+	o = counts_part(&r->counts[TARGET_OVERLAY]);
+	json_object_set_new(o, "identities", json_integer((json_int_t)dp->n_identities));
+	json_object_set_new(o, "addresses", json_integer((json_int_t)dp->n_addrs));
+	json_object_set_new(o, "events_lost", json_integer((json_int_t)(dp->events_lost + r->status.events_held)));
 	return o;
 }
 
@@ -139,6 +149,29 @@ static json_t *rules_part(const struct parent *p, uint32_t target)
 		json_array_append_new(list, o);
 	}
 	return list;
+}
+
+/* null: the configuration has no underlay; without counters when net does not know them. */
+static json_t *underlay_part(const struct parent *p)
+{
+	uint32_t n = 0;
+	const struct msg_counts *m;
+	json_t *o;
+
+	while (n < p->n_targets && p->targets[n].kind != TARGET_IS_UNDERLAY)
+		n++;
+	if (n == p->n_targets)
+		return json_null();
+	m = &p->report.counts[n];
+	o = p->report.is_known && m->code == 0 ? counts_part(m) : json_object();
+	json_object_set_new(o, "interface", json_string(p->targets[n].interface));
+	if (!json_object_get(o, "attach"))
+		return o;
+	json_object_set_new(o, "not_better", json_string(m->host.not_better));
+	json_object_set_new(o, "syn_cookies", json_boolean(!m->host.no_cookies[0]));
+	json_object_set_new(o, "no_cookies", json_string(m->host.no_cookies));
+	json_object_set_new(o, "rules", rules_part(p, n));
+	return o;
 }
 
 static const struct msg_peer *session_of(const struct parent *p, const struct node *n)
@@ -213,6 +246,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "policy", policy_part(p));
 	json_object_set_new(o, "datapath", datapath_part(&p->report));
 	json_object_set_new(o, "rules", rules_part(p, TARGET_OVERLAY));
+	json_object_set_new(o, "underlay", underlay_part(p));
 	for (size_t i = 0; i < p->n_nodes; i++)
 		json_array_append_new(peers, peer_part(p, &p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);
@@ -308,23 +342,46 @@ json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t 
 	return o;
 }
 
-/* For a packet that no rule covers: the rule of these two apps that comes nearest. */
-static void add_nearest(json_t *o, struct parent *p, const struct by_event *ev)
+/* Between two apps of the overlay. */
+static bool ask_overlay(struct parent *p, const struct by_event *ev, struct pol_answer *a)
 {
 	char from[2 * BY_APP_ID_LEN + 1], to[2 * BY_APP_ID_LEN + 1];
 	const uint8_t *src = node_who(p, &ev->src).app_id, *dst = node_who(p, &ev->dst).app_id;
-	struct pol_answer a;
 	struct err e = ERR_INIT;
 
-	if (!src || !dst || !p->model)
-		return;
+	if (!src || !dst)
+		return false;
 	hex_print(from, src, BY_APP_ID_LEN);
 	hex_print(to, dst, BY_APP_ID_LEN);
-	if (pol_explain(p->model, from, to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), &a, &e) == 0 &&
-	    a.nearest_rule)
-		json_object_set_new(o, "nearest",
-				    json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file,
-					      "line", (int)a.nearest_line, "allows", a.nearest_ports));
+	return pol_explain(p->model, from, to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), a, &e) == 0;
+}
+
+/* Between this host and an address. */
+static bool ask_host(struct parent *p, const struct by_event *ev, struct pol_answer *a)
+{
+	bool is_in = ev->dir == BY_DIR_IN;
+	char peer[ADDR_TEXT], on[2 * BY_APP_ID_LEN + 1];
+	struct pol_question q = { .from = is_in ? addr_print(&ev->src, peer) : "host",
+				  .to = is_in ? "host" : addr_print(&ev->dst, peer),
+				  .on = on,
+				  .selector = selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type) };
+	struct err e = ERR_INIT;
+
+	hex_print(on, p->self.app_id, BY_APP_ID_LEN);
+	return pol_ask(p->model, &q, a, &e) == 0;
+}
+
+/* For a packet that no rule covers: the rule of these two that comes nearest. */
+static void add_nearest(json_t *o, struct parent *p, const struct msg_event *m)
+{
+	bool is_host = p->targets[m->target].kind == TARGET_IS_UNDERLAY;
+	struct pol_answer a;
+
+	if (!p->model || !(is_host ? ask_host(p, &m->event, &a) : ask_overlay(p, &m->event, &a)) || !a.nearest_rule)
+		return;
+	json_object_set_new(o, "nearest",
+			    json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file, "line",
+				      (int)a.nearest_line, "allows", a.nearest_ports));
 }
 
 json_t *report_event_json(struct parent *p, const struct seen_event *seen)
@@ -348,7 +405,7 @@ json_t *report_event_json(struct parent *p, const struct seen_event *seen)
 		json_object_set_new(o, "rule", json_string(seen->m.rule));
 		json_object_set_new(o, "where", json_string(seen->m.where));
 	} else if (ev->reason == BY_DROP_POLICY_DENY) {
-		add_nearest(o, p, ev);
+		add_nearest(o, p, &seen->m);
 	}
 	if (ev->suppressed)
 		json_object_set_new(o, "suppressed", json_integer(ev->suppressed));

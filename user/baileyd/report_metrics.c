@@ -31,18 +31,43 @@ static void single(struct out *out, const char *name, const char *type, const ch
 	put(out, "bailey_%s %llu\n", name, (unsigned long long)v);
 }
 
-static void packets(struct out *out, const struct dp_status *dp)
+/* One line for each interface that has a policy. */
+static void each_target(struct out *out, const struct parent *p, const char *name, const char *type, const char *help,
+			uint64_t (*value)(const struct dp_status *dp))
 {
-	static const char *const dir_name[BY_DIR_COUNT] = { "in", "out" };
-
-	head(out, "packets_total", "counter", "Overlay packets by direction and drop reason (NONE: passed).");
-	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
-		for (unsigned r = 0; r < BY_DROP_COUNT; r++)
-			put(out, "bailey_packets_total{dir=\"%s\",reason=\"%s\"} %llu\n", dir_name[dir],
-			    dp_drop_name(r), (unsigned long long)dp->stat[dir][r].packets);
+	head(out, name, type, help);
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		put(out, "bailey_%s{interface=\"%s\"} %llu\n", name, p->targets[i].interface,
+		    (unsigned long long)value(&p->report.counts[i].dp));
 }
 
-/* Rule names are [a-z0-9-], so they need no escape. */
+static uint64_t flows_of(const struct dp_status *dp)
+{
+	return dp->n_flows;
+}
+
+static uint64_t generation_of(const struct dp_status *dp)
+{
+	return dp->gen.gen;
+}
+
+static uint64_t losses_of(const struct dp_status *dp)
+{
+	return dp->events_lost;
+}
+
+static void packets(struct out *out, const struct parent *p)
+{
+	head(out, "packets_total", "counter", "Packets by interface, direction and drop reason (NONE: passed).");
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+			for (unsigned r = 0; r < BY_DROP_COUNT; r++)
+				put(out, "bailey_packets_total{interface=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
+				    p->targets[i].interface, report_dir_name[dir], dp_drop_name(r),
+				    (unsigned long long)p->report.counts[i].dp.stat[dir][r].packets);
+}
+
+/* Names of rules are [a-z0-9-], those of openings have an '@' in front: no escape is needed. */
 static void rules(struct out *out, const struct parent *p)
 {
 	head(out, "rule_packets_total", "counter",
@@ -53,7 +78,8 @@ static void rules(struct out *out, const struct parent *p)
 		const struct by_rule *rule = report_rule(p, hits->target, hits->number);
 
 		if (rule)
-			put(out, "bailey_rule_packets_total{rule=\"%s\",mode=\"%s\"} %llu\n", rule->name,
+			put(out, "bailey_rule_packets_total{interface=\"%s\",rule=\"%s\",mode=\"%s\"} %llu\n",
+			    p->targets[hits->target].interface, rule->name,
 			    rule->flags & BY_RULE_AUDIT ? "audit" : "enforce", (unsigned long long)hits->hits.packets);
 	}
 }
@@ -104,14 +130,15 @@ char *report_metrics_text(struct parent *p)
 
 	single(&out, "up", "gauge", "1: net answered.", p->report.is_known);
 	if (p->report.is_known) {
-		packets(&out, dp);
+		packets(&out, p);
 		rules(&out, p);
-		single(&out, "flows", "gauge", "Tracked flows.", dp->n_flows);
+		each_target(&out, p, "flows", "gauge", "Tracked flows.", flows_of);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
 		       dp->n_identities);
-		single(&out, "policy_generation", "gauge", "Generation that decides.", dp->gen.gen);
-		single(&out, "events_lost_total", "counter", "Events that did not reach a reader.",
-		       dp->events_lost + p->report.status.events_held);
+		each_target(&out, p, "policy_generation", "gauge", "Generation that decides.", generation_of);
+		each_target(&out, p, "events_lost_total", "counter", "Events that the kernel did not tell.", losses_of);
+		single(&out, "events_unread_total", "counter", "Events that the parent did not take.",
+		       p->report.status.events_held);
 	}
 	policy(&out, p);
 	single(&out, "policy_loads_total", "counter", "Policies loaded.", p->policy_loads);

@@ -84,6 +84,9 @@ static int target_open(struct net *net, const struct msg_target *conf, struct er
 	case TARGET_IS_OVERLAY:
 		ret = open_overlay(t, e);
 		break;
+	case TARGET_IS_UNDERLAY:
+		ret = underlay_open(t, e);
+		break;
 	default:
 		ret = err_at(e, -EPROTO, "net process", "target of unknown kind %u", conf->kind);
 	}
@@ -112,7 +115,14 @@ static int on_policy(struct target *t, const struct ipc_msg *msg, struct err *e)
 	if (ret < 0)
 		return err_at(e, ret, "policy image", "can not be read: %s", strerror(-ret));
 	ret = pol_image_check(image, len, e);
-	return ret < 0 ? ret : dp_policy_commit(t->dp, (const struct pol_image *)image, e);
+	if (!ret)
+		ret = dp_policy_commit(t->dp, (const struct pol_image *)image, e);
+	if (!ret && t->conf.kind == TARGET_IS_UNDERLAY)
+		ret = underlay_attach(t, e);
+	/* a firewall that never began to decide is none: the parent ends, and says why */
+	if (ret && t->conf.kind == TARGET_IS_UNDERLAY && !t->ifindex)
+		answer(t->net, MSG_NET_TARGET, t->conf.target, ret, e);
+	return ret;
 }
 
 static int on_node_set(struct target *t, const struct msg_node_set *m, struct err *e)
@@ -165,6 +175,8 @@ static int on_sync(struct net *net, struct err *e)
 
 	for (uint32_t i = 0; i < net->n_targets && !ret; i++)
 		ret = remove_unnamed(&net->targets[i], e);
+	if (!ret)
+		ret = underlay_remove_unnamed(net, e);
 	if (!ret)
 		ret = device_apply(net, e);
 	net->is_synced = true;
@@ -250,6 +262,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	send_losses(arg);
 	capture_losses(arg);
+	underlay_watch(arg);
 }
 
 static void on_down(void *arg)

@@ -65,8 +65,8 @@ void event_text(const json_t *ev, char *buf, size_t size)
 	side_text(json_object_get(ev, "src"), src, sizeof(src));
 	side_text(json_object_get(ev, "dst"), dst, sizeof(dst));
 	rule_text(ev, rule, sizeof(rule));
-	snprintf(buf, size, "%-13s %-3s  %s -> %s %s  %s", verdict_of(ev), js(ev, "dir"), src, dst, js(ev, "proto"),
-		 rule);
+	snprintf(buf, size, "%-13s %-3s  %s -> %s %s on %s  %s", verdict_of(ev), js(ev, "dir"), src, dst,
+		 js(ev, "proto"), js(ev, "interface"), rule);
 }
 
 struct watch {

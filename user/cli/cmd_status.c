@@ -81,6 +81,22 @@ static void print_self(const json_t *s)
 		       plain());
 }
 
+static void print_underlay(const json_t *u)
+{
+	if (!json_is_object(u))
+		return;
+	if (!json_object_get(u, "attach")) {
+		printf("underlay  %s\n", js(u, "interface"));
+		return;
+	}
+	printf("underlay  %s, %s, %lld flows, passed %lld in %lld out, %lld events lost\n", js(u, "interface"),
+	       js(u, "attach"), ji(u, "flows"), ji(u, "passed_in"), ji(u, "passed_out"), ji(u, "events_lost"));
+	if (*js(u, "not_better"))
+		printf("          %s\n", js(u, "not_better"));
+	if (*js(u, "no_cookies"))
+		printf("          no SYN cookies: %s\n", js(u, "no_cookies"));
+}
+
 static void print_peer(const json_t *p)
 {
 	const json_t *age = json_object_get(p, "handshake_age_s");
@@ -104,19 +120,17 @@ static void print_peers(const json_t *list)
 		print_peer(p);
 }
 
-static void print_counters(const json_t *s)
+static void print_counters(const json_t *drops, const json_t *rules, const char *interface)
 {
-	const json_t *drops = json_object_get(json_object_get(s, "datapath"), "drops"),
-		     *rules = json_object_get(s, "rules");
 	const json_t *o;
 	size_t i;
 
 	if (json_array_size(rules))
-		printf("rules     packets that a rule decided (first of a flow, or denied)\n");
+		printf("rules     on %s: packets that a rule decided (first of a flow, or denied)\n", interface);
 	json_array_foreach (rules, i, o)
 		printf("  %10lld  %-24s %s\n", ji(o, "packets"), js(o, "name"), js(o, "where"));
 	if (json_array_size(drops))
-		printf("drops\n");
+		printf("drops     on %s\n", interface);
 	json_array_foreach (drops, i, o)
 		printf("  %10lld  %-14s %-3s  %s\n", ji(o, "packets"), js(o, "reason"), js(o, "dir"), js(o, "text"));
 }
@@ -135,6 +149,20 @@ static void print_refusals(const json_t *list)
 	}
 }
 
+static void print_all(const json_t *s)
+{
+	const json_t *underlay = json_object_get(s, "underlay");
+
+	print_self(s);
+	print_underlay(underlay);
+	print_peers(json_object_get(s, "peers"));
+	print_counters(json_object_get(json_object_get(s, "datapath"), "drops"), json_object_get(s, "rules"),
+		       js(json_object_get(s, "overlay"), "interface"));
+	print_counters(json_object_get(underlay, "drops"), json_object_get(underlay, "rules"),
+		       js(underlay, "interface"));
+	print_refusals(json_object_get(s, "refusals"));
+}
+
 int cmd_status(int argc, char **argv)
 {
 	struct daemon_args a;
@@ -146,14 +174,10 @@ int cmd_status(int argc, char **argv)
 	s = daemon_call(&a, "GET", "/v1/status");
 	if (!s)
 		return EXIT_NO;
-	if (a.json) {
+	if (a.json)
 		print_json(s);
-	} else {
-		print_self(s);
-		print_peers(json_object_get(s, "peers"));
-		print_counters(s);
-		print_refusals(json_object_get(s, "refusals"));
-	}
+	else
+		print_all(s);
 	json_decref(s);
 	return EXIT_YES;
 }

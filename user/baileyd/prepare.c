@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What must be there before the children: directories, bpffs, listening sockets, whom the edge runs as. */
+#include <errno.h>
+#include <linux/magic.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "parent.h"
+
+static int make_dirs(const struct conf *conf, struct err *e)
+{
+	char path[PATH_MAX];
+	int ret = dir_make(conf->state, 0700, e);
+
+	snprintf(path, sizeof(path), "%.*s/records", PATH_MAX - 16, conf->state);
+	if (!ret)
+		ret = dir_make(path, 0700, e);
+	return ret ? ret : dir_make(conf->run, 0755, e);
+}
+
+/* Net may not mount, so bpffs is there before it starts. */
+static int need_bpffs(const struct conf *conf, struct err *e)
+{
+	char path[PATH_MAX];
+	struct statfs fs;
+
+	if (statfs(conf->bpffs, &fs) < 0)
+		return err_at(e, -errno, conf->bpffs, "%s", strerror(errno));
+	if (fs.f_type != BPF_FS_MAGIC &&
+	    mount("bpf", conf->bpffs, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+		return err_at(e, -errno, conf->bpffs, "is no bpf file system and none can be mounted: %s",
+			      strerror(errno));
+	snprintf(path, sizeof(path), "%.*s/bailey", PATH_MAX - 16, conf->bpffs);
+	return dir_make(path, 0700, e);
+}
+
+static int bind_one(const struct ip_endpoint *at, struct err *e)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = endpoint_to_sockaddr(at, &ss);
+	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	char text[ENDPOINT_TEXT];
+	int one = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, 128) < 0)
+		return err_at(e, -errno, "exchange.listen", "%s: %s", endpoint_print(at, text), strerror(errno));
+	return take_fd(&fd);
+}
+
+/* The parent keeps the listening sockets, so that peers wait instead of failing while the edge starts again. */
+static int bind_all(struct parent *p, struct err *e)
+{
+	for (uint32_t i = 0; i < p->conf.n_listen; i++) {
+		p->listen_fd[i] = bind_one(&p->conf.listen[i], e);
+		if (p->listen_fd[i] < 0)
+			return p->listen_fd[i];
+	}
+	return 0;
+}
+
+int prepare_user(struct parent *p, struct err *e)
+{
+	const struct passwd *pw = getpwnam(p->conf.user);
+
+	if (!pw)
+		return err_at(e, -ENOENT, "user", "there is no user '%s'", p->conf.user);
+	if (pw->pw_uid == 0)
+		return err_at(e, -EINVAL, "user", "the edge process can not run as root");
+	p->edge.uid = pw->pw_uid;
+	p->edge.gid = pw->pw_gid;
+	return 0;
+}
+
+int prepare(struct parent *p, struct err *e)
+{
+	int ret = make_dirs(&p->conf, e);
+
+	if (!ret)
+		ret = life_start(p, e);
+	if (!ret)
+		ret = need_bpffs(&p->conf, e);
+	if (!ret)
+		ret = own_identity(p, e);
+	if (!ret)
+		ret = own_wg_key(p, e);
+	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)
+		ret = err_at(e, -EINVAL, p->conf.wg_key, "is no usable WireGuard key");
+	if (!ret)
+		ret = bind_all(p, e);
+	return ret;
+}
