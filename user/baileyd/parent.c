@@ -259,12 +259,26 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 		plan_sign_self(p);
 }
 
+/* Just behind the next full second, for then records end; time() may lag a clock tick behind. */
+static int tick_add(struct parent *p)
+{
+	struct timespec now;
+	struct timeval left;
+	long us;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	us = 1010000 - now.tv_nsec / 1000;
+	left = (struct timeval){ .tv_sec = us / 1000000, .tv_usec = us % 1000000 };
+	return event_add(p->tick, &left);
+}
+
 /* Records end whether or not the edge lives to say so. */
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct parent *p = arg;
 
 	(void)fd, (void)what;
+	tick_add(p);
 	nodes_expire(p, time(NULL));
 	report_tick(p);
 }
@@ -336,12 +350,11 @@ static int watch_signals(struct parent *p, struct err *e)
 
 static int start(struct parent *p, struct err *e)
 {
-	static const struct timeval each_second = { .tv_sec = 1 };
 	int ret;
 
 	p->base = event_base_new();
 	p->renew = p->base ? evtimer_new(p->base, on_renew, p) : NULL;
-	p->tick = p->base ? event_new(p->base, -1, EV_PERSIST, on_tick, p) : NULL;
+	p->tick = p->base ? evtimer_new(p->base, on_tick, p) : NULL;
 	if (!p->renew || !p->tick)
 		return err_at(e, -ENOMEM, "event loop", "out of memory");
 	ret = proc_init(&p->net, p->base, "net", on_net_message, on_net_up, p);
@@ -356,7 +369,7 @@ static int start(struct parent *p, struct err *e)
 		ret = watch_signals(p, e);
 	if (!ret)
 		ret = report_open(p, e);
-	if (!ret && event_add(p->tick, &each_second) < 0)
+	if (!ret && tick_add(p) < 0)
 		ret = err_at(e, -ENOMEM, "event loop", "out of memory");
 	if (ret)
 		return ret;
