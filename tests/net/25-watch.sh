@@ -155,10 +155,12 @@ check 'a wrong filter is refused' refused "did you mean 'web'?" db flows --from 
 
 # --- top -----------------------------------------------------------------------------------------------------------------
 in_ns web ping_ -q -c 300 -i 0.01 -W 1 "$(overlay_of db)" >/dev/null 2>&1 &
+pings=$!
 db top --once --json >"$TMP/top"
 is 'top has the rate of the peer' "$(jq '.targets[0].pairs[0] | .node == "web" and .dropped_in.packets > 10' "$TMP/top")" true
 is 'and of the reason' "$(jq '.targets[0].drops[0] | .reason == "POLICY_DENY" and .rate.packets > 10' "$TMP/top")" true
 like 'also in words, in a pipe' "$(db top --count 2 | cat)" '*peers*web *drops*POLICY_DENY*'
+wait $pings # what is captured next is not theirs
 
 # --- capture -------------------------------------------------------------------------------------------------------------
 captures() { bpftool -j map dump pinned "$(pins_of db)/by_switch" | jq '.[0].formatted.value.snaplen'; }

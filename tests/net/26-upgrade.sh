@@ -129,7 +129,7 @@ over knock4
 over knock6
 sleep 0.5
 over count
-note "$(said stream4) and $(said stream6) bytes, $(said knock4) and $(said knock6) forbidden datagrams"
+note "$(cat "$TMP/stream4"), $(cat "$TMP/stream6"), $(said knock4) and $(said knock6) forbidden datagrams"
 check 'the forbidden sender sent' test "$(said knock4)" -gt 1000
 is 'and nothing of it came' "$(said count)" 0
 

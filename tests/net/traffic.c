@@ -3,8 +3,8 @@
  * Traffic that goes on while something is done to the network, for namespace tests. Each ends on SIGTERM and then says
  * how it went.
  *
- *   traffic stream ADDR PORT   bytes to an echo server, as fast as it takes them; "N bytes", status 0 when all of
- *                              them came back, in order, over one connection
+ *   traffic stream ADDR PORT   bytes to an echo server, as fast as it takes them; "N bytes" and why it ended early;
+ *                              status 0 when all of them came back, in order, over one connection
  *   traffic knock ADDR PORT    a UDP datagram each millisecond; "N sent"
  *   traffic count PORT         UDP datagrams that came; "N received"
  */
@@ -19,7 +19,7 @@
 
 #include "base/addr.h"
 
-#define DRAIN_MS 20000 /* a lost segment is sent again after seconds */
+#define DRAIN_MS 60000 /* a lost segment is sent again after seconds, on a busy machine after tens of them */
 
 static volatile sig_atomic_t is_over;
 
@@ -81,6 +81,7 @@ static bool give(int fd, uint64_t *sent)
 static int stream(int fd)
 {
 	uint64_t sent = 0, got = 0;
+	const char *why = "";
 
 	while (!is_over || got < sent) {
 		struct pollfd p = { .fd = fd, .events = (short)(is_over ? POLLIN : POLLIN | POLLOUT) };
@@ -88,14 +89,17 @@ static int stream(int fd)
 
 		if (ready < 0 && errno == EINTR)
 			continue;
+		errno = 0;
 		if (ready <= 0)
-			break;
-		if (p.revents & ~POLLOUT && !take(fd, &got))
-			break;
-		if (p.revents & POLLOUT && !give(fd, &sent))
+			why = ", then nothing moved";
+		else if (p.revents & ~POLLOUT && !take(fd, &got))
+			why = errno ? strerror(errno) : ", then its end or other bytes";
+		else if (p.revents & POLLOUT && !give(fd, &sent))
+			why = strerror(errno);
+		if (*why)
 			break;
 	}
-	printf("%llu bytes\n", (unsigned long long)got);
+	printf("%llu bytes %s\n", (unsigned long long)got, why);
 	return !(is_over && got == sent && sent);
 }
 
