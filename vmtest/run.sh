@@ -84,7 +84,7 @@ suites_cmd() {
 		mount --bind $1/log $build/tests/log
 		vmtest/smoke.sh
 		a=\$?
-		CRASH_STEPS=4 RELOADS=100 tests/run.sh bpf crash net
+		RELOADS=100 tests/run.sh bpf net
 		b=\$?
 		exit \$((a | b))
 	EOF
