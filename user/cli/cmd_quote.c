@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey quote: what a TDX quote carries (show), and whether it is to be believed (verify). */
+/* bailey quote: what a TDX quote or SEV-SNP report carries (show), and whether it is to be believed (verify). */
 #include "cmds.h"
 
 #include <getopt.h>
@@ -9,37 +9,39 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "evidence.h"
 #include "evidence/policy_file.h"
 #include "identity/collateral.h"
 #include "identity/quote_tdx.h"
-
-#define FILE_MAX (1 << 20)
+#include "quote.h"
 
 static const char usage[] =
 	"usage: bailey quote verify --quote FILE [--collateral FILE]... [--at UNIX] [--policy FILE] [--json]\n"
 	"                           [--root FILE [--allow-simulated]]\n"
 	"       bailey quote show FILE [--json]\n"
 	"\n"
-	"verify judges a TDX quote (version 4 or 5) with collateral: signatures up to Intel's root, revocation, TCB "
-	"status,\n"
-	"attributes. show prints what it carries and proves nothing. Exit status: 0 accepted, or readable; 1 refused;\n"
-	"2 usage or no such file.\n"
+	"verify judges a TDX quote (version 4 or 5) or a SEV-SNP report (version 2 to 5) with collateral: signatures "
+	"up "
+	"to the\n"
+	"vendor's pinned root, revocation, TCB, attributes. show prints what it carries and proves nothing. Exit "
+	"status:\n"
+	"0 accepted, or readable; 1 refused; 2 usage or no such file.\n"
 	"\n"
-	"  --collateral FILE  bundle in JSON (bailey.1); several may be given\n"
+	"  --collateral FILE  TDX: bundle in JSON (bailey.1). SEV-SNP: VEK and intermediate certificate, CRL (PEM or "
+	"DER), or\n"
+	"                     the kernel's certificate table. Several may be given\n"
 	"  --at UNIX          judge as of that time, not now\n"
 	"  --policy FILE      what is good enough (evidence policy, YAML); without it, only UpToDate production TDs\n"
+	"                     and no SEV-SNP, for which it has to say the minimum TCB\n"
 	"  --root FILE        simulation roots (PEM), with --allow-simulated\n"
 	"  --json             for programs\n";
 
 struct args {
 	struct ev_args ev;
 	const char *quote, *policy;
-	const char *collateral[ID_COLLATERALS_MAX];
-	size_t n_collateral;
+	struct quote_files collateral;
 };
 
-static json_t *hex64(uint64_t v)
+json_t *quote_number(uint64_t v)
 {
 	char text[32];
 
@@ -57,8 +59,8 @@ static json_t *body_report(const struct id_quote *q)
 	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
 	json_object_set_new(o, "quote_version", json_integer(q->version));
 	json_object_set_new(o, "td_report", json_string(q->body == ID_TD_REPORT_10 ? "1.0" : "1.5"));
-	json_object_set_new(o, "td_attributes", hex64(q->td_attributes));
-	json_object_set_new(o, "xfam", hex64(q->xfam));
+	json_object_set_new(o, "td_attributes", quote_number(q->td_attributes));
+	json_object_set_new(o, "xfam", quote_number(q->xfam));
 	json_object_set_new(o, "tee_tcb_svn", ev_hex(q->tee_tcb_svn, sizeof(q->tee_tcb_svn)));
 	if (q->body != ID_TD_REPORT_10)
 		json_object_set_new(o, "tee_tcb_svn2", ev_hex(q->tee_tcb_svn2, sizeof(q->tee_tcb_svn2)));
@@ -112,7 +114,7 @@ static json_t *claims_report(const struct id_quote *q, const struct id_pck *pck,
 	return o;
 }
 
-static int verdict_print(const struct id_verdict *v, json_t *claims, bool is_json)
+int quote_verdict_print(const struct id_verdict *v, json_t *claims, bool is_json)
 {
 	json_t *o = json_object(), *reasons = json_array(), *advisories = json_array(), *details = json_array();
 	char word[64], text[300];
@@ -136,28 +138,27 @@ static int verdict_print(const struct id_verdict *v, json_t *claims, bool is_jso
 	return v->is_accepted ? EV_OK : EV_REFUSED;
 }
 
-/* What stops before a quote could be judged. */
-static int refused_print(const struct err *e, bool is_json)
+int quote_refused_print(const struct err *e, bool is_json)
 {
 	struct id_verdict v = { 0 };
 
 	if (!e->reason)
 		return ev_fail(e);
 	id_verdict_add(&v, (enum id_reason)e->reason, "%s: %s", e->where, e->msg);
-	return verdict_print(&v, json_object(), is_json);
+	return quote_verdict_print(&v, json_object(), is_json);
 }
 
 static int collateral_read(const struct args *args, struct id_collaterals *set, struct err *e)
 {
-	for (size_t i = 0; i < args->n_collateral; i++) {
+	for (size_t i = 0; i < args->collateral.n; i++) {
 		auto_free char *data = NULL;
 		size_t len;
-		int ret = file_read_arg(args->collateral[i], FILE_MAX, &data, &len, e);
+		int ret = file_read_arg(args->collateral.path[i], QUOTE_FILE_MAX, &data, &len, e);
 
 		if (!ret)
 			ret = id_collaterals_add(set, data, len, e);
 		if (ret < 0)
-			return e->reason ? err_wrap(e, "%s", args->collateral[i]) : ret;
+			return e->reason ? err_wrap(e, "%s", args->collateral.path[i]) : ret;
 	}
 	return 0;
 }
@@ -169,12 +170,15 @@ static int judge(const struct args *args, const char *bytes, size_t len, struct 
 	struct err e = ERR_INIT;
 	struct id_quote quote;
 
+	if (id_snp_is_report((const uint8_t *)bytes, len))
+		return quote_snp_verify((const uint8_t *)bytes, len, &args->collateral, trust->now, trust->policy,
+					args->ev.is_json);
 	/* the quote first: what is no TDX quote needs no collateral to be refused */
 	if (id_quote_parse((const uint8_t *)bytes, len, &quote, &e) < 0 ||
 	    collateral_read(args, trust->collaterals, &e) < 0)
-		return refused_print(&e, args->ev.is_json);
+		return quote_refused_print(&e, args->ev.is_json);
 	id_quote_judge(&quote, trust, &verdict, &pck);
-	return verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->ev.is_json);
+	return quote_verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->ev.is_json);
 }
 
 static int verify(const struct args *args)
@@ -186,8 +190,8 @@ static int verify(const struct args *args)
 	size_t len;
 	int status;
 
-	if (file_read_arg(args->quote, FILE_MAX, &bytes, &len, &e) < 0 || ev_trust(&args->ev, &trust, &roots, &e) < 0 ||
-	    (args->policy && evp_load(args->policy, &policy, &e) < 0) ||
+	if (file_read_arg(args->quote, QUOTE_FILE_MAX, &bytes, &len, &e) < 0 ||
+	    ev_trust(&args->ev, &trust, &roots, &e) < 0 || (args->policy && evp_load(args->policy, &policy, &e) < 0) ||
 	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
 		return ev_fail(&e);
 	trust.policy = args->policy ? &policy : NULL;
@@ -206,12 +210,15 @@ static int show(const struct args *args)
 	size_t len;
 	json_t *o;
 
-	if (file_read_arg(args->quote, FILE_MAX, &bytes, &len, &e) < 0 ||
-	    id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
+	if (file_read_arg(args->quote, QUOTE_FILE_MAX, &bytes, &len, &e) < 0)
+		return ev_fail(&e);
+	if (id_snp_is_report((const uint8_t *)bytes, len))
+		return quote_snp_show((const uint8_t *)bytes, len, args->ev.is_json);
+	if (id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
 		return ev_fail(&e);
 	o = body_report(&q);
 	json_object_set_new(o, "mrsignerseam", ev_hex(q.mr_signer_seam, ID_MR_LEN));
-	json_object_set_new(o, "seam_attributes", hex64(q.seam_attributes));
+	json_object_set_new(o, "seam_attributes", quote_number(q.seam_attributes));
 	json_object_set_new(o, "qe_vendor", ev_hex(q.qe_vendor, sizeof(q.qe_vendor)));
 	json_object_set_new(o, "qe_auth_data", ev_hex(q.auth, q.auth_len));
 	json_object_set_new(o, "pck_chain_bytes", json_integer((json_int_t)q.pck_pem_len));
@@ -230,9 +237,9 @@ static bool option(struct args *a, int c)
 		a->quote = optarg;
 		return true;
 	case 'c':
-		if (a->n_collateral == ID_COLLATERALS_MAX)
+		if (a->collateral.n == QUOTE_FILES_MAX)
 			return false;
-		a->collateral[a->n_collateral++] = optarg;
+		a->collateral.path[a->collateral.n++] = optarg;
 		return true;
 	case 'p':
 		a->policy = optarg;

@@ -2,6 +2,7 @@
 #include "policy_file.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -244,9 +245,125 @@ static void read_hardware(struct parse *p, const struct yaml_node *item)
 		p->p->n_hardware++;
 }
 
+/* --- snp --- */
+
+static void read_byte(struct parse *p, const struct yaml_node *map, const char *key, uint8_t *dst)
+{
+	const struct yaml_node *node = yaml_get(map, key);
+	uint64_t n = 0;
+
+	if (node && yaml_uint(p->doc, node, UINT8_MAX, &n, p->d))
+		*dst = (uint8_t)n;
+}
+
+static void read_flag(struct parse *p, const struct yaml_node *map, const char *key, bool *dst)
+{
+	if (yaml_get(map, key))
+		yaml_bool(p->doc, yaml_get(map, key), dst, p->d);
+}
+
+/* All parts but Turin's FMC must be said: a part left out would accept every version of it. */
+static void read_min_tcb(struct parse *p, const struct yaml_node *snp)
+{
+	static const char *const known[] = { "boot_loader", "tee", "snp", "microcode", "fmc", NULL };
+	struct id_snp_tcb *min = &p->p->snp.demand.tcb_min;
+	uint8_t *const part[] = { &min->boot_loader, &min->tee, &min->snp, &min->microcode, &min->fmc };
+	const struct yaml_node *map = yaml_need(p->doc, snp, "min_tcb", YAML_MAP, p->d);
+
+	if (!map || !yaml_known_keys(p->doc, map, known, p->d))
+		return;
+	for (size_t i = 0; known[i]; i++)
+		if (i == 4 || yaml_need(p->doc, map, known[i], YAML_SCALAR, p->d))
+			read_byte(p, map, known[i], part[i]);
+}
+
+/* "1.55" */
+static void read_min_abi(struct parse *p, const struct yaml_node *node)
+{
+	const char *text = yaml_str(p->doc, node, p->d);
+	unsigned major, minor;
+	int end = 0;
+
+	if (!text)
+		return;
+	if (text[strspn(text, "0123456789.")] || sscanf(text, "%3u.%3u%n", &major, &minor, &end) != 2 || text[end] ||
+	    major > UINT8_MAX || minor > UINT8_MAX) {
+		yaml_error(p->doc, node, p->d, "needs a version as 1.55, found '%.100s'", text);
+		return;
+	}
+	p->p->snp.demand.abi_major_min = (uint8_t)major;
+	p->p->snp.demand.abi_minor_min = (uint8_t)minor;
+}
+
+static void read_csp_id(struct parse *p, const struct yaml_node *node)
+{
+	const char *text = yaml_str(p->doc, node, p->d);
+
+	if (text && (!*text || strlen(text) >= ID_SNP_CSP_ID_MAX))
+		yaml_error(p->doc, node, p->d, "needs 1 to %d bytes", ID_SNP_CSP_ID_MAX - 1);
+	else if (text)
+		strcpy(p->p->snp.demand.csp_id, text);
+}
+
+static void read_snp_measurement(struct parse *p, const struct yaml_node *item)
+{
+	if (hex_of(p, item, p->p->snp.measurement[p->p->snp.n_measurements], ID_MR_LEN))
+		p->p->snp.n_measurements++;
+}
+
+static void read_host_data(struct parse *p, const struct yaml_node *item)
+{
+	if (hex_of(p, item, p->p->snp.host_data[p->p->snp.n_host_data], ID_SNP_HOST_DATA_LEN))
+		p->p->snp.n_host_data++;
+}
+
+/* Zero is what a masked chip id looks like: on that list it would be any machine that masks. */
+static void read_chip(struct parse *p, const struct yaml_node *item)
+{
+	static const uint8_t masked[ID_SNP_CHIP_ID_LEN];
+	uint8_t *chip = p->p->snp.chip[p->p->snp.n_chips];
+
+	if (!hex_of(p, item, chip, ID_SNP_CHIP_ID_LEN))
+		return;
+	if (memcmp(chip, masked, sizeof(masked)) == 0)
+		yaml_error(p->doc, item, p->d, "zero is no chip id");
+	else
+		p->p->snp.n_chips++;
+}
+
+static void read_snp(struct parse *p)
+{
+	static const char *const known[] = { "min_tcb",         "max_vmpl",    "min_abi",  "smt",
+					     "migration_agent", "alias_check", "crl",      "csp_id",
+					     "measurements",    "host_data",   "chip_ids", NULL };
+	const struct yaml_node *snp = section(p, "snp", known);
+	struct id_snp_policy *demand = &p->p->snp.demand;
+	bool smt = true;
+	uint64_t n = 0;
+
+	if (!snp)
+		return;
+	p->p->snp.is_allowed = true;
+	read_min_tcb(p, snp);
+	if (yaml_get(snp, "max_vmpl") && yaml_uint(p->doc, yaml_get(snp, "max_vmpl"), 3, &n, p->d))
+		demand->vmpl_max = (uint32_t)n;
+	if (yaml_get(snp, "min_abi"))
+		read_min_abi(p, yaml_get(snp, "min_abi"));
+	if (yaml_get(snp, "csp_id"))
+		read_csp_id(p, yaml_get(snp, "csp_id"));
+	read_flag(p, snp, "smt", &smt);
+	demand->deny_smt = !smt;
+	read_flag(p, snp, "migration_agent", &demand->allow_migration_agent);
+	read_flag(p, snp, "alias_check", &demand->need_alias_check);
+	read_flag(p, snp, "crl", &demand->need_crl);
+	each(p, snp, "measurements", ID_PINS_MAX, read_snp_measurement);
+	each(p, snp, "host_data", ID_PINS_MAX, read_host_data);
+	each(p, snp, "chip_ids", ID_HARDWARE_MAX, read_chip);
+}
+
 static void read_root(struct parse *p)
 {
-	static const char *const known[] = { "tcb", "td", "measurements", "hardware", "simulated", NULL };
+	static const char *const known[] = { "tcb", "td", "measurements", "hardware", "simulated", "snp", NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 
 	if (!yaml_known_keys(p->doc, root, known, p->d))
@@ -255,6 +372,7 @@ static void read_root(struct parse *p)
 	read_td(p);
 	read_measurements(p);
 	each(p, root, "hardware", ID_HARDWARE_MAX, read_hardware);
+	read_snp(p);
 	if (yaml_get(root, "simulated"))
 		yaml_bool(p->doc, yaml_get(root, "simulated"), &p->p->allow_simulated, p->d);
 }

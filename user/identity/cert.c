@@ -112,6 +112,15 @@ static int tdx_check(const struct id_cert *cert, const struct id_evidence *ev, c
 	return id_claims_from_quote(&quote, &log, claims) ? 0 : err_at(e, -ENOMEM, WHERE, "out of memory");
 }
 
+static int snp_pins_check(const struct id_snp_report *r, const struct id_evidence_policy *policy, struct err *e)
+{
+	struct id_verdict verdict = { 0 };
+
+	id_evidence_policy_judge_snp(policy, r, &verdict);
+	verdict.is_accepted = !verdict.n_findings;
+	return id_verdict_err(&verdict, WHERE, e);
+}
+
 /* There are no registers: runtime events prove nothing, and the identity is that of the document in HOST_DATA. */
 static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, const struct id_trust *trust,
 		     struct id_claims *claims, struct err *e)
@@ -135,6 +144,8 @@ static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, c
 		ret = id_snp_verify(report->p, report->left, ev->att.n_certs ? &certs : snp.certs, &snp, &result, e);
 	if (!ret)
 		ret = id_snp_parse(report->p, report->left, &r, e);
+	if (!ret && trust->policy)
+		ret = snp_pins_check(&r, trust->policy, e);
 	if (!ret)
 		ret = binding_check(cert, &ev->att, ev->is_legacy, r.report_data, e);
 	if (!ret)

@@ -155,3 +155,39 @@ void id_evidence_policy_judge(const struct id_evidence_policy *policy, const str
 	pins_judge(policy, q, v);
 	hardware_judge(policy, pck, v);
 }
+
+/* --- SEV-SNP --- */
+
+static bool is_among(const void *list, size_t n, size_t size, const void *value)
+{
+	const uint8_t *p = list;
+
+	for (size_t i = 0; i < n; i++, p += size)
+		if (memcmp(p, value, size) == 0)
+			return true;
+	return false;
+}
+
+static bool has_pins(const struct id_evidence_policy *p)
+{
+	for (enum id_register reg = 0; reg < ID_REG_COUNT; reg++)
+		if (p->pin[reg].n)
+			return true;
+	return false;
+}
+
+void id_evidence_policy_judge_snp(const struct id_evidence_policy *p, const struct id_snp_report *r,
+				  struct id_verdict *v)
+{
+	if (!p->snp.is_allowed)
+		id_verdict_add(v, ID_SNP_TCB, "the policy has no section snp: nothing says which TCB is new enough");
+	if ((p->snp.n_measurements || has_pins(p)) &&
+	    !is_among(p->snp.measurement, p->snp.n_measurements, ID_MR_LEN, r->measurement))
+		id_verdict_add(v, ID_MEASUREMENT, "the launch measurement is none of the %u pinned values",
+			       p->snp.n_measurements);
+	if (p->snp.n_host_data && !is_among(p->snp.host_data, p->snp.n_host_data, ID_SNP_HOST_DATA_LEN, r->host_data))
+		id_verdict_add(v, ID_MEASUREMENT, "HOST_DATA is none of the %u pinned values", p->snp.n_host_data);
+	if ((p->snp.n_chips || p->has_hardware) &&
+	    !is_among(p->snp.chip, p->snp.n_chips, ID_SNP_CHIP_ID_LEN, r->chip_id))
+		id_verdict_add(v, ID_HARDWARE, "the chip id is not listed");
+}

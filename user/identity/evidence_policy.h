@@ -6,6 +6,7 @@
 #pragma once
 
 #include "identity/pck.h"
+#include "identity/snp.h"
 #include "identity/verdict.h"
 
 #define ID_PINS_MAX       16  /* values of one register */
@@ -48,12 +49,24 @@ struct id_evidence_policy {
 	uint8_t service_td[ID_SERVICE_TD_MAX][ID_MR_LEN]; /* MR_SERVICETD beside zero; its TDs may migrate */
 	unsigned n_service_td;
 	bool allow_simulated;
+	struct {
+		bool is_allowed; /* AMD publishes no list of good TCBs: who accepts reports has to say */
+		struct id_snp_policy demand;
+		uint8_t measurement[ID_PINS_MAX][ID_MR_LEN];
+		uint8_t host_data[ID_PINS_MAX][ID_SNP_HOST_DATA_LEN];
+		uint8_t chip[ID_HARDWARE_MAX][ID_SNP_CHIP_ID_LEN];
+		unsigned n_measurements, n_host_data, n_chips; /* 0: not pinned */
+	} snp;
 };
 
-/* UpToDate, nothing pinned, no service TD, nothing simulated. */
+/* UpToDate, nothing pinned, no service TD, nothing simulated, no SEV-SNP. */
 void id_evidence_policy_strict(struct id_evidence_policy *policy);
 
 struct id_quote;
 /* Judges a body whose signature is proved. `pck` is NULL when the platform is simulated. */
 void id_evidence_policy_judge(const struct id_evidence_policy *policy, const struct id_quote *q,
 			      const struct id_pck *pck, int64_t now, struct id_verdict *v);
+/* The same for a report of SEV-SNP. Pins of TDX must not be got around by coming as SEV-SNP: they want some here, too.
+ */
+void id_evidence_policy_judge_snp(const struct id_evidence_policy *policy, const struct id_snp_report *r,
+				  struct id_verdict *v);

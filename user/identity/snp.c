@@ -144,7 +144,7 @@ static int vek_check(const struct id_snp_report *r, const struct id_snp_vek *vek
 				      : chip_check(r, vek, e);
 	if (!vek->csp_id[0] || vek->hwid.p)
 		return err_reason(e, ID_SNP_VEK, "VEK certificate", "a VLEK has a CSP id and no HWID");
-	if (policy->csp_id && strcmp(policy->csp_id, vek->csp_id) != 0)
+	if (policy->csp_id[0] && strcmp(policy->csp_id, vek->csp_id) != 0)
 		return err_reason(e, ID_SNP_VEK, "VEK certificate", "CSP id is %s, %s is demanded", vek->csp_id,
 				  policy->csp_id);
 	strcpy(result->csp_id, vek->csp_id);

@@ -9,7 +9,7 @@
 #include <openssl/x509.h>
 
 #include "base/buf.h"
-#include "identity/identity.h"
+#include "identity/verdict.h"
 
 #define ID_SNP_REPORT_LEN    1184
 #define ID_SNP_SIGNED_LEN    0x2a0
@@ -66,7 +66,7 @@ struct id_snp_policy {
 	bool need_crl;
 	uint8_t abi_major_min, abi_minor_min; /* that the guest's own policy demands */
 	struct id_snp_tcb tcb_min;
-	const char *csp_id; /* of a VLEK; NULL: any */
+	char csp_id[ID_SNP_CSP_ID_MAX]; /* of a VLEK; "": any */
 };
 
 struct id_snp_trust {
@@ -102,6 +102,24 @@ int id_snp_table_parse(const uint8_t *bytes, size_t len, struct id_snp_certs *ce
  */
 int id_snp_verify(const uint8_t *bytes, size_t len, const struct id_snp_certs *certs, const struct id_snp_trust *trust,
 		  struct id_snp_result *result, struct err *e);
+
+/* The verdict under an evidence policy; NULL: the strict one, which accepts none. trust->policy is not used. */
+void id_snp_judge(const uint8_t *bytes, size_t len, const struct id_snp_certs *certs, const struct id_snp_trust *trust,
+		  const struct id_evidence_policy *policy, struct id_snp_result *result, struct id_verdict *verdict);
+
+/* --- from files (snp_bundle.c) --- */
+
+#define ID_SNP_BUNDLE_MAX 4 /* one of each kind */
+
+struct id_snp_bundle {
+	struct id_snp_certs certs;
+	uint8_t *bytes[ID_SNP_BUNDLE_MAX]; /* owned; what certs points into */
+	size_t n;
+};
+
+void id_snp_bundle_fini(struct id_snp_bundle *bundle);
+/* Certificates or a CRL in PEM, one in DER, or a certificate table. A second of a kind is SNP_CHAIN. */
+int id_snp_bundle_add(struct id_snp_bundle *bundle, const uint8_t *bytes, size_t len, const char *where, struct err *e);
 
 /* --- parts (snp_vek.c, snp_roots.c) --- */
 

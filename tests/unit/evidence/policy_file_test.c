@@ -13,6 +13,9 @@
 #define MR   "000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f"
 #define ZERO "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
 #define PPID "00112233445566778899aabbccddeeff"
+#define HOST PPID PPID
+#define CHIP HOST HOST
+#define MIN  "min_tcb: {boot_loader: 3, tee: 0, snp: 8, microcode: 115}"
 
 static void good(const char *text, struct id_evidence_policy *policy)
 {
@@ -61,6 +64,38 @@ static void everything_is_read(void **state)
 	assert_true(p.allow_simulated);
 }
 
+static void everything_of_snp_is_read(void **state)
+{
+	static const struct id_snp_tcb min = { 3, 0, 8, 115, 4 };
+	struct id_evidence_policy p;
+
+	(void)state;
+	good("snp:\n"
+	     "  min_tcb: {boot_loader: 3, tee: 0, snp: 8, microcode: 115, fmc: 4}\n"
+	     "  max_vmpl: 1\n"
+	     "  min_abi: 1.55\n"
+	     "  smt: false\n"
+	     "  migration_agent: true\n"
+	     "  alias_check: true\n"
+	     "  crl: true\n"
+	     "  csp_id: CN=cloud.example\n"
+	     "  measurements: [" MR "]\n"
+	     "  host_data: [" HOST "]\n"
+	     "  chip_ids: [" CHIP "]\n",
+	     &p);
+	assert_true(p.snp.is_allowed);
+	assert_memory_equal(&p.snp.demand.tcb_min, &min, sizeof(min));
+	assert_int_equal(p.snp.demand.vmpl_max, 1);
+	assert_true(p.snp.demand.abi_major_min == 1 && p.snp.demand.abi_minor_min == 55);
+	assert_true(p.snp.demand.deny_smt && p.snp.demand.allow_migration_agent && p.snp.demand.need_alias_check);
+	assert_true(p.snp.demand.need_crl && !p.snp.demand.allow_debug);
+	assert_string_equal(p.snp.demand.csp_id, "CN=cloud.example");
+	assert_true(p.snp.n_measurements == 1 && p.snp.n_host_data == 1 && p.snp.n_chips == 1);
+	assert_true(p.snp.measurement[0][1] == 1 && p.snp.host_data[0][31] == 0xff && p.snp.chip[0][63] == 0xff);
+	good("snp: {" MIN "}\n", &p);
+	assert_true(p.snp.is_allowed && !p.snp.demand.deny_smt && !p.snp.demand.vmpl_max);
+}
+
 static void what_is_left_out_is_strict(void **state)
 {
 	struct id_evidence_policy p, strict;
@@ -107,6 +142,21 @@ static void mistakes_are_refused_in_place(void **state)
 		{ "hardware: []\n", 1, 11, "has 0 entries" },
 		{ "hardware: [0011]\n", 1, 12, "needs 32 hex digits" },
 		{ "simulated: maybe\n", 1, 12, "needed true or false" },
+		{ "snp: {}\n", 1, 6, "the key 'min_tcb' is missing" },
+		{ "snp: {min_tcb: {boot_loader: 3, tee: 0, snp: 8}}\n", 1, 16, "the key 'microcode' is missing" },
+		{ "snp: {min_tcb: {boot_loader: 256, tee: 0, snp: 8, microcode: 1}}\n", 1, 30, "256 is above 255" },
+		{ "snp: {min_tcb: {ucode: 1}}\n", 1, 17, "unknown key 'ucode'" },
+		{ "snp: {" MIN ", max_vmpl: 4}\n", 1, 76, "4 is above 3" },
+		{ "snp: {" MIN ", min_abi: 1}\n", 1, 75, "needs a version as 1.55" },
+		{ "snp: {" MIN ", min_abi: 1.256}\n", 1, 75, "needs a version as 1.55" },
+		{ "snp: {" MIN ", min_abi: -1.5}\n", 1, 75, "needs a version as 1.55" },
+		{ "snp: {" MIN ", debug: true}\n", 1, 66, "unknown key 'debug'" },
+		{ "snp: {" MIN ", csp_id: ''}\n", 1, 74, "needs 1 to 127 bytes" },
+		{ "snp: {" MIN ", measurements: []}\n", 1, 80, "has 0 entries" },
+		{ "snp: {" MIN ", host_data: [" PPID "]}\n", 1, 78, "needs 64 hex digits" },
+		{ "snp: {" MIN ", chip_ids: [" HOST "]}\n", 1, 77, "needs 128 hex digits" },
+		{ "snp: {" MIN ", chip_ids: ['" ZERO "00000000000000000000000000000000']}\n", 1, 77,
+		  "zero is no chip id" },
 	};
 
 	(void)state;
@@ -136,6 +186,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_is_read),
+		cmocka_unit_test(everything_of_snp_is_read),
 		cmocka_unit_test(what_is_left_out_is_strict),
 		cmocka_unit_test(mistakes_are_refused_in_place),
 		cmocka_unit_test(files_that_are_not_there_are_told),

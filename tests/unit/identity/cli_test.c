@@ -349,6 +349,74 @@ static void quotes_are_judged(void **state)
 	unlink("p");
 }
 
+#define SNP_AT " --json --at 1788220800 --policy policy --quote report "
+
+/* s1: accepted; s2: debug; and what must not stand in for a certificate. */
+static void real_reports_are_judged(void **state)
+{
+	(void)state;
+	shared_copy("snp/s1-v3-milan-vcek.report.bin", "report");
+	shared_copy("snp/s1-vcek.pem", "vek");
+	shared_copy("snp/s1-ask.pem", "ask");
+	text_put("policy", "snp: {min_tcb: {boot_loader: 2, tee: 0, snp: 5, microcode: 68}}\n");
+	assert_int_equal(run("quote show report"), 0);
+	assert_true(out_has("SEV-SNP") && out_has("not verified"));
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral ask"), 0);
+	assert_true(out_has("\"accept\"") && out_has("\"Milan\"") && out_has("\"collateral_days\": 2481"));
+	assert_int_equal(run("quote verify --at 1788220800 --quote report --collateral vek --collateral ask"), 1);
+	assert_true(out_has("snp-tcb") && out_has("no section snp"));
+	assert_int_equal(run("quote verify" SNP_AT), 1);
+	assert_true(out_has("collateral-missing") && out_has("\"claims\": {}"));
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral vek"), 1);
+	assert_true(out_has("snp-chain"));
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral policy"), 1);
+	assert_true(out_has("snp-malformed"));
+	shared_copy("snp/s4-vcek.der", "vek");
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral ask"), 1);
+	assert_true(out_has("snp-signature") && out_has("\"claims\": {}"));
+	shared_copy("snp/s2-v2-milan-debug.report.bin", "report");
+	shared_copy("snp/s2-vcek.der", "vek");
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral ask"), 1);
+	assert_true(out_has("snp-debug") && out_has("guest_policy"));
+	assert_int_equal(run("quote verify" SNP_AT "--collateral vek --collateral none"), 2);
+	unlink("policy");
+	unlink("report");
+	unlink("vek");
+	unlink("ask");
+}
+
+/* One real TDX quote, and the very form of the answer. */
+static void real_quotes_are_judged(void **state)
+{
+	static const char *const keys[] = { "verdict", "tcb_status", "reasons", "advisories", "claims" };
+	const char *key;
+	json_t *o, *value;
+	size_t i = 0;
+
+	(void)state;
+	shared_copy("quotes/q05-v5-90c06f-alibaba.bin", "q");
+	shared_copy("collateral/c-90c06f-2026-02.json", "c");
+	assert_int_equal(run("quote verify --quote q --collateral c --at 1772323200 --json"), 1);
+	o = json_load_file("out", JSON_REJECT_DUPLICATES, NULL);
+	json_object_foreach (o, key, value)
+		assert_string_equal(key, keys[i++]);
+	assert_int_equal(i, ARRAY_LEN(keys));
+	assert_string_equal(json_string_value(json_object_get(o, "verdict")), "reject");
+	assert_string_equal(json_string_value(json_object_get(o, "tcb_status")), "OutOfDate");
+	assert_int_equal(json_array_size(json_object_get(o, "advisories")), 5);
+	value = json_object_get(o, "reasons");
+	assert_int_equal(json_array_size(value), 2);
+	assert_string_equal(json_string_value(json_array_get(value, 0)), "tcb-OutOfDate");
+	assert_string_equal(json_string_value(json_array_get(value, 1)), "service-td");
+	json_decref(o);
+	shared_copy("quotes/q01-v4-b0c06f.bin", "q");
+	shared_copy("collateral/c-b0c06f-2025-06.json", "c");
+	assert_int_equal(run("quote verify --quote q --collateral c --at 1751328000 --json"), 0);
+	assert_true(out_has("\"accept\"") && out_has("\"UpToDate\"") && out_has("\"reasons\": []"));
+	unlink("q");
+	unlink("c");
+}
+
 static void real_dstack_files_are_shown(void **state)
 {
 	static const char *const names[] = { "ratls/dstack-ratls-leaf.der", "ratls/dstack-ratls-chain.pem" };
@@ -378,6 +446,8 @@ int main(void)
 		cmocka_unit_test_teardown(real_logs_are_compared, back),
 		cmocka_unit_test(wrong_use_is_status_2),
 		cmocka_unit_test(quotes_are_judged),
+		cmocka_unit_test_teardown(real_reports_are_judged, back),
+		cmocka_unit_test_teardown(real_quotes_are_judged, back),
 		cmocka_unit_test_teardown(real_dstack_files_are_shown, back), /* last: it takes web.rec's place */
 	};
 

@@ -103,7 +103,7 @@ static void s3_came_from_vmpl_1_and_its_vlek_ends(void **state)
 	assert_string_equal(judge(&r), "SNP_VMPL");
 	r.trust.policy.vmpl_max = 1;
 	assert_string_equal(judge(&r), "NONE");
-	r.trust.policy.csp_id = "CN=cc-us-east-2.amazonaws.com";
+	strcpy(r.trust.policy.csp_id, "CN=cc-us-east-2.amazonaws.com");
 	assert_string_equal(judge(&r), "NONE");
 	r.trust.now = AT_2026_01_01;
 	assert_string_equal(judge(&r), "SNP_VALIDITY");

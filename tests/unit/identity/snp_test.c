@@ -466,9 +466,9 @@ static void provider_of_a_vlek(void **state)
 
 	(void)state;
 	snp_case_new(&(struct snp_forge){ .signer = ID_SNP_VLEK }, &c);
-	c.trust.policy.csp_id = SNP_CSP;
+	strcpy(c.trust.policy.csp_id, SNP_CSP);
 	assert_string_equal(judge(&c), "NONE");
-	c.trust.policy.csp_id = "CN=other.example";
+	strcpy(c.trust.policy.csp_id, "CN=other.example");
 	assert_string_equal(judge(&c), "SNP_VEK");
 	snp_case_free(&c);
 }

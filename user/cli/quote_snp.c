@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/* SEV-SNP reports: the certificates that vouch for them, from files, and what they say. */
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "quote.h"
+
+/* --- files --- */
+
+static int files_read(const struct quote_files *files, struct id_snp_bundle *bundle, struct err *e)
+{
+	for (size_t i = 0; i < files->n; i++) {
+		auto_free char *data = NULL;
+		size_t len = 0;
+		int ret = file_read_arg(files->path[i], QUOTE_FILE_MAX, &data, &len, e);
+
+		if (!ret)
+			ret = id_snp_bundle_add(bundle, (uint8_t *)data, len, files->path[i], e);
+		if (ret < 0)
+			return ret;
+	}
+	if (!bundle->certs.vek.p || !bundle->certs.intermediate.p)
+		return err_reason(e, ID_COLLATERAL_MISSING, "SNP report", "no %s certificate is at hand (--collateral)",
+				  bundle->certs.vek.p ? "intermediate" : "VEK");
+	return 0;
+}
+
+/* --- reports --- */
+
+static json_t *tcb_report(const struct id_snp_tcb *t, enum id_snp_product product)
+{
+	json_t *o = json_pack("{s:i, s:i, s:i, s:i}", "boot_loader", t->boot_loader, "tee", t->tee, "snp", t->snp,
+			      "microcode", t->microcode);
+
+	if (product == ID_SNP_TURIN)
+		json_object_set_new(o, "fmc", json_integer(t->fmc));
+	return o;
+}
+
+static json_t *body_report(const struct id_snp_report *r)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "tee", json_string("SEV-SNP"));
+	json_object_set_new(o, "report_version", json_integer(r->version));
+	json_object_set_new(o, "guest_svn", json_integer(r->guest_svn));
+	json_object_set_new(o, "guest_policy", quote_number(r->policy));
+	json_object_set_new(o, "platform_info", quote_number(r->platform));
+	json_object_set_new(o, "vmpl", json_integer(r->vmpl));
+	json_object_set_new(o, "signer", json_string(r->signer == ID_SNP_VCEK ? "VCEK" : "VLEK"));
+	json_object_set_new(o, "measurement", ev_hex(r->measurement, ID_MR_LEN));
+	json_object_set_new(o, "host_data", ev_hex(r->host_data, ID_SNP_HOST_DATA_LEN));
+	json_object_set_new(o, "id_key_digest", ev_hex(r->id_key_digest, ID_MR_LEN));
+	json_object_set_new(o, "author_key_digest", ev_hex(r->author_key_digest, ID_MR_LEN));
+	json_object_set_new(o, "chip_id", ev_hex(r->chip_id, ID_SNP_CHIP_ID_LEN));
+	json_object_set_new(o, "report_data", ev_hex(r->report_data, ID_REPORT_DATA_LEN));
+	return o;
+}
+
+static json_t *claims_report(const struct id_snp_report *r, const struct id_snp_result *result, int64_t now)
+{
+	json_t *o = body_report(r);
+
+	json_object_set_new(o, "product", json_string(id_snp_product_name(result->product)));
+	json_object_set_new(o, "reported_tcb", tcb_report(&result->reported, result->product));
+	json_object_set_new(o, "committed_tcb", tcb_report(&result->committed, result->product));
+	json_object_set_new(o, "current_tcb", tcb_report(&result->current, result->product));
+	json_object_set_new(o, "launch_tcb", tcb_report(&result->launch, result->product));
+	if (result->csp_id[0])
+		json_object_set_new(o, "csp_id", json_string(result->csp_id));
+	json_object_set_new(o, "crl_checked", json_boolean(result->has_crl));
+	json_object_set_new(o, "collateral_until", ev_time(result->not_after));
+	json_object_set_new(o, "collateral_days", json_integer((result->not_after - now) / 86400));
+	return o;
+}
+
+int quote_snp_verify(const uint8_t *bytes, size_t len, const struct quote_files *files, int64_t now,
+		     const struct id_evidence_policy *policy, bool is_json)
+{
+	auto_call(id_snp_bundle_fini) struct id_snp_bundle bundle = { 0 };
+	struct id_snp_trust trust = { .now = now };
+	struct id_snp_result result;
+	struct id_snp_report r;
+	struct id_verdict verdict;
+	struct err e = ERR_INIT;
+
+	/* the report first: what can not be read needs no certificates to be refused */
+	if (id_snp_parse(bytes, len, &r, &e) < 0 || files_read(files, &bundle, &e) < 0)
+		return quote_refused_print(&e, is_json);
+	id_snp_judge(bytes, len, &bundle.certs, &trust, policy, &result, &verdict);
+	/* nothing of a report that is not proved */
+	return quote_verdict_print(
+		&verdict, verdict.tee == ID_TEE_SNP ? claims_report(&r, &result, now) : json_object(), is_json);
+}
+
+int quote_snp_show(const uint8_t *bytes, size_t len, bool is_json)
+{
+	struct id_snp_report r;
+	struct err e = ERR_INIT;
+	json_t *o;
+
+	if (id_snp_parse(bytes, len, &r, &e) < 0)
+		return ev_fail(&e);
+	o = body_report(&r);
+	json_object_set_new(o, "current_tcb", ev_hex(r.current_tcb, 8));
+	json_object_set_new(o, "reported_tcb", ev_hex(r.reported_tcb, 8));
+	json_object_set_new(o, "committed_tcb", ev_hex(r.committed_tcb, 8));
+	json_object_set_new(o, "launch_tcb", ev_hex(r.launch_tcb, 8));
+	json_object_set_new(o, "verdict", json_string("not verified: bailey quote verify does that"));
+	ev_print(o, is_json);
+	return EV_OK;
+}
