@@ -22,6 +22,7 @@ fi
 "$bin/verdict" >>"$rows" || echo '{"name":"verdict","skipped":"tests/bench/verdict failed"}' >>"$rows"
 "$bin/host" >>"$rows" || echo '{"name":"host","skipped":"tests/bench/host failed"}' >>"$rows"
 "$bin/quote" >>"$rows" || echo '{"name":"quote","skipped":"tests/bench/quote failed"}' >>"$rows"
+"$bin/ratls" >>"$rows" || echo '{"name":"ratls","skipped":"tests/bench/ratls failed"}' >>"$rows"
 "$bin/veth" >>"$rows" || echo '{"name":"veth","skipped":"tests/bench/veth failed"}' >>"$rows"
 # a mount namespace of its own: wireguard-go's socket and the pins vanish with it
 unshare --mount --propagation private tests/bench/overlay.sh >>"$rows" ||
