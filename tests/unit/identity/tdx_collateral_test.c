@@ -353,34 +353,63 @@ static void nonsense_is_bounded(void **state)
 	}
 }
 
-/* Any flip of a bit in what is signed. A hex digit of the other case is the same number. */
+/* In hex members, and only there, a digit of the other case is the same number. */
+static bool is_in_hex(const struct id_js *js, size_t at)
+{
+	static const char *const hex[] = { "root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature" };
+
+	for (size_t i = 0; i < ARRAY_LEN(hex); i++) {
+		int v = id_js_get(js, 0, hex[i]);
+
+		assert_true(v >= 0);
+		if (at > js->node[v].start && at + 1 < js->node[v].end)
+			return true;
+	}
+	return false;
+}
+
+static bool flip_is_accepted(size_t at, int bit)
+{
+	auto_free char *text = strdup(good.bundle);
+	struct id_collaterals *set = NULL;
+	struct err e = ERR_INIT;
+	struct id_verdict v;
+	bool ok;
+
+	text[at] ^= (char)(1 << bit);
+	assert_int_equal(id_collaterals_new(good.root, good.root_len, &set, &e), 0);
+	/* the PCK CRL is held against the intermediate that a quote brings */
+	ok = id_collaterals_add(set, text, strlen(good.bundle), &e) == 0 &&
+	     !intel_judge_bytes(good.quote, good.quote_len, set, INTEL_NOW, NULL, &v)[0];
+	id_collaterals_free(set);
+	return ok;
+}
+
+/* Any flip of a bit, everywhere but in the first member, which is not used. */
 static void random_flips_are_never_accepted(void **state)
 {
 	const char *env = getenv("BAILEY_FLIPS");
-	long flips = env ? atol(env) : 3000;
+	long flips = env ? atol(env) : 3000, same = 0;
 	size_t len = strlen(good.bundle), skip = strlen("{\"pck_crl_issuer_chain\":\"\",");
-	struct id_collaterals *set = NULL;
-	struct err e = ERR_INIT;
 	unsigned seed = 20261121;
-	struct id_verdict v;
+	struct id_js js;
 
 	(void)state;
-	for (long i = 0; i < flips; i++) {
-		auto_free char *text = strdup(good.bundle);
+	assert_true(id_js_scan(good.bundle, len, &js));
+	for (long i = 0; i < flips;) {
 		size_t at = skip + (size_t)rand_r(&seed) % (len - skip);
 		int bit = rand_r(&seed) % 8;
 
-		text[at] ^= (char)(1 << bit);
-		if (bit == 5 && text[at] && strchr("abcdefABCDEF", text[at]))
+		if (bit == 5 && strchr("abcdefABCDEF", good.bundle[at]) && is_in_hex(&js, at)) {
+			same++;
 			continue;
-		e = ERR_INIT;
-		assert_int_equal(id_collaterals_new(good.root, good.root_len, &set, &e), 0);
-		/* the PCK CRL is held against the intermediate that a quote brings */
-		if (id_collaterals_add(set, text, len, &e) == 0 &&
-		    !intel_judge_bytes(good.quote, good.quote_len, set, INTEL_NOW, NULL, &v)[0])
+		}
+		i++;
+		if (flip_is_accepted(at, bit))
 			fail_msg("flip %ld: bit %d of byte %zu ('%.20s')", i, bit, at, good.bundle + at);
-		id_collaterals_free(set);
 	}
+	id_js_fini(&js);
+	print_message("# %ld flips, none accepted; %ld more would have been the same hex digit\n", flips, same);
 }
 
 /* 30: a newer set stays the one that is used; policy has a minimum */

@@ -259,6 +259,7 @@ static void random_flips_are_never_accepted(void **state)
 		if (!judge(m, bytes, m->quote_len)[0])
 			fail_msg("flip %ld: byte %zu of %zu is not looked at", i, at, m->quote_len);
 	}
+	print_message("# %ld flips, none accepted\n", flips);
 }
 
 /* --- 14: r and s --- */
