@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* bailey cert inspect: what a certificate carries, and with --root what it proves. */
+/* bailey cert: what a certificate carries (inspect), and what it proves (verify). */
 #include "cmds.h"
 
 #include <ctype.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cert.h"
 #include "evidence.h"
 #include "identity/eventlog.h"
 #include "identity/quote_tdx.h"
@@ -15,6 +16,8 @@
 
 static const char usage[] =
 	"usage: bailey cert inspect FILE [--json] [--root ROOT.pem [--allow-simulated]] [--at UNIX]\n"
+	"       bailey cert verify FILE [--collateral FILE]... [--policy FILE] [--ca FILE [--ca-without-keycertsign]]\n"
+	"                               [--root ROOT.pem [--allow-simulated]] [--at UNIX] [--json]\n"
 	"\n"
 	"Shows what a certificate (PEM or DER, \"-\": standard input) carries. Nothing of it is verified unless "
 	"--root\n"
@@ -24,7 +27,15 @@ static const char usage[] =
 	"  --root FILE        verify, with these simulation roots (PEM)\n"
 	"  --allow-simulated  believe simulated quotes of those roots\n"
 	"  --at UNIX          verify as of that time, not now\n"
-	"  --json             for programs\n";
+	"  --json             for programs\n"
+	"\n"
+	"verify judges quote, event log and binding of the leaf, with collateral and policy as `bailey quote verify` "
+	"does,\n"
+	"and with --ca also the chain that FILE brings, up to one of those CAs (PEM). The claims of both are told "
+	"apart.\n"
+	"\n"
+	"  --ca-without-keycertsign  let CAs of the chain pass whose keyUsage has no keyCertSign, as those of older "
+	"dstack KMS\n";
 
 static json_t *name_text(const X509_NAME *name)
 {
@@ -216,6 +227,8 @@ int cmd_cert(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "inspect") == 0)
 		return inspect_main(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "verify") == 0)
+		return cert_verify_main(argc - 1, argv + 1, usage);
 	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
 		fputs(usage, stdout);
 		return EV_OK;

@@ -148,17 +148,17 @@ int quote_refused_print(const struct err *e, bool is_json)
 	return quote_verdict_print(&v, json_object(), is_json);
 }
 
-static int collateral_read(const struct args *args, struct id_collaterals *set, struct err *e)
+int quote_collateral_read(const struct quote_files *files, struct id_collaterals *set, struct err *e)
 {
-	for (size_t i = 0; i < args->collateral.n; i++) {
+	for (size_t i = 0; i < files->n; i++) {
 		auto_free char *data = NULL;
 		size_t len;
-		int ret = file_read_arg(args->collateral.path[i], QUOTE_FILE_MAX, &data, &len, e);
+		int ret = file_read_arg(files->path[i], QUOTE_FILE_MAX, &data, &len, e);
 
 		if (!ret)
 			ret = id_collaterals_add(set, data, len, e);
 		if (ret < 0)
-			return e->reason ? err_wrap(e, "%s", args->collateral.path[i]) : ret;
+			return e->reason ? err_wrap(e, "%s", files->path[i]) : ret;
 	}
 	return 0;
 }
@@ -175,7 +175,7 @@ static int judge(const struct args *args, const char *bytes, size_t len, struct 
 					args->ev.is_json);
 	/* the quote first: what is no TDX quote needs no collateral to be refused */
 	if (id_quote_parse((const uint8_t *)bytes, len, &quote, &e) < 0 ||
-	    collateral_read(args, trust->collaterals, &e) < 0)
+	    quote_collateral_read(&args->collateral, trust->collaterals, &e) < 0)
 		return quote_refused_print(&e, args->ev.is_json);
 	id_quote_judge(&quote, trust, &verdict, &pck);
 	return quote_verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->ev.is_json);

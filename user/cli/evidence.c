@@ -71,6 +71,18 @@ static int pem_first(const char *path, const char *pem, size_t len, uint8_t **de
 	return *der ? 0 : err_at(e, -ENOMEM, path, "out of memory");
 }
 
+int ev_cert_first(const char *where, const char *data, size_t data_len, uint8_t **der, size_t *len, struct err *e)
+{
+	if (!data_len || data[0] != 0x30) /* a DER SEQUENCE; in PEM, '0' could only be text before the block */
+		return pem_first(where, data, data_len, der, len, e);
+	*der = malloc(data_len);
+	if (!*der)
+		return err_at(e, -ENOMEM, where, "out of memory");
+	memcpy(*der, data, data_len);
+	*len = data_len;
+	return 0;
+}
+
 int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e)
 {
 	auto_free char *data = NULL;
@@ -79,11 +91,7 @@ int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e)
 
 	if (ret < 0)
 		return ret;
-	if (!data_len || data[0] != 0x30) /* a DER SEQUENCE; in PEM, '0' could only be text before the block */
-		return pem_first(path, data, data_len, der, len, e);
-	*der = (uint8_t *)take_ptr(data);
-	*len = data_len;
-	return 0;
+	return ev_cert_first(path, data, data_len, der, len, e);
 }
 
 json_t *ev_hex(const void *bytes, size_t len)

@@ -25,6 +25,9 @@ int ev_trust(const struct ev_args *args, struct id_trust *trust, char **roots, s
 /* A certificate in DER or PEM; of several, the first. *der is malloc'ed. */
 int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e);
 
+/* The same of bytes at hand. */
+int ev_cert_first(const char *where, const char *data, size_t data_len, uint8_t **der, size_t *len, struct err *e);
+
 json_t *ev_hex(const void *bytes, size_t len);
 json_t *ev_time(int64_t unix_s);
 /* What the runtime events say, proved by nothing but their replay. */

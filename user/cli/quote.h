@@ -19,6 +19,9 @@ int quote_verdict_print(const struct id_verdict *v, json_t *claims, bool is_json
 /* Refused before anything could be judged. */
 int quote_refused_print(const struct err *e, bool is_json);
 
+/* Bundles of TDX collateral. An err without a reason is that of a file. */
+int quote_collateral_read(const struct quote_files *files, struct id_collaterals *set, struct err *e);
+
 /* files: certificates (PEM, DER, or the kernel's table), a CRL. policy NULL: strict. */
 int quote_snp_verify(const uint8_t *report, size_t len, const struct quote_files *files, int64_t now,
 		     const struct id_evidence_policy *policy, bool is_json);

@@ -417,6 +417,52 @@ static void real_quotes_are_judged(void **state)
 	unlink("c");
 }
 
+static void certificates_are_verified(void **state)
+{
+	(void)state;
+	assert_int_equal(run("cert verify web.pem --root r/root.pem --allow-simulated --json"), 0);
+	assert_true(out_has("\"accept\"") && out_has("\"quote\"") && out_has(APP));
+	assert_int_equal(run("cert verify web.pem --json"), 1);
+	assert_true(out_has("quote-simulated") && out_has("\"claims\": {}"));
+	/* it has no issuer but itself */
+	assert_int_equal(run("cert verify web.pem --root r/root.pem --allow-simulated --ca r/root.pem"), 1);
+	assert_true(out_has("cert-chain") && out_has("SIMULATED"));
+	assert_int_equal(run("cert verify web.key"), 1);
+	assert_true(out_has("cert-malformed"));
+	assert_int_equal(run("cert verify web.pem --ca none"), 2);
+	assert_int_equal(run("cert verify none"), 2);
+	assert_int_equal(run("cert verify web.pem --ca-without-keycertsign"), 2);
+	assert_int_equal(run("cert verify web.pem --policy web.key"), 2);
+	assert_int_equal(run("cert verify"), 2);
+}
+
+#define REAL_CERT "cert verify chain --collateral c --ca ca --at 1751328000 --json"
+
+static void real_chain_is_verified(void **state)
+{
+	struct err e = ERR_INIT;
+	char *pem, *last;
+	size_t len;
+
+	(void)state;
+	shared_copy("ratls/dstack-ratls-chain.pem", "chain");
+	shared_copy("collateral/c-b0c06f-2025-06.json", "c");
+	assert_int_equal(file_read("chain", 1 << 20, &pem, &len, &e), 0);
+	for (char *at = last = pem; (at = strstr(at, "-----BEGIN")); at++)
+		last = at;
+	text_put("ca", last);
+	free(pem);
+	assert_int_equal(run(REAL_CERT), 1);
+	assert_true(out_has("\"NotSupported\"") && out_has("tcb-NotSupported") && out_has("cert-ca-usage"));
+	assert_true(out_has("\"claims\": {}"));
+	assert_int_equal(run(REAL_CERT " --ca-without-keycertsign"), 1);
+	assert_true(out_has("tcb-NotSupported") && !out_has("cert-ca-usage"));
+	assert_true(out_has("\"issuer\"") && out_has("\"ca_without_keycertsign\": true") && !out_has("\"quote\""));
+	unlink("chain");
+	unlink("c");
+	unlink("ca");
+}
+
 static void real_dstack_files_are_shown(void **state)
 {
 	static const char *const names[] = { "ratls/dstack-ratls-leaf.der", "ratls/dstack-ratls-chain.pem" };
@@ -448,6 +494,8 @@ int main(void)
 		cmocka_unit_test(quotes_are_judged),
 		cmocka_unit_test_teardown(real_reports_are_judged, back),
 		cmocka_unit_test_teardown(real_quotes_are_judged, back),
+		cmocka_unit_test(certificates_are_verified),
+		cmocka_unit_test_teardown(real_chain_is_verified, back),
 		cmocka_unit_test_teardown(real_dstack_files_are_shown, back), /* last: it takes web.rec's place */
 	};
 
