@@ -24,21 +24,21 @@ const struct dp_sizes dp_sizes_small = {
 #define IN_SIZES(field) offsetof(struct dp_sizes, field)
 
 static const struct {
-	enum dp_map map;
 	size_t field;
+	enum dp_map map;
 	uint32_t most; /* and the default; 0: a ring, any power of two */
 } sized[] = {
-	{ MAP_CT, IN_SIZES(flows), BY_MAX_FLOWS },
-	{ MAP_FRAG, IN_SIZES(frags), BY_MAX_FRAGS },
-	{ MAP_RATE, IN_SIZES(rates), BY_MAX_RATES },
-	{ MAP_ADDR, IN_SIZES(addrs), BY_MAX_ADDRS },
-	{ MAP_IDENT, IN_SIZES(identities), BY_MAX_IDENTITIES },
-	{ MAP_PAIR, IN_SIZES(identities), BY_MAX_IDENTITIES },
-	{ MAP_VERDICT, IN_SIZES(verdicts), BY_MAX_VERDICTS },
-	{ MAP_RULE, IN_SIZES(rules), BY_MAX_RULES },
-	{ MAP_RULE_STAT, IN_SIZES(rules), BY_MAX_RULES },
-	{ MAP_EVENTS, IN_SIZES(event_bytes), 0 },
-	{ MAP_CAPTURE, IN_SIZES(capture_bytes), 0 },
+	{ IN_SIZES(flows), MAP_CT, BY_MAX_FLOWS },
+	{ IN_SIZES(frags), MAP_FRAG, BY_MAX_FRAGS },
+	{ IN_SIZES(rates), MAP_RATE, BY_MAX_RATES },
+	{ IN_SIZES(addrs), MAP_ADDR, BY_MAX_ADDRS },
+	{ IN_SIZES(identities), MAP_IDENT, BY_MAX_IDENTITIES },
+	{ IN_SIZES(identities), MAP_PAIR, BY_MAX_IDENTITIES },
+	{ IN_SIZES(verdicts), MAP_VERDICT, BY_MAX_VERDICTS },
+	{ IN_SIZES(rules), MAP_RULE, BY_MAX_RULES },
+	{ IN_SIZES(rules), MAP_RULE_STAT, BY_MAX_RULES },
+	{ IN_SIZES(event_bytes), MAP_EVENTS, 0 },
+	{ IN_SIZES(capture_bytes), MAP_CAPTURE, 0 },
 };
 
 static struct bpf_map *map_of(const struct dp *dp, enum dp_map map)

@@ -185,8 +185,8 @@ struct field {
 	const char *name;
 	uint8_t *dst;
 	size_t len;
-	bool may_be_empty;
 	bool *has; /* set when it came with a payload */
+	bool may_be_empty;
 	bool seen;
 };
 
@@ -251,11 +251,11 @@ int id_events_identity(const struct id_events *events, struct id_log *log, struc
 {
 	struct id_log made = *log;
 	struct field fields[FIELDS] = {
-		[APP_ID] = { "app-id", made.app_id, BY_APP_ID_LEN, false, NULL, false },
-		[COMPOSE_HASH] = { "compose-hash", made.compose_hash, ID_HASH_LEN, false, NULL, false },
-		[INSTANCE_ID] = { "instance-id", made.instance_id, BY_INSTANCE_ID_LEN, true, &made.has_instance_id,
+		[APP_ID] = { "app-id", made.app_id, BY_APP_ID_LEN, NULL, false, false },
+		[COMPOSE_HASH] = { "compose-hash", made.compose_hash, ID_HASH_LEN, NULL, false, false },
+		[INSTANCE_ID] = { "instance-id", made.instance_id, BY_INSTANCE_ID_LEN, &made.has_instance_id, true,
 				  false },
-		[OS_IMAGE_HASH] = { "os-image-hash", made.os_image_hash, ID_HASH_LEN, false, &made.has_os_image_hash,
+		[OS_IMAGE_HASH] = { "os-image-hash", made.os_image_hash, ID_HASH_LEN, &made.has_os_image_hash, false,
 				    false },
 	};
 	bool is_ready = false;

@@ -363,6 +363,7 @@ static void judge_simulated(struct judge *j)
 	j->chain = &chain;
 	if (signatures_check(j))
 		body_judge(j);
+	j->chain = NULL; /* it ends here */
 }
 
 void id_quote_judge(const struct id_quote *quote, const struct id_trust *trust, struct id_verdict *verdict,

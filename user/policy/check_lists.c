@@ -198,7 +198,7 @@ static bool fill_parts(struct check *c, const struct yaml_node *list, const size
 	for (size_t r = 0; r < first[list->n]; r++)
 		n += parts_of(&range[r], border, n_borders, NULL);
 	c->work += n;
-	cover->part = calloc(n, sizeof(*cover->part));
+	cover->part = calloc(n + 1, sizeof(*cover->part));
 	n = 0;
 	for (size_t i = 0; cover->part && i < list->n; i++) {
 		for (size_t r = first[i]; r < first[i + 1]; r++)

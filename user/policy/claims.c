@@ -119,8 +119,8 @@ size_t pol_dim_values(enum pol_dim dim, struct pol_value value[POL_TCB_COUNT])
 		for (uint8_t v = 0; v < 2; v++)
 			value[n++] = (struct pol_value){ { v } };
 	if (dim == POL_DIM_TCB)
-		for (uint8_t v = POL_TCB_UP_TO_DATE; v < POL_TCB_COUNT; v++)
-			value[n++] = (struct pol_value){ { v } };
+		for (int v = POL_TCB_UP_TO_DATE; v < POL_TCB_COUNT; v++)
+			value[n++] = (struct pol_value){ { (uint8_t)v } };
 	return n;
 }
 
@@ -140,8 +140,8 @@ static bool tcb_parse(const char *text, struct pol_value *value, struct err *e)
 {
 	const char *nearest = near_of(text, tcb_name + 1);
 
-	for (uint8_t v = POL_TCB_UP_TO_DATE; v < POL_TCB_COUNT; v++) {
-		value->byte[0] = v;
+	for (int v = POL_TCB_UP_TO_DATE; v < POL_TCB_COUNT; v++) {
+		value->byte[0] = (uint8_t)v;
 		if (strcmp(text, tcb_name[v]) == 0)
 			return true;
 	}

@@ -157,7 +157,7 @@ static bool rows_make(struct shadow *s, struct rows *rows, size_t n, size_t n_wi
 {
 	rows->n = n;
 	rows->width = (n_winners + 63) / 64;
-	rows->word = spend(s, (uint64_t)n * n_winners) ? calloc(n * rows->width, sizeof(*rows->word)) : NULL;
+	rows->word = spend(s, (uint64_t)n * n_winners) ? calloc(n * rows->width + 1, sizeof(*rows->word)) : NULL;
 	s->is_exhausted |= !rows->word;
 	return rows->word != NULL;
 }
