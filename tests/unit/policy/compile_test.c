@@ -129,6 +129,7 @@ static void a_long_file_name_keeps_its_line(void **state)
 	assert_int_equal(pol_image_check(img, img->size, &e), 0);
 	assert_string_equal(strchr(pol_image_rules(img)[0].where, ':'), ":7");
 	assert_int_equal(pol_image_rules(img)[0].where[0], '?');
+	diags_fini(&d);
 }
 
 /* n apps, each allowed its own few ports on app 0, among rules for all. */

@@ -26,6 +26,7 @@ static struct pol_model *parsed(const char *text)
 
 	if (pol_parse("w.yaml", text, strlen(text), &model, &d) < 0)
 		fail_msg("%s: %s", d.item[0].msg, text);
+	diags_fini(&d);
 	return model;
 }
 

@@ -180,6 +180,7 @@ static void check_diff(const struct story *s)
 	pol_diff_print(&diff, to);
 	fclose(to);
 	pol_diff_fini(&diff);
+	diags_fini(&d);
 	expect(s, "diff", got);
 }
 
@@ -247,6 +248,7 @@ static void examples_pass_their_own_tests(void **state)
 		assert_int_equal(diags.n, 0);
 		assert_int_equal(pol_run_tests(model, &diags, &n_tests), 0);
 		assert_true(n_tests > 0);
+		diags_fini(&diags);
 		n++;
 	}
 	closedir(d);

@@ -35,6 +35,7 @@ static struct pol_image *image(void)
 	assert_int_equal(pol_parse("p.yaml", policy, sizeof(policy) - 1, &model, &d), 0);
 	assert_int_equal(pol_compile(model, &self, peers, 2, &img, &e), 0);
 	pol_free(model);
+	diags_fini(&d);
 	return img;
 }
 

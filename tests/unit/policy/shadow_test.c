@@ -169,6 +169,7 @@ static void a_daemon_is_not_kept_waiting(void **state)
 	(void)state;
 	assert_int_equal(pol_parse("w.yaml", text, strlen(text), &model, &d), 0);
 	assert_int_equal(d.n, 0);
+	diags_fini(&d);
 }
 
 int main(void)
