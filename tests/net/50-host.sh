@@ -135,11 +135,10 @@ check 'a device that is not there ends the daemon' eventually 20 grep -q "underl
 end_pid "$dir/web.pid"
 check 'and changes nothing' reaches cli tcp "$web4" 443
 mkfifo "$TMP/in"
-sleep 1000 >"$TMP/in" &
-at_end "kill $!"
+exec 9<>"$TMP/in" # open for both: nobody waits for the other end, and no word is lost
 nsenter --net="$(netns_of cli)" "$talk" hold "$web4" 80 <"$TMP/in" >"$TMP/echo" 2>/dev/null &
 at_end "kill $!"
-echo before 1<>"$TMP/in"
+echo before >&9
 check 'a connection stands before the start' eventually 5 grep -q before "$TMP/echo"
 
 # --- the first start -------------------------------------------------------------------------------------------------
@@ -153,7 +152,7 @@ end_pid "$dir/db.pid"
 start_node db
 check 'a node that starts anew is heard: its exchange is an opening' wait_until 30 knows db 1
 check 'which is shown' test "$(status_of web | jq '[.underlay.rules[] | select(.name | startswith("@exchange-")) | .packets] | add')" -gt 0
-echo after 1<>"$TMP/in"
+echo after >&9
 sleep 1
 check_not 'the connection from before has no flow: it must connect anew' grep -q after "$TMP/echo"
 check 'which is counted' test "$(dropped NO_FLOW)" -gt 0
