@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Two nodes that get certificate and key from bailey-agent (sim), as docs/agent.md tells a newcomer to set them up.
+# Two nodes that get certificate and key from bailey-agent (sim), as docs/agent.md tells a newcomer to set them up. Then
+# live proofs (freshness), and a relay that has a node's certificate and key but not its machine.
 . tests/net/lib.sh
 need ip nsenter jq curl wg openssl
 need_file "$BUILD/baileyd" 'run make'
@@ -114,4 +115,66 @@ end_pid "$dir/agent-a.pid"
 start_agent a
 old=$(key_of a)
 check 'with its own agent it renews again' eventually 40 has_changed a "$old"
+
+# --- live proofs -------------------------------------------------------------------------------------------------------
+restart() { # NODE LINE...: with these lines in its configuration
+	end_pid "$dir/$1.pid"
+	node=$1
+	shift
+	printf '%s\n' "$@" >>"$dir/$node.yaml"
+	start_node "$node"
+}
+peer_of() { status_of "$1" | jq -r ".peers[0].$2"; }
+# shellcheck disable=SC2317 # called through check
+forgets() { [ "$(status_of "$1" | jq '.peers | length')" = 0 ]; }
+# has_reason NODE REASON [SECONDS]: refused so, lately
+has_reason() { status_of "$1" | jq -e ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-5})" >/dev/null; }
+
+configure a dstack.sock 86400 b 'freshness: { level: quote, max_age: 15 }'
+configure b tappd.sock 86400 a 'freshness: { level: key, max_age: 15 }'
+restart a
+restart b
+check 'with live proofs they find each other' eventually 20 knows a 1
+check 'both of them' eventually 20 knows b 1
+is 'one has a quote of the other' "$(peer_of a freshness)" quote
+is 'which has a signature of it, as it wants' "$(peer_of b freshness)" key
+check 'a proof is good for fifteen seconds' [ "$(peer_of a evidence_expires_in_s)" -le 15 ]
+like 'people see it' "$("$bailey" status --instance "$prefix-a" | grep ' b ')" '*evidence * left, quote proved * ago*'
+like 'metrics too' "$("$bailey" metrics --instance "$prefix-a")" '*bailey_evidence_expires_seconds{node="b"} *'
+# shellcheck disable=SC2046 # two words
+in_ns a $(command -v ping || echo busybox ping) -q -w 20 "$(overlay_of b)" >"$dir/ping.out" 2>&1
+like 'it is renewed again and again without a packet lost' "$(cat "$dir/ping.out")" '* 0% packet loss*'
+check 'and is never older than that' [ "$(peer_of a proved_s_ago)" -lt 15 ]
+end_pid "$dir/a.pid"
+end_pid "$dir/b.pid"
+start_node a
+check 'after a restart the proof of before still counts' eventually 4 knows a 1
+start_node b
+check 'the other is back too' eventually 20 knows b 1
+
+end_pid "$dir/agent-b.pid"
+check 'a node whose machine does not answer is cut off when its proof ends' eventually 25 forgets a
+check 'by that name' eventually 10 has_reason a FRESH_LEVEL 60
+check_not 'no packet passes' ping_from a "$(overlay_of b)"
+mkdir "$dir/carried"
+cp "$dir/state-b/self.record" "$dir/carried/b.record"
+restart a 'records: { directory: carried }'
+check 'nor does its record help, which is good by itself' eventually 10 has_reason a FRESH_MISSING
+
+# --- a relay: the certificate and key of b's agent in its hands, b's machine not ------------------------------------------
+start_agent b
+eventually 10 [ -S "$dir/sockets-b/dstack.sock" ]
+eventually 10 knows a 1
+curl -s --unix-socket "$dir/sockets-b/dstack.sock" 'http://dstack/GetTlsKey?usage_ra_tls=true' >"$dir/stolen"
+jq -r .key "$dir/stolen" >"$dir/relay.key"
+jq -r '.certificate_chain[0]' "$dir/stolen" >"$dir/relay.pem"
+end_pid "$dir/b.pid"
+sed -i 's/^identity:.*/identity: { certificate: relay.pem, key: relay.key }/' "$dir/b.yaml"
+start_node b
+check 'a relay is refused where a quote is demanded' eventually 25 has_reason a FRESH_LEVEL
+check 'and the node that it plays is cut off' eventually 25 forgets a
+end_pid "$dir/a.pid"
+sed -i 's/level: quote/level: off/' "$dir/a.yaml"
+start_node a
+check 'where nothing live is demanded it passes: that is what the level is for' eventually 20 knows a 1
 done_testing

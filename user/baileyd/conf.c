@@ -116,6 +116,30 @@ static void read_trust(struct conf_parse *p)
 			   "allow_simulated: true needs simulated_roots, the file of roots to believe");
 }
 
+static void read_freshness(struct conf_parse *p)
+{
+	static const char *const known[] = { "level", "max_age", "budget", NULL };
+	const struct yaml_node *map = conf_section(p, "freshness", known, false);
+	struct conf *c = p->conf;
+	const char *level;
+
+	c->fresh_max_age_s = 3600;
+	c->fresh_budget_s = 5;
+	if (!map)
+		return;
+	level = conf_text(p, map, "level", true);
+	for (unsigned i = 0; level && i <= ID_FRESH_COUNT; i++) {
+		if (i == ID_FRESH_COUNT)
+			yaml_error(p->doc, yaml_get(map, "level"), p->d, "needs off, key or quote, found '%s'", level);
+		else if (strcmp(level, id_fresh_name(i)) == 0) {
+			c->fresh = i;
+			break;
+		}
+	}
+	c->fresh_max_age_s = (uint32_t)conf_number(p, map, "max_age", 15, ID_RECORD_LIFE_MAX_S, c->fresh_max_age_s);
+	c->fresh_budget_s = (uint32_t)conf_number(p, map, "budget", 1, 60, c->fresh_budget_s);
+}
+
 static void read_backend(struct conf_parse *p, const struct yaml_node *map)
 {
 	const char *s = conf_text(p, map, "backend", false);
@@ -179,9 +203,9 @@ static void read_records(struct conf_parse *p)
 
 static void read_top(struct conf_parse *p)
 {
-	static const char *const known[] = { "instance", "node",    "identity", "trust",  "overlay",
-					     "exchange", "records", "underlay", "policy", "state",
-					     "run",      "bpffs",   "user",     NULL };
+	static const char *const known[] = { "instance", "node",    "identity",  "trust",    "overlay",
+					     "exchange", "records", "freshness", "underlay", "policy",
+					     "state",    "run",     "bpffs",     "user",     NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -220,6 +244,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 	if (d->n_errors == before || yaml_root(doc)->kind == YAML_MAP) {
 		read_identity(&p);
 		read_trust(&p);
+		read_freshness(&p);
 		read_overlay(&p);
 		read_exchange(&p);
 		read_records(&p);

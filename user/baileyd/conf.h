@@ -40,6 +40,8 @@ struct conf {
 	uint32_t agent_life_s;                     /* of certificates from it */
 	bool allow_simulated;
 	char simulated_roots[PATH_MAX]; /* "" when absent */
+	enum id_fresh fresh;            /* that peers must prove */
+	uint32_t fresh_max_age_s, fresh_budget_s;
 
 	char interface[IF_NAMESIZE];
 	enum ov_backend backend;

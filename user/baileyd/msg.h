@@ -49,7 +49,7 @@ enum msg_type {
 	MSG_EDGE_LISTEN,     /* fd: listening socket */
 	MSG_EDGE_START,      /* all of the above was sent */
 	MSG_EDGE_SELF,       /* struct id_record to sign and to hand to peers */
-	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_origin */
+	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_stored */
 	MSG_EDGE_MARK,       /* struct msg_token, answered in order */
 	MSG_EDGE_AGENT,      /* struct msg_agent + fd: a connection to the guest agent */
 	/* E -> P */
@@ -242,6 +242,9 @@ struct msg_edge_conf {
 	uint32_t has_agent; /* certificate and key come from it, CERT and KEY do not */
 	uint32_t agent_is_legacy;
 	uint32_t agent_life_s;       /* of a certificate that is asked for */
+	uint32_t fresh;              /* enum id_fresh that peers must prove */
+	uint32_t fresh_max_age_s;    /* how long a proof is good for */
+	uint32_t fresh_budget_s;     /* for a quote, ours or theirs */
 	char node[BY_NODE_NAME_LEN]; /* its subject */
 };
 
@@ -258,8 +261,10 @@ struct msg_started {
 
 #define MSG_ORIGIN_LEN 256
 
-struct msg_origin {
-	char origin[MSG_ORIGIN_LEN]; /* file or endpoint, for refusals */
+struct msg_stored {
+	char origin[MSG_ORIGIN_LEN]; /* file, for refusals */
+	uint32_t fresh; /* enum id_fresh that the node proved in a session, as the state directory has it */
+	int64_t fresh_at;
 };
 
 struct msg_node {

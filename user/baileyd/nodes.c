@@ -96,13 +96,46 @@ static void record_path(const struct parent *p, const uint8_t instance_id[BY_INS
 	snprintf(path, PATH_MAX, "%.*s/records/%s.record", PATH_MAX - 64, p->conf.state, hex);
 }
 
+/* Beside a stored record: what its node proved in a session, and when. "quote 1790000000" */
+static void proof_path(const char *record, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%.*s.proof", PATH_MAX - 8, record);
+}
+
+static void proof_load(const char *record, struct msg_stored *m)
+{
+	struct err e = ERR_INIT;
+	auto_free char *text = NULL;
+	char path[PATH_MAX], level[16];
+	long long at;
+	size_t len;
+
+	proof_path(record, path);
+	if (access(path, F_OK) < 0 || file_read(path, 64, &text, &len, &e) < 0 ||
+	    sscanf(text, "%15s %lld", level, &at) != 2)
+		return;
+	for (unsigned i = 0; i < ID_FRESH_COUNT; i++)
+		if (strcmp(level, id_fresh_name(i)) == 0)
+			m->fresh = i;
+	m->fresh_at = at;
+}
+
+static int proof_store(const char *record, const struct id_claims *claims, struct err *e)
+{
+	char path[PATH_MAX], text[64];
+
+	proof_path(record, path);
+	snprintf(text, sizeof(text), "%s %lld\n", id_fresh_name(claims->fresh), (long long)claims->fresh_at);
+	return file_write(path, text, strlen(text), 0600, e);
+}
+
 static void record_store(const struct parent *p, const struct node *n, const uint8_t *bytes, size_t len)
 {
 	struct err e = ERR_INIT;
 	char path[PATH_MAX], text[600];
 
 	record_path(p, n->id.record.instance_id, path);
-	if (file_write(path, bytes, len, 0600, &e) < 0)
+	if (file_write(path, bytes, len, 0600, &e) < 0 || proof_store(path, &n->id.claims, &e) < 0)
 		log_err("record of %s is not kept for a restart: %s", n->id.record.node,
 			err_text(&e, text, sizeof(text)));
 }
@@ -118,15 +151,24 @@ static bool is_sound(const struct msg_node *m)
 	       memchr(m->node.claims.key_provider, 0, sizeof(m->node.claims.key_provider));
 }
 
+int64_t node_until(const struct node *n)
+{
+	int64_t record = n->id.record.not_after, evidence = n->id.claims.not_after;
+
+	return record < evidence ? record : evidence;
+}
+
 static void node_remove(struct parent *p, struct node *n)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], proof[PATH_MAX];
 
-	log_info("%s: record ended", n->id.record.node);
+	log_info("%s: record or evidence ended", n->id.record.node);
 	addrs_forget(p);
 	plan_remove_node(p, n->id.record.instance_id);
 	record_path(p, n->id.record.instance_id, path);
+	proof_path(path, proof);
 	unlink(path);
+	unlink(proof);
 	p->n_nodes--;
 	memmove(n, n + 1, (size_t)(&p->nodes[p->n_nodes] - n) * sizeof(*n));
 }
@@ -134,18 +176,20 @@ static void node_remove(struct parent *p, struct node *n)
 void nodes_expire(struct parent *p, int64_t now)
 {
 	for (size_t i = p->n_nodes; i-- > 0;)
-		if (p->nodes[i].id.record.not_after < now)
+		if (node_until(&p->nodes[i]) < now)
 			node_remove(p, &p->nodes[i]);
 }
 
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len)
 {
+	bool is_known;
 	struct node *n;
 
 	if (!is_sound(m))
 		return -EPROTO;
 	nodes_expire(p, time(NULL)); /* the edge may have given an ended node's address to this one */
 	n = node_find(p, m->node.record.instance_id);
+	is_known = n && memcmp(n->id.digest, m->node.digest, sizeof(n->id.digest)) == 0;
 	if (!n)
 		n = insert(p, m->node.record.instance_id);
 	if (!n)
@@ -154,6 +198,8 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 	n->id = m->node;
 	memcpy(n->origin, m->origin, sizeof(n->origin));
 	record_store(p, n, record, len);
+	if (is_known) /* proved anew: nothing that net has changes */
+		return 0;
 	log_info("%s%s: record %llu from %s accepted", n->id.record.node,
 		 n->id.claims.is_simulated ? " (SIMULATED)" : "", (unsigned long long)n->id.record.epoch, n->origin);
 	if (p->is_loaded)
@@ -168,21 +214,24 @@ static bool is_record_name(const char *name)
 	return name[0] != '.' && dot && strcmp(dot, ".record") == 0;
 }
 
-static void send_file(struct parent *p, const char *path)
+static void send_file(struct parent *p, const char *path, bool is_own)
 {
-	struct msg_origin m = { 0 };
+	struct msg_stored m = { 0 };
 	struct err e = ERR_INIT;
 	auto_free char *bytes = NULL;
 	size_t len;
 
 	snprintf(m.origin, sizeof(m.origin), "%.*s", (int)sizeof(m.origin) - 1, path);
+	if (is_own)
+		proof_load(path, &m);
 	if (file_read(path, ID_RECORD_MAX, &bytes, &len, &e) < 0)
 		report_refused(p, m.origin, &e);
 	else
 		ipc_send_blob(p->edge.ipc, MSG_EDGE_RECORD, &m, sizeof(m), bytes, len);
 }
 
-static void send_directory(struct parent *p, const char *dir)
+/* is_own: what lies there this daemon has written itself. */
+static void send_directory(struct parent *p, const char *dir, bool is_own)
 {
 	struct dirent **names;
 	char path[PATH_MAX];
@@ -195,7 +244,7 @@ static void send_directory(struct parent *p, const char *dir)
 	for (int i = 0; i < n; i++) {
 		if (is_record_name(names[i]->d_name) &&
 		    snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name) < PATH_MAX)
-			send_file(p, path);
+			send_file(p, path, is_own);
 		free(names[i]);
 	}
 	free(names);
@@ -206,7 +255,7 @@ void nodes_send_stored(struct parent *p)
 	char dir[PATH_MAX];
 
 	snprintf(dir, sizeof(dir), "%.*s/records", PATH_MAX - 16, p->conf.state);
-	send_directory(p, dir);
+	send_directory(p, dir, true);
 	if (p->conf.records[0])
-		send_directory(p, p->conf.records);
+		send_directory(p, p->conf.records, false);
 }

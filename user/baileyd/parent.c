@@ -112,13 +112,24 @@ static void send_blob(struct parent *p, enum msg_type type, const char *text)
 		log_err("edge: %s", strerror(-ret));
 }
 
+/* Often enough for three tries before what peers proved is too old. */
+static uint32_t refresh_s(const struct conf *conf)
+{
+	uint32_t record = conf->record_life_s / 4, proof = conf->fresh_max_age_s / 3;
+
+	return conf->fresh && proof < record ? proof : record;
+}
+
 static void on_edge_up(void *arg)
 {
 	struct parent *p = arg;
 	struct msg_edge_conf m = { .allow_simulated = p->conf.allow_simulated,
 				   .n_networks = p->conf.n_networks,
 				   .n_peers = p->conf.n_peers,
-				   .refresh_s = p->conf.record_life_s / 4,
+				   .refresh_s = refresh_s(&p->conf),
+				   .fresh = p->conf.fresh,
+				   .fresh_max_age_s = p->conf.fresh_max_age_s,
+				   .fresh_budget_s = p->conf.fresh_budget_s,
 				   .has_agent = p->conf.agent[0] != '\0',
 				   .agent_is_legacy = p->conf.agent_is_legacy,
 				   .agent_life_s = p->conf.agent_life_s };

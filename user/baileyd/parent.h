@@ -134,6 +134,7 @@ int prepare_user(struct parent *p, struct err *e); /* whom the edge runs as */
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 struct who node_who(struct parent *p, const struct by_addr *addr); /* this node, or one that is known */
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
+int64_t node_until(const struct node *n);         /* end of the record or of the evidence */
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
 void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
 

@@ -206,6 +206,10 @@ static json_t *peer_part(const struct parent *p, const struct node *n, int64_t n
 			  "addresses", addr_list(r->addrs, r->n_addrs), "public_key", key_text(r->wg_key), "epoch",
 			  (json_int_t)r->epoch, "expires_in_s", (json_int_t)(r->not_after - now), "origin", n->origin);
 
+	json_object_set_new(o, "evidence_expires_in_s", json_integer(n->id.claims.not_after - now));
+	json_object_set_new(o, "freshness", json_string(id_fresh_name(n->id.claims.fresh)));
+	if (n->id.claims.fresh)
+		json_object_set_new(o, "proved_s_ago", json_integer(now - n->id.claims.fresh_at));
 	add_session(o, session_of(p, n), now);
 	return o;
 }
@@ -242,6 +246,9 @@ json_t *report_status_json(struct parent *p)
 			      p->self.is_simulated, "ready", p->is_loaded && p->net_ok);
 	json_t *peers = json_array();
 
+	if (p->has_self)
+		json_object_set_new(o, "evidence_expires_in_s", json_integer(p->self.not_after - now));
+	json_object_set_new(o, "freshness_demanded", json_string(id_fresh_name(p->conf.fresh)));
 	json_object_set_new(o, "overlay", overlay_part(p));
 	json_object_set_new(o, "policy", policy_part(p));
 	json_object_set_new(o, "datapath", datapath_part(&p->report));

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "box.h"
+#include "edge_quote.h"
 #include "ipc.h"
 #include "mesh/exchange.h"
 #include "msg.h"
@@ -60,6 +61,24 @@ static void tell_refused(const char *origin, const struct err *err, bool is_remo
 	ipc_send(edge->parent, MSG_EDGE_REFUSED, &m, sizeof(m), -1);
 }
 
+/* What a node proved in a session is good for a while. Where nothing live is demanded its certificate is enough. */
+static int freshness_check(const struct edge *edge, struct id_claims *claims, struct err *e)
+{
+	int64_t now = time(NULL),
+		until = (claims->fresh_at < now ? claims->fresh_at : now) + edge->conf.fresh_max_age_s;
+
+	if (edge->conf.fresh == ID_FRESH_OFF)
+		return 0;
+	if (claims->fresh < edge->conf.fresh || until < now)
+		return err_reason(e, ID_FRESH_MISSING, "record",
+				  "the node proved %s, %lld s ago; %s every %u s is demanded",
+				  id_fresh_name(claims->fresh), (long long)(claims->fresh ? now - claims->fresh_at : 0),
+				  id_fresh_name(edge->conf.fresh), edge->conf.fresh_max_age_s);
+	if (until < claims->not_after)
+		claims->not_after = until;
+	return 0;
+}
+
 /* A record that verified by itself: what the others say about its epoch, addresses and key decides. */
 static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, const char *origin, struct err *e,
 		 void *arg)
@@ -67,14 +86,43 @@ static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, c
 	struct edge *edge = arg;
 	struct msg_node m = { .node = *node };
 	enum id_admit what;
-	int ret = id_registry_admit(edge->registry, node, &what, e);
+	int ret = freshness_check(edge, &m.node.claims, e);
 
+	if (!ret)
+		ret = id_registry_admit(edge->registry, &m.node, &what, e);
 	if (ret < 0)
 		return ret;
 	snprintf(m.origin, sizeof(m.origin), "%s", origin);
 	if (what != ID_ADMIT_SAME)
 		ret = ipc_send_blob(edge->parent, MSG_EDGE_NODE, &m, sizeof(m), bytes, len);
 	return ret < 0 ? err_at(e, ret, origin, "can not hand the record on: %s", strerror(-ret)) : 0;
+}
+
+static void on_quoted(uint64_t token, const uint8_t *attestation, size_t len, const struct err *e, void *arg)
+{
+	struct edge *edge = arg;
+
+	if (!len)
+		tell_refused("agent", e, false, edge);
+	mx_quoted(edge->mx, token, attestation, len);
+}
+
+/* The node's own TEE, when a peer demands a quote of it. */
+static int own_quote(uint64_t token, const uint8_t report_data[ID_REPORT_DATA_LEN], void *arg)
+{
+	struct edge *edge = arg;
+	struct quote_ask ask = { .link = edge->link,
+				 .is_legacy = edge->conf.agent_is_legacy,
+				 .budget_s = edge->conf.fresh_budget_s,
+				 .token = token,
+				 .fn = on_quoted,
+				 .arg = edge };
+	struct err e = ERR_INIT;
+	int ret = edge_quote(&ask, report_data, &e);
+
+	if (ret < 0)
+		tell_refused("agent", &e, false, edge);
+	return ret;
 }
 
 /* Frees addresses and keys for others. The parent ends the node itself, by the same clock. */
@@ -106,6 +154,9 @@ static int start_exchange(struct edge *edge, struct err *e)
 				.trust = trust_now,
 				.node = admit,
 				.refused = tell_refused,
+				.fresh = edge->conf.fresh,
+				.budget_s = edge->conf.fresh_budget_s,
+				.quote = edge->conf.has_agent ? own_quote : NULL,
 				.arg = edge };
 	int ret = mx_new(&conf, &edge->mx, e);
 
@@ -261,7 +312,7 @@ static void on_self(struct edge *edge, const struct id_record *record)
 
 static void on_stored_record(struct edge *edge, struct ipc_msg *msg)
 {
-	const struct msg_origin *m = ipc_as(msg, sizeof(*m));
+	const struct msg_stored *m = ipc_as(msg, sizeof(*m));
 	auto_free uint8_t *bytes = NULL;
 	char origin[MSG_ORIGIN_LEN];
 	struct id_trust trust;
@@ -275,6 +326,10 @@ static void on_stored_record(struct edge *edge, struct ipc_msg *msg)
 	snprintf(origin, sizeof(origin), "%.*s", (int)sizeof(origin) - 1, m->origin);
 	trust_now(&trust, edge);
 	ret = id_record_verify(bytes, len, &trust, &node, &e);
+	if (ret == 0) {
+		node.claims.fresh = m->fresh;
+		node.claims.fresh_at = m->fresh_at;
+	}
 	if (ret == 0)
 		ret = admit(&node, bytes, len, origin, &e, edge);
 	if (ret < 0)
@@ -296,7 +351,8 @@ static void take_blob(const struct ipc_msg *msg, char **text, size_t *len)
 
 static void on_conf(struct edge *edge, const struct msg_edge_conf *conf)
 {
-	if (!conf || conf->n_networks > CONF_MAX_NETWORKS || conf->n_peers > CONF_MAX_PEERS)
+	if (!conf || conf->n_networks > CONF_MAX_NETWORKS || conf->n_peers > CONF_MAX_PEERS ||
+	    conf->fresh >= ID_FRESH_COUNT)
 		return;
 	edge->conf = *conf;
 	edge->has_conf = true;

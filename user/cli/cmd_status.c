@@ -22,6 +22,38 @@ static const char *mark(const json_t *o)
 	return json_is_true(json_object_get(o, "simulated")) ? "SIMULATED" : "";
 }
 
+/* "12 d", "5 h", "7 min", "40 s": the largest unit that is there twice. */
+static const char *duration(long long seconds, char buf[32])
+{
+	static const struct {
+		const char *name;
+		long long s;
+	} units[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 }, { "s", 1 } };
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_LEN(units) && seconds < 2 * units[i].s)
+		i++;
+	snprintf(buf, 32, "%lld %s", seconds / units[i].s, units[i].name);
+	return buf;
+}
+
+/* How long what was proved is still good, and what was proved. */
+static void print_evidence(const json_t *o)
+{
+	const json_t *ago = json_object_get(o, "proved_s_ago");
+	long long left = ji(o, "evidence_expires_in_s");
+	char text[32];
+
+	if (!json_object_get(o, "evidence_expires_in_s"))
+		return;
+	if (left < 0)
+		printf("%sevidence ended%s", red(), plain());
+	else
+		printf("evidence %s left", duration(left, text));
+	if (ago)
+		printf(", %s proved %s ago", js(o, "freshness"), duration((long long)json_integer_value(ago), text));
+}
+
 /* The app's name in the policy, or the start of its id. */
 static const char *app_label(const json_t *o, char buf[16])
 {
@@ -67,6 +99,11 @@ static void print_self(const json_t *s)
 
 	printf("node      %s (instance %s), app %s %s%s%s\n", js(s, "node"), js(s, "instance"), app_label(s, app),
 	       red(), mark(s), plain());
+	if (json_object_get(s, "evidence_expires_in_s")) {
+		printf("identity  ");
+		print_evidence(s);
+		printf("; peers prove freshness: %s\n", js(s, "freshness_demanded"));
+	}
 	printf("overlay   %s, %s, ", js(overlay, "interface"),
 	       *js(overlay, "backend") ? js(overlay, "backend") : "net does not answer");
 	print_addrs(json_object_get(overlay, "addresses"));
@@ -100,14 +137,15 @@ static void print_underlay(const json_t *u)
 static void print_peer(const json_t *p)
 {
 	const json_t *age = json_object_get(p, "handshake_age_s");
-	char seen[32] = "no handshake", app[16];
+	char seen[32] = "no handshake", app[16], left[32];
 
 	if (age)
 		snprintf(seen, sizeof(seen), "handshake %lld s ago", (long long)json_integer_value(age));
 	printf("  %-12s app %-12s ", js(p, "node"), app_label(p, app));
 	print_addrs(json_object_get(p, "addresses"));
-	printf("  %s  %s, record %lld s left %s%s%s\n", js(p, "endpoint"), seen, ji(p, "expires_in_s"), red(), mark(p),
-	       plain());
+	printf("  %s  %s, record %s left, ", js(p, "endpoint"), seen, duration(ji(p, "expires_in_s"), left));
+	print_evidence(p);
+	printf(" %s%s%s\n", red(), mark(p), plain());
 }
 
 static void print_peers(const json_t *list)

@@ -35,13 +35,14 @@ static int signature_check(const struct id_cert *cert, struct err *e)
 	return 0;
 }
 
-static int binding_check(const struct id_cert *cert, const struct id_attestation *att, bool is_legacy,
+/* The evidence is for what was asked: a key, or a session. */
+static int binding_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
 			 const uint8_t report_data[ID_REPORT_DATA_LEN], struct err *e)
 {
-	if (!id_cert_is_bound(cert, report_data))
+	if (memcmp(bound, report_data, ID_REPORT_DATA_LEN) != 0)
 		return err_reason(e, ID_QUOTE_BINDING, WHERE,
-				  "report_data of the quote is not SHA-512(\"ratls-cert:\" || public key)");
-	if (!is_legacy && memcmp(att->report_data.p, report_data, ID_REPORT_DATA_LEN) != 0)
+				  "report_data of the quote is not that of this key or session");
+	if (!ev->is_legacy && memcmp(ev->att.report_data.p, report_data, ID_REPORT_DATA_LEN) != 0)
 		return err_reason(e, ID_QUOTE_BINDING, WHERE,
 				  "the attestation tells another report_data than its quote");
 	return 0;
@@ -90,19 +91,17 @@ static int quote_check(const struct id_quote *quote, const struct id_trust *trus
 	return 0;
 }
 
-static int tdx_check(const struct id_cert *cert, const struct id_evidence *ev, const struct id_trust *trust,
-		     struct id_claims *claims, struct err *e)
+static int tdx_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
+		     const struct id_trust *trust, struct id_claims *claims, struct err *e)
 {
 	struct id_quote quote;
 	struct id_log log;
 	int ret = id_quote_parse(ev->att.evidence.p, ev->att.evidence.left, &quote, e);
 
 	if (!ret)
-		ret = signature_check(cert, e);
-	if (!ret)
 		ret = quote_check(&quote, trust, claims, e);
 	if (!ret)
-		ret = binding_check(cert, &ev->att, ev->is_legacy, quote.report_data, e);
+		ret = binding_check(ev, bound, quote.report_data, e);
 	if (!ret)
 		ret = id_evidence_replay(ev, quote.rtmr, &log, e);
 	if (ret < 0)
@@ -122,8 +121,8 @@ static int snp_pins_check(const struct id_snp_report *r, const struct id_evidenc
 }
 
 /* There are no registers: runtime events prove nothing, and the identity is that of the document in HOST_DATA. */
-static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, const struct id_trust *trust,
-		     struct id_claims *claims, struct err *e)
+static int snp_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
+		     const struct id_trust *trust, struct id_claims *claims, struct err *e)
 {
 	const struct in *report = &ev->att.evidence;
 	struct id_snp_trust snp;
@@ -139,15 +138,13 @@ static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, c
 	snp.now = trust->now;
 	ret = ev->att.n_certs || !snp.certs ? id_evidence_snp_certs(&ev->att, &certs, e) : 0;
 	if (!ret)
-		ret = signature_check(cert, e);
-	if (!ret)
 		ret = id_snp_verify(report->p, report->left, ev->att.n_certs ? &certs : snp.certs, &snp, &result, e);
 	if (!ret)
 		ret = id_snp_parse(report->p, report->left, &r, e);
 	if (!ret && trust->policy)
 		ret = snp_pins_check(&r, trust->policy, e);
 	if (!ret)
-		ret = binding_check(cert, &ev->att, ev->is_legacy, r.report_data, e);
+		ret = binding_check(ev, bound, r.report_data, e);
 	if (!ret)
 		ret = id_mr_config_read(ev->att.mr_config, r.host_data, &log, e);
 	if (ret < 0)
@@ -158,17 +155,45 @@ static int snp_check(const struct id_cert *cert, const struct id_evidence *ev, c
 	return 0;
 }
 
+static int evidence_prove(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
+			  const struct id_trust *trust, struct id_claims *claims, struct err *e)
+{
+	return ev->att.kind == ID_ATTESTATION_SNP ? snp_check(ev, bound, trust, claims, e)
+						  : tdx_check(ev, bound, trust, claims, e);
+}
+
+int id_attestation_prove(const uint8_t *bytes, size_t len, const uint8_t report_data[ID_REPORT_DATA_LEN],
+			 const struct id_trust *trust, struct id_claims *claims, struct err *e)
+{
+	auto_call(id_evidence_fini) struct id_evidence ev = { 0 };
+	struct id_claims made = { 0 };
+	int ret;
+
+	ERR_set_mark();
+	ret = id_attestation_read(bytes, len, &ev.att, e);
+	if (!ret)
+		ret = evidence_prove(&ev, report_data, trust, &made, e);
+	ERR_pop_to_mark();
+	if (!ret)
+		*claims = made;
+	return ret;
+}
+
 /* Everything behind the extensions: quote, binding, log. */
 static int evidence_check(const struct id_cert *cert, const struct id_trust *trust, struct id_claims *claims,
 			  struct err *e)
 {
 	auto_call(id_evidence_fini) struct id_evidence ev = { 0 };
+	uint8_t bound[ID_REPORT_DATA_LEN];
 	struct id_claims made = { 0 };
 	int ret = id_evidence_read(cert, &ev, e);
 
+	if (!ret && !id_cert_report_data(cert->spki, bound))
+		ret = err_at(e, -ENOMEM, WHERE, "out of memory");
 	if (!ret)
-		ret = ev.att.kind == ID_ATTESTATION_SNP ? snp_check(cert, &ev, trust, &made, e)
-							: tdx_check(cert, &ev, trust, &made, e);
+		ret = signature_check(cert, e);
+	if (!ret)
+		ret = evidence_prove(&ev, bound, trust, &made, e);
 	if (!ret)
 		ret = claims_check(cert, &made, e);
 	if (ret < 0)

@@ -22,3 +22,10 @@ const char *id_reason_text(int reason)
 {
 	return reason >= 0 && reason < ID_REASON_COUNT ? reasons[reason].text : "unknown reason";
 }
+
+const char *id_fresh_name(unsigned level)
+{
+	static const char *const names[] = { "off", "key", "quote" };
+
+	return level < ARRAY_LEN(names) ? names[level] : "unknown";
+}

@@ -50,6 +50,16 @@ enum id_tee {
 	ID_TEE_SNP,
 };
 
+/* How a peer proves that it is there now, and not only whoever has its certificate's key. docs/threat-model.md */
+enum id_fresh {
+	ID_FRESH_OFF,   /* by the TLS handshake alone */
+	ID_FRESH_KEY,   /* the certificate's key signs the session */
+	ID_FRESH_QUOTE, /* and its TEE quotes it */
+	ID_FRESH_COUNT,
+};
+
+const char *id_fresh_name(unsigned level); /* "quote" */
+
 /* What a verified certificate proves. All fields come from the quote and its event log. */
 struct id_claims {
 	enum id_tee tee;
@@ -67,9 +77,13 @@ struct id_claims {
 	uint8_t device_id[ID_HASH_LEN];                             /* SHA-256 of the PPID, on SEV-SNP of the chip id */
 	bool has_device_id;
 	uint64_t td_attributes;
-	uint8_t spki_sha256[32];       /* of the certificate's key */
-	int64_t evidence_until;        /* end of the collateral that judged the quote; 0: none was needed */
-	int64_t not_before, not_after; /* of the certificate; not_after is evidence_until where that is earlier */
+	uint8_t spki_sha256[32]; /* of the certificate's key */
+	int64_t evidence_until;  /* end of the collateral that judged the quote; 0: none was needed */
+	/* of the certificate; not_after is the end of the evidence or of the live proof where that is earlier */
+	int64_t not_before, not_after;
+	/* what the node proved in a session of its own, and when. Not by the certificate: the exchange sets it */
+	enum id_fresh fresh;
+	int64_t fresh_at;
 };
 
 /* Verifies a leaf certificate's evidence: extensions, quote, event log, binding to the key. */
@@ -79,6 +93,11 @@ int id_cert_verify(const uint8_t *der, size_t len, const struct id_trust *trust,
 /* The same for the first certificate of a PEM text. */
 int id_cert_verify_pem(const char *pem, size_t len, const struct id_trust *trust, struct id_claims *claims,
 		       struct err *e);
+
+/* Evidence by itself: a versioned attestation whose quote must be bound to these 64 bytes. The certificate's part of
+ * the claims (spki_sha256, validity) stays zero. */
+int id_attestation_prove(const uint8_t *bytes, size_t len, const uint8_t report_data[ID_REPORT_DATA_LEN],
+			 const struct id_trust *trust, struct id_claims *claims, struct err *e);
 
 /* --- attested node record (docs/record.md) --- */
 
@@ -129,7 +148,12 @@ struct id_registry_conf {
 int id_registry_new(const struct id_registry_conf *conf, struct id_registry **reg, struct err *e);
 void id_registry_free(struct id_registry *reg);
 
-enum id_admit { ID_ADMIT_NEW, ID_ADMIT_UPDATED, ID_ADMIT_SAME };
+enum id_admit {
+	ID_ADMIT_NEW,
+	ID_ADMIT_UPDATED,
+	ID_ADMIT_PROVED, /* the same record, proved for longer */
+	ID_ADMIT_SAME,
+};
 /* 0 and what happened, or a refusal (RECORD_EPOCH, RECORD_ADDRESS, RECORD_KEY). Addresses go to who came first. */
 int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum id_admit *what, struct err *e);
 int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);

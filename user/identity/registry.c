@@ -321,7 +321,11 @@ int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum 
 	if (ret < 0)
 		return ret;
 	if (!is_new && node->record.epoch == slot->epoch) {
-		*what = ID_ADMIT_SAME;
+		bool is_longer = node->claims.not_after > slot->live->node.claims.not_after;
+
+		if (is_longer)
+			slot->live->node.claims = node->claims;
+		*what = is_longer ? ID_ADMIT_PROVED : ID_ADMIT_SAME;
 		return 0;
 	}
 	ret = claims_check(reg, &node->record, slot, e);

@@ -5,68 +5,20 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
-#include <event2/listener.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "ratls.h"
+#include "internal.h"
 
-#define FRAME_HEAD     5
-#define FRAME_RECORD   1
-#define FRAME_REFUSAL  2
-#define REFUSAL_MAX    64
-#define RETRY_MAX_S    60
-#define ACCEPT_PAUSE_S 1 /* after the process ran out of descriptors */
+#define FRAME_HEAD  5
+#define REFUSAL_MAX 64
 
-struct dial {
-	SLIST_ENTRY(dial) link;
-	struct mx *mx;
-	struct ip_endpoint to;
-	unsigned refresh_s, failures;
-	struct event *timer;
-	struct session *session; /* under way, or NULL */
-};
-
-/* A record and the certificate that signed it go together: a session keeps both as they were when it began. */
-struct own_record {
-	unsigned refs;
-	size_t len;
-	uint8_t bytes[];
-};
-
-struct session {
-	LIST_ENTRY(session) link;
-	struct mx *mx;
-	struct own_record *own;
-	struct bufferevent *bev;
-	struct event *deadline;
-	struct dial *dial; /* NULL: the peer dialled us */
-	char origin[MX_ORIGIN_LEN];
-	bool has_sent; /* our record */
-	bool is_done;  /* only the rest of our output is to be written */
-	bool went_well;
-};
-
-struct listener {
-	SLIST_ENTRY(listener) link;
-	struct evconnlistener *ev;
-};
-
-struct mx {
-	struct mx_conf conf;
-	struct ratls ratls;
-	struct ratls next; /* in use from the next record on; ctx NULL: none */
-	struct own_record *own;
-	LIST_HEAD(, session) sessions;
-	SLIST_HEAD(, dial) dials;
-	SLIST_HEAD(, listener) listeners;
-	unsigned n_sessions;
-	struct event *resume;
-};
+enum frame { FRAME_RECORD = 1, FRAME_REFUSAL, FRAME_CHALLENGE, FRAME_PROOF };
 
 static void own_drop(struct own_record *own)
 {
@@ -76,39 +28,7 @@ static void own_drop(struct own_record *own)
 
 /* --- sessions --- */
 
-static void accept_pause(struct mx *mx, bool pause)
-{
-	struct listener *l;
-
-	SLIST_FOREACH(l, &mx->listeners, link)
-	{
-		if (pause)
-			evconnlistener_disable(l->ev);
-		else
-			evconnlistener_enable(l->ev);
-	}
-}
-
-/* 1, 2, 4 .. RETRY_MAX_S seconds. */
-static unsigned retry_s(unsigned failures)
-{
-	unsigned s = failures > 6 ? RETRY_MAX_S : 1u << (failures - 1);
-
-	return s < RETRY_MAX_S ? s : RETRY_MAX_S;
-}
-
-static void dial_later(struct dial *d, bool went_well)
-{
-	struct timeval pause = { 0 };
-
-	d->session = NULL;
-	d->failures = went_well ? 0 : d->failures + 1;
-	pause.tv_sec = went_well ? d->refresh_s : retry_s(d->failures);
-	pause.tv_usec = rand() % 500000; /* peers that started together shall not stay together */
-	event_add(d->timer, &pause);
-}
-
-static void session_free(struct session *s)
+void session_free(struct session *s)
 {
 	struct mx *mx = s->mx;
 
@@ -163,6 +83,112 @@ static void session_finish(struct session *s)
 		session_free(s);
 }
 
+/* --- freshness --- */
+
+static SSL *ssl_of(struct session *s)
+{
+	return bufferevent_openssl_get_ssl(s->bev);
+}
+
+static void session_end(struct session *s, const struct err *e)
+{
+	session_refuse(s, e, false);
+	refusal_send(s, e);
+	session_finish(s);
+}
+
+static void challenge_send(struct session *s)
+{
+	struct err e = ERR_INIT;
+
+	s->challenge[0] = (uint8_t)s->mx->conf.fresh;
+	if (RAND_bytes(s->challenge + 1, FRESH_RANDOM_LEN) == 1) {
+		frame_send(s, FRAME_CHALLENGE, s->challenge, sizeof(s->challenge));
+		return;
+	}
+	err_at(&e, -EIO, s->origin, "no randomness for a challenge");
+	session_refuse(s, &e, false);
+	session_free(s);
+}
+
+/* The dialler's turn comes when both sides have proved themselves. */
+static void record_try(struct session *s)
+{
+	if (s->dial && s->is_fresh && s->has_proved && !s->has_sent)
+		record_send(s);
+}
+
+static bool proof_send(struct session *s, enum id_fresh level, struct in attestation)
+{
+	auto_out struct out proof = { 0 };
+	struct err e = ERR_INIT;
+
+	if (!fresh_prove(ssl_of(s), &s->own_fresh, level, attestation, &proof)) {
+		err_at(&e, -EIO, s->origin, "no proof of freshness can be made");
+		session_refuse(s, &e, false);
+		session_free(s);
+		return false;
+	}
+	frame_send(s, FRAME_PROOF, proof.data, proof.len);
+	s->has_proved = true;
+	record_try(s);
+	return true;
+}
+
+/* What the peer demands. A node whose TEE is out of reach proves its key, and the peer says whether that will do. */
+static bool on_challenge(struct session *s, const uint8_t *data)
+{
+	struct err e = ERR_INIT;
+
+	if (s->was_challenged || data[0] >= ID_FRESH_COUNT ||
+	    !fresh_bind(ssl_of(s), true, s->dial != NULL, data, &s->own_fresh)) {
+		err_reason(&e, ID_FRESH_MALFORMED, s->origin, "a second challenge, or one of an unknown level");
+		session_end(s, &e);
+		return false;
+	}
+	s->was_challenged = true;
+	s->token = ++s->mx->last_token;
+	if (data[0] < ID_FRESH_QUOTE)
+		return proof_send(s, data[0], in_of(NULL, 0));
+	if (s->mx->conf.quote && s->mx->conf.quote(s->token, s->own_fresh.report_data, s->mx->conf.arg) == 0)
+		return true; /* mx_quoted() goes on */
+	return proof_send(s, ID_FRESH_KEY, in_of(NULL, 0));
+}
+
+void mx_quoted(struct mx *mx, uint64_t token, const uint8_t *attestation, size_t len)
+{
+	struct session *s;
+
+	LIST_FOREACH(s, &mx->sessions, link)
+	if (s->token == token && s->was_challenged && !s->has_proved && !s->is_done)
+		break;
+	if (s)
+		proof_send(s, len ? ID_FRESH_QUOTE : ID_FRESH_KEY, in_of(attestation, len));
+}
+
+static bool on_proof(struct session *s, const uint8_t *data, size_t len)
+{
+	const struct ratls_peer *peer = ratls_peer(ssl_of(s));
+	struct id_trust trust = { 0 };
+	struct err e = ERR_INIT;
+	struct fresh fresh;
+
+	s->mx->conf.trust(&trust, s->mx->conf.arg);
+	if (s->is_fresh || !fresh_bind(ssl_of(s), false, s->dial == NULL, s->challenge, &fresh))
+		err_reason(&e, ID_FRESH_MALFORMED, s->origin, "a second proof");
+	else
+		fresh_check(ssl_of(s), &fresh, s->mx->conf.fresh, in_of(data, len), &trust, &peer->claims, &e);
+	if (e.code) {
+		session_end(s, &e);
+		return false;
+	}
+	s->is_fresh = true;
+	record_try(s);
+	return true;
+}
+
+/* --- records --- */
+
 /* The peer's own record: verified by itself, and signed by the key that this connection proved. */
 static int record_take(struct session *s, const uint8_t *data, size_t len, struct err *e)
 {
@@ -179,14 +205,20 @@ static int record_take(struct session *s, const uint8_t *data, size_t len, struc
 	    memcmp(peer->claims.spki_sha256, node.claims.spki_sha256, sizeof(node.claims.spki_sha256)))
 		return err_reason(e, ID_PEER_MISMATCH, s->origin,
 				  "the record of %s is signed by another key than this connection's", node.record.node);
+	node.claims.fresh = s->mx->conf.fresh;
+	node.claims.fresh_at = trust.now;
 	return s->mx->conf.node(&node, data, len, s->origin, e, s->mx->conf.arg);
 }
 
 static void on_record(struct session *s, const uint8_t *data, size_t len)
 {
 	struct err e = ERR_INIT;
-	int ret = record_take(s, data, len, &e);
+	int ret;
 
+	if (s->is_fresh && s->has_proved)
+		ret = record_take(s, data, len, &e);
+	else
+		ret = err_reason(&e, ID_FRESH_MISSING, s->origin, "a record came before the proof of freshness");
 	if (ret < 0)
 		session_refuse(s, &e, false);
 	s->went_well = ret == 0;
@@ -216,43 +248,72 @@ static void on_refusal(struct session *s, const uint8_t *data, size_t len)
 
 static bool frame_bound(uint8_t type, size_t len)
 {
-	return (type == FRAME_RECORD && len > 0 && len <= ID_RECORD_MAX) ||
-	       (type == FRAME_REFUSAL && len > 0 && len <= REFUSAL_MAX);
+	static const size_t max[] = { [FRAME_RECORD] = ID_RECORD_MAX,
+				      [FRAME_REFUSAL] = REFUSAL_MAX,
+				      [FRAME_CHALLENGE] = FRESH_CHALLENGE_LEN,
+				      [FRAME_PROOF] = FRESH_PROOF_MAX };
+
+	return type >= FRAME_RECORD && type < ARRAY_LEN(max) && len > 0 && len <= max[type] &&
+	       (type != FRAME_CHALLENGE || len == FRESH_CHALLENGE_LEN);
 }
 
-static void on_read(struct bufferevent *bev, void *arg)
+/* false: the session is at its end. */
+static bool frame_take(struct session *s, uint8_t type, const uint8_t *data, size_t len)
 {
-	struct session *s = arg;
-	struct evbuffer *in = bufferevent_get_input(bev);
+	switch (type) {
+	case FRAME_CHALLENGE:
+		return on_challenge(s, data);
+	case FRAME_PROOF:
+		return on_proof(s, data, len);
+	case FRAME_RECORD:
+		on_record(s, data, len);
+		return false;
+	default:
+		on_refusal(s, data, len);
+		return false;
+	}
+}
+
+/* The next whole frame, if it is there. */
+static bool frame_next(struct session *s, struct evbuffer *in)
+{
 	struct err e = ERR_INIT;
 	uint8_t head[FRAME_HEAD];
 	const uint8_t *frame;
 	size_t len;
 
-	if (s->is_done || evbuffer_copyout(in, head, sizeof(head)) < (ssize_t)sizeof(head))
-		return;
+	if (evbuffer_copyout(in, head, sizeof(head)) < (ssize_t)sizeof(head))
+		return false;
 	len = (size_t)head[1] << 24 | (size_t)head[2] << 16 | (size_t)head[3] << 8 | head[4];
 	if (!frame_bound(head[0], len)) {
 		err_reason(&e, ID_RECORD_MALFORMED, s->origin, "frame of type %u with %zu bytes", head[0], len);
 		session_refuse(s, &e, false);
 		session_free(s);
-		return;
+		return false;
 	}
 	if (evbuffer_get_length(in) < FRAME_HEAD + len)
-		return;
+		return false;
 	frame = evbuffer_pullup(in, (ssize_t)(FRAME_HEAD + len));
-	if (head[0] == FRAME_RECORD)
-		on_record(s, frame + FRAME_HEAD, len);
-	else
-		on_refusal(s, frame + FRAME_HEAD, len);
+	if (!frame || !frame_take(s, head[0], frame + FRAME_HEAD, len))
+		return false;
+	evbuffer_drain(in, FRAME_HEAD + len);
+	return true;
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	while (!s->is_done && frame_next(s, bufferevent_get_input(bev)))
+		;
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct session *s = arg;
 
-	(void)bev;
-	if (s->is_done)
+	/* the call may be about an earlier frame */
+	if (s->is_done && evbuffer_get_length(bufferevent_get_output(bev)) == 0)
 		session_free(s);
 }
 
@@ -282,8 +343,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	if (what & BEV_EVENT_CONNECTED) {
-		if (s->dial)
-			record_send(s);
+		challenge_send(s);
 		return;
 	}
 	if (!s->went_well && !s->is_done) {
@@ -294,6 +354,12 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	session_free(s);
 }
 
+/* Long enough for the peer's TEE, where a quote is demanded of it or of us. */
+static unsigned session_max_s(const struct mx *mx)
+{
+	return MX_SESSION_MAX_S + mx->conf.budget_s;
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -301,7 +367,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	if (!s->went_well) {
-		err_at(&e, -ETIMEDOUT, s->origin, "no record within %d s", MX_SESSION_MAX_S);
+		err_at(&e, -ETIMEDOUT, s->origin, "no %s within %u s", s->is_fresh ? "record" : "proof of freshness",
+		       session_max_s(s->mx));
 		session_refuse(s, &e, false);
 	}
 	session_free(s);
@@ -327,10 +394,9 @@ static int session_bufferevent(struct session *s, int fd, struct err *e)
 	return bufferevent_enable(s->bev, EV_READ | EV_WRITE) < 0 ? -ENOMEM : 0;
 }
 
-/* NULL: `fd` (if any) was closed. */
-static struct session *session_new(struct mx *mx, struct dial *dial, int fd, const struct ip_endpoint *peer)
+struct session *session_new(struct mx *mx, struct dial *dial, int fd, const struct ip_endpoint *peer)
 {
-	struct timeval deadline = { .tv_sec = MX_SESSION_MAX_S };
+	struct timeval deadline = { .tv_sec = session_max_s(mx) };
 	struct session *s = calloc(1, sizeof(*s));
 	struct err e = ERR_INIT;
 
@@ -353,91 +419,6 @@ static struct session *session_new(struct mx *mx, struct dial *dial, int fd, con
 		close(fd);
 	session_free(s);
 	return NULL;
-}
-
-/* --- listening --- */
-
-static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
-{
-	struct mx *mx = arg;
-	struct ip_endpoint peer;
-
-	(void)ev, (void)len;
-	if (!mx->own || !endpoint_from_sockaddr(&peer, sa)) {
-		close(fd);
-		return;
-	}
-	if (session_new(mx, NULL, fd, &peer) && mx->n_sessions == MX_SESSIONS_MAX)
-		accept_pause(mx, true);
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	accept_pause(arg, false);
-}
-
-static void on_accept_error(struct evconnlistener *ev, void *arg)
-{
-	struct timeval pause = { .tv_sec = ACCEPT_PAUSE_S };
-	struct mx *mx = arg;
-
-	(void)ev;
-	log_limited(LOG_WARN, "record exchange: can not accept: %s", strerror(EVUTIL_SOCKET_ERROR()));
-	accept_pause(mx, true);
-	event_add(mx->resume, &pause);
-}
-
-int mx_listen(struct mx *mx, int fd, struct err *e)
-{
-	struct listener *l = calloc(1, sizeof(*l));
-
-	if (l)
-		l->ev = evconnlistener_new(mx->conf.base, on_accept, mx, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-					   0, fd);
-	if (!l || !l->ev) {
-		free(l);
-		close(fd);
-		return err_at(e, -ENOMEM, "record exchange", "can not listen");
-	}
-	evconnlistener_set_error_cb(l->ev, on_accept_error);
-	SLIST_INSERT_HEAD(&mx->listeners, l, link);
-	return 0;
-}
-
-/* --- dialling --- */
-
-static void on_dial(evutil_socket_t fd, short what, void *arg)
-{
-	struct dial *d = arg;
-	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(&d->to, &ss);
-
-	(void)fd, (void)what;
-	if (d->session || !d->mx->own)
-		return;
-	d->session = session_new(d->mx, d, -1, &d->to);
-	if (!d->session)
-		return; /* session_free() has set the timer */
-	if (bufferevent_socket_connect(d->session->bev, (struct sockaddr *)&ss, (int)len) < 0)
-		session_free(d->session);
-}
-
-int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e)
-{
-	struct timeval at_once = { 0 };
-	struct dial *d = calloc(1, sizeof(*d));
-
-	if (!d)
-		return err_at(e, -ENOMEM, "record exchange", "out of memory");
-	*d = (struct dial){ .mx = mx, .to = *to, .refresh_s = refresh_s };
-	d->timer = evtimer_new(mx->conf.base, on_dial, d);
-	if (!d->timer || event_add(d->timer, &at_once) < 0) {
-		free(d);
-		return err_at(e, -ENOMEM, "record exchange", "out of memory");
-	}
-	SLIST_INSERT_HEAD(&mx->dials, d, link);
-	return 0;
 }
 
 int mx_set_record(struct mx *mx, const uint8_t *bytes, size_t len)
@@ -503,23 +484,13 @@ int mx_new(const struct mx_conf *conf, struct mx **mx, struct err *e)
 void mx_free(struct mx *mx)
 {
 	struct session *s;
-	struct dial *d;
-	struct listener *l;
 
 	if (!mx)
 		return;
 	while ((s = LIST_FIRST(&mx->sessions)))
 		session_free(s);
-	while ((d = SLIST_FIRST(&mx->dials))) {
-		SLIST_REMOVE_HEAD(&mx->dials, link);
-		event_free(d->timer);
-		free(d);
-	}
-	while ((l = SLIST_FIRST(&mx->listeners))) {
-		SLIST_REMOVE_HEAD(&mx->listeners, link);
-		evconnlistener_free(l->ev);
-		free(l);
-	}
+	dials_free(mx);
+	listeners_free(mx);
 	if (mx->resume)
 		event_free(mx->resume);
 	ratls_fini(&mx->ratls);

@@ -5,9 +5,10 @@
  *
  *   frame = type (1) | length (4, big endian) | payload
  *   type 1: a node record, at most ID_RECORD_MAX bytes.  type 2: a refusal, an evidence reason's name (ASCII, <= 64)
+ *   type 3: a challenge.  type 4: its proof (fresh.h)
  *
- * The dialler sends its record first. The listener answers with its own only when the dialler's record verified;
- * otherwise with a refusal. Then both close.
+ * Both send a challenge at once and answer the other's. When both have proved what was demanded, the dialler sends its
+ * record. The listener answers with its own only when that verified. Who refuses says so; then both close.
  */
 #pragma once
 
@@ -21,7 +22,7 @@
 
 #define MX_ORIGIN_LEN    256
 #define MX_SESSIONS_MAX  256 /* at once; beyond it the listener pauses */
-#define MX_SESSION_MAX_S 10  /* from accept or dial to the end */
+#define MX_SESSION_MAX_S 10  /* from accept or dial to the end, beside the budget for a quote */
 
 struct mx;
 
@@ -35,6 +36,11 @@ struct mx_conf {
 		    void *arg);
 	/* A peer or its record was refused, here or (is_remote) by the other side. */
 	void (*refused)(const char *origin, const struct err *e, bool is_remote, void *arg);
+	enum id_fresh fresh; /* what each peer must prove */
+	unsigned budget_s;   /* that a TEE may take for a quote, ours or the peer's */
+	/* Has this node's TEE quote these 64 bytes; mx_quoted() follows, not from within. <0: it can not. NULL: there
+	 * is none. */
+	int (*quote)(uint64_t token, const uint8_t report_data[ID_REPORT_DATA_LEN], void *arg);
 	void *arg;
 };
 
@@ -51,3 +57,5 @@ int mx_listen(struct mx *mx, int fd, struct err *e); /* takes over a listening s
 int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e);
 /* Another certificate and key, from the next mx_set_record() on, whose record they have signed. */
 int mx_renew(struct mx *mx, const char *cert_pem, const char *key_pem, struct err *e);
+/* An attestation (version 0); len 0: the TEE did not answer. A session that has ended since is no matter. */
+void mx_quoted(struct mx *mx, uint64_t token, const uint8_t *attestation, size_t len);

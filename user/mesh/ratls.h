@@ -23,7 +23,7 @@ struct ratls {
 	void *arg;
 };
 
-#define RATLS_ALPN_RECORD "bailey-record/1"
+#define RATLS_ALPN_RECORD "bailey-record/2"
 
 /* The certificate chain (leaf first) and its key as PEM. `judge`: whose trust() judges peers; it outlives the context.
  */

@@ -92,6 +92,39 @@ static void identity_is_files_or_an_agent(void **state)
 	}
 }
 
+static void freshness_has_three_levels(void **state)
+{
+	static const struct {
+		const char *freshness, *error; /* NULL: fine */
+		int level;
+	} cases[] = {
+		{ "", NULL, ID_FRESH_OFF },
+		{ "freshness: { level: off }\n", NULL, ID_FRESH_OFF },
+		{ "freshness: { level: key, max_age: 15, budget: 60 }\n", NULL, ID_FRESH_KEY },
+		{ "freshness: { level: quote }\n", NULL, ID_FRESH_QUOTE },
+		{ "freshness: { level: Quote }\n", "needs off, key or quote, found 'Quote'", 0 },
+		{ "freshness: { max_age: 60 }\n", "the key 'level' is missing", 0 },
+		{ "freshness: { level: key, max_age: 14 }\n", "14 is below 15", 0 },
+		{ "freshness: { level: key, budget: 0 }\n", "0 is below 1", 0 },
+		{ "freshness: { level: key, budget: 61 }\n", "61", 0 },
+		{ "freshness: { level: key, often: 1 }\n", "often", 0 },
+	};
+	char out[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(out, sizeof(out), "%s%s", GOOD, cases[i].freshness);
+		assert_int_equal(parse(out, &c, &d), cases[i].error ? -22 : 0);
+		if (cases[i].error)
+			assert_non_null(strstr(d.item[0].msg, cases[i].error));
+		else
+			assert_int_equal(c.fresh, cases[i].level);
+		diags_fini(&d);
+	}
+}
+
 static void a_policy_may_be_several_paths(void **state)
 {
 	static const char head[] = "policy: p/three-tier.yaml\n";
@@ -203,6 +236,7 @@ int main(void)
 		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
 		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
+		cmocka_unit_test(freshness_has_three_levels),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "identity/attestation.h"
+#include "identity/sim.h"
 #include "mesh/exchange.h"
 #include "mesh/ratls.h"
 
@@ -24,6 +26,13 @@ struct side {
 	uint8_t *record;
 	size_t record_len;
 	bool believe_simulated;
+	enum id_fresh fresh; /* demanded by it */
+	bool has_tee, tee_is_slow;
+	struct id_sim_request who;
+	uint64_t asked; /* token of a quote that the TEE is asked for */
+	uint8_t report_data[ID_REPORT_DATA_LEN];
+	struct event *tee;
+	enum id_fresh proved; /* by the last node that it got */
 	unsigned got, refused, refused_by_peer;
 	int reason; /* of the last refusal */
 	char node[BY_NODE_NAME_LEN];
@@ -51,6 +60,7 @@ static int on_node(const struct id_node *node, const uint8_t *bytes, size_t len,
 
 	(void)bytes, (void)len, (void)origin, (void)e;
 	s->got++;
+	s->proved = node->claims.fresh;
 	memcpy(s->node, node->record.node, sizeof(s->node));
 	return 0;
 }
@@ -67,16 +77,66 @@ static void on_refused(const char *origin, const struct err *e, bool is_remote, 
 	s->reason = e->reason;
 }
 
+static void on_tee(int fd, short what, void *arg)
+{
+	auto_call(id_events_fini) struct id_events events = { 0 };
+	uint8_t rtmr3[ID_MR_LEN], body[ID_QUOTE_SIGNED_LEN];
+	struct side *s = arg;
+	auto_free char *log = id_sim_eventlog(&s->who, rtmr3);
+	auto_free uint8_t *quote = NULL;
+	auto_out struct out out = { 0 };
+	struct err e = ERR_INIT;
+	size_t len;
+
+	(void)fd, (void)what;
+	assert_true(id_sim_quote_body(body, rtmr3, s->report_data));
+	assert_int_equal(id_sim_quote_sign(&root, body, &quote, &len, &e), 0);
+	assert_int_equal(id_events_from_json(log, strlen(log), &events, &e), 0);
+	assert_true(id_attestation_write(&out, in_of(quote, len), &events, s->report_data, true));
+	mx_quoted(s->mx, s->asked, out.data, out.len);
+}
+
+static int on_quote(uint64_t token, const uint8_t report_data[ID_REPORT_DATA_LEN], void *arg)
+{
+	struct timeval soon = { .tv_usec = 1000 };
+	struct side *s = arg;
+
+	s->asked = token;
+	memcpy(s->report_data, report_data, sizeof(s->report_data));
+	if (!s->has_tee)
+		return -1;
+	return s->tee_is_slow ? 0 : event_add(s->tee, &soon);
+}
+
+/* With what was set since; the record stays. */
+static void remake(struct side *s)
+{
+	struct mx_conf conf = { .base = base,
+				.cert_pem = s->cert,
+				.key_pem = s->key,
+				.trust = trust,
+				.node = on_node,
+				.refused = on_refused,
+				.fresh = s->fresh,
+				.quote = on_quote,
+				.arg = s };
+	struct err e = ERR_INIT;
+
+	mx_free(s->mx);
+	assert_int_equal(mx_new(&conf, &s->mx, &e), 0);
+	assert_int_equal(mx_set_record(s->mx, s->record, s->record_len), 0);
+}
+
 static void make_side(struct side *s, const char *name, uint8_t number)
 {
 	struct id_sim_request req = { .common_name = name,
 				      .not_before = time(NULL) - 60,
 				      .not_after = time(NULL) + 3600 };
 	struct id_record r = { .n_addrs = 1, .epoch = 1, .not_before = req.not_before, .not_after = req.not_after };
-	struct mx_conf conf = { .base = base, .trust = trust, .node = on_node, .refused = on_refused, .arg = s };
 	struct err e = ERR_INIT;
 
 	*s = (struct side){ .believe_simulated = true };
+	s->tee = evtimer_new(base, on_tee, s);
 	memset(req.app_id, number, sizeof(req.app_id));
 	memset(req.instance_id, number, sizeof(req.instance_id));
 	assert_int_equal(id_sim_issue(&root, &req, &s->cert, &s->key, &e), 0);
@@ -86,15 +146,14 @@ static void make_side(struct side *s, const char *name, uint8_t number)
 	memset(r.wg_key, number, sizeof(r.wg_key));
 	assert_true(addr_parse(&r.addrs[0], "100.64.0.9"));
 	assert_int_equal(id_record_sign(&r, s->cert, s->key, &s->record, &s->record_len, &e), 0);
-	conf.cert_pem = s->cert;
-	conf.key_pem = s->key;
-	assert_int_equal(mx_new(&conf, &s->mx, &e), 0);
-	assert_int_equal(mx_set_record(s->mx, s->record, s->record_len), 0);
+	s->who = req;
+	remake(s);
 }
 
 static void free_side(struct side *s)
 {
 	mx_free(s->mx);
+	event_free(s->tee);
 	free(s->cert);
 	free(s->key);
 	free(s->record);
@@ -261,21 +320,52 @@ static int with_client(void (*client)(void))
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
 }
 
-/* 0: the server let us in and sent nothing; 1: it ended the handshake or the connection; 2: it sent something */
+/* A whole frame; its type, 0 when the connection ended. */
+static int frame_read(SSL *ssl, uint8_t *data, size_t *len)
+{
+	uint8_t head[5];
+	size_t n = 0;
+
+	for (int got; n < 5; n += (size_t)got)
+		if ((got = SSL_read(ssl, head + n, (int)(5 - n))) <= 0)
+			return 0;
+	*len = (size_t)head[2] << 16 | (size_t)head[3] << 8 | head[4];
+	for (n = 0; n < *len;) {
+		int got = SSL_read(ssl, data + n, (int)(*len - n));
+
+		if (got <= 0)
+			return 0;
+		n += (size_t)got;
+	}
+	return head[0];
+}
+
+/* 1: it ended the handshake or the connection, and said at most its challenge; 2: it refused by name; 3: its record */
+static int ending(SSL *ssl)
+{
+	static uint8_t data[ID_RECORD_MAX];
+	size_t len;
+	int type;
+
+	while ((type = frame_read(ssl, data, &len)))
+		if (type == 1 || type == 2)
+			return type == 1 ? 3 : 2;
+	return 1;
+}
+
 static void speak(const struct side *as, int version, const void *bytes, size_t len)
 {
 	struct raw r;
-	char got[16];
-	int n;
+	int got;
 
 	raw_open(&r, as, version);
 	if (SSL_connect(r.ssl) != 1)
 		_exit(1);
 	if (len)
 		SSL_write(r.ssl, bytes, (int)len);
-	n = SSL_read(r.ssl, got, sizeof(got));
+	got = ending(r.ssl);
 	raw_close(&r);
-	_exit(n > 0 ? 2 : 1);
+	_exit(got);
 }
 
 static void client_without_certificate(void)
@@ -298,9 +388,160 @@ static void client_with_unknown_frame(void)
 	speak(&a, TLS1_3_VERSION, "\x07\x00\x00\x00\x01x", 6);
 }
 
+#define CHALLENGE(level) "\x03\x00\x00\x00\x21" level "0123456789abcdef0123456789abcdef"
+#define PROOF_OFF        "\x04\x00\x00\x00\x01\x00"
+
 static void client_with_rubbish_record(void)
 {
-	speak(&a, TLS1_3_VERSION, "\x01\x00\x00\x00\x02{}", 7);
+	speak(&a, TLS1_3_VERSION, CHALLENGE("\0") PROOF_OFF "\x01\x00\x00\x00\x02{}", 51);
+}
+
+/* --- freshness: what a client that breaks the order of things gets --- */
+
+static void client_with_two_challenges(void)
+{
+	speak(&a, TLS1_3_VERSION, CHALLENGE("\0") CHALLENGE("\0"), 76);
+}
+
+static void client_with_unknown_level(void)
+{
+	speak(&a, TLS1_3_VERSION, CHALLENGE("\3"), 38);
+}
+
+static void client_with_long_challenge(void)
+{
+	speak(&a, TLS1_3_VERSION, "\x03\x00\x00\x00\x22", 5);
+}
+
+static void client_with_endless_proof(void)
+{
+	speak(&a, TLS1_3_VERSION, "\x04\x00\x04\x00\x01", 5); /* one byte more than is read */
+}
+
+static void client_with_two_proofs(void)
+{
+	speak(&a, TLS1_3_VERSION, PROOF_OFF PROOF_OFF, 12);
+}
+
+/* Its own good record, with everything proved that `before` says. */
+static void record_after(const void *before, size_t len)
+{
+	uint8_t *all = malloc(len + 5 + a.record_len);
+
+	memcpy(all, before, len);
+	memcpy(all + len, "\x01\x00", 2);
+	all[len + 2] = (uint8_t)(a.record_len >> 16);
+	all[len + 3] = (uint8_t)(a.record_len >> 8);
+	all[len + 4] = (uint8_t)a.record_len;
+	memcpy(all + len + 5, a.record, a.record_len);
+	speak(&a, TLS1_3_VERSION, all, len + 5 + a.record_len);
+}
+
+static void client_with_record_at_once(void)
+{
+	record_after("", 0);
+}
+
+static void client_with_record_unproved(void)
+{
+	record_after(CHALLENGE("\0"), 38);
+}
+
+static void client_with_record_as_it_should_be(void)
+{
+	record_after(CHALLENGE("\0") PROOF_OFF, 44);
+}
+
+static void client_that_proves_off(void)
+{
+	record_after(CHALLENGE("\0") PROOF_OFF, 44);
+}
+
+static void the_order_of_frames_is_kept(void **state)
+{
+	static const struct {
+		void (*client)(void);
+		int ending;
+		const char *reason;
+	} cases[] = {
+		{ client_with_two_challenges, 2, "FRESH_MALFORMED" },
+		{ client_with_unknown_level, 2, "FRESH_MALFORMED" },
+		{ client_with_long_challenge, 1, "RECORD_MALFORMED" },
+		{ client_with_endless_proof, 1, "RECORD_MALFORMED" },
+		{ client_with_two_proofs, 2, "FRESH_MALFORMED" },
+		{ client_with_record_at_once, 2, "FRESH_MISSING" },
+		{ client_with_record_unproved, 2, "FRESH_MISSING" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(with_client(cases[i].client), cases[i].ending);
+		assert_string_equal(id_reason_name(b.reason), cases[i].reason);
+	}
+	assert_int_equal(b.got, 0);
+	assert_int_equal(with_client(client_with_record_as_it_should_be), 3);
+	assert_int_equal(b.got, 1);
+	b.fresh = ID_FRESH_KEY;
+	remake(&b);
+	listen_on_loopback(&b, &b_at);
+	assert_int_equal(with_client(client_that_proves_off), 2);
+	assert_string_equal(id_reason_name(b.reason), "FRESH_LEVEL");
+	assert_int_equal(b.got, 1);
+}
+
+static void meet(enum id_fresh of_a, enum id_fresh of_b)
+{
+	struct err e = ERR_INIT;
+
+	a.fresh = of_a;
+	b.fresh = of_b;
+	remake(&a);
+	remake(&b);
+	listen_on_loopback(&b, &b_at);
+	assert_int_equal(mx_dial(a.mx, &b_at, 3600, &e), 0);
+}
+
+static void each_side_gets_the_level_that_it_demands(void **state)
+{
+	(void)state;
+	a.has_tee = b.has_tee = true;
+	for (unsigned i = 0; i < 9; i++) {
+		a.got = b.got = 0;
+		meet(i / 3, i % 3);
+		run_until(&a.got);
+		assert_int_equal(a.got, 1);
+		assert_int_equal(b.got, 1);
+		assert_int_equal(a.proved, i / 3);
+		assert_int_equal(b.proved, i % 3);
+	}
+	assert_int_equal(a.refused + b.refused, 0);
+}
+
+static void without_a_tee_no_quote_is_proved(void **state)
+{
+	(void)state;
+	b.has_tee = true;
+	meet(ID_FRESH_OFF, ID_FRESH_QUOTE);
+	run_until(&a.refused_by_peer);
+	assert_string_equal(id_reason_name(b.reason), "FRESH_LEVEL");
+	assert_string_equal(id_reason_name(a.reason), "FRESH_LEVEL"); /* a hears why */
+	assert_int_equal(a.got + b.got, 0);
+}
+
+static void a_silent_or_slow_peer_is_cut_off(void **state)
+{
+	struct timeval limit = { .tv_sec = MX_SESSION_MAX_S + 2 };
+
+	(void)state;
+	a.has_tee = a.tee_is_slow = true; /* its quote comes when the session is over */
+	meet(ID_FRESH_OFF, ID_FRESH_QUOTE);
+	event_base_loopexit(base, &limit);
+	while (!b.refused && !event_base_got_exit(base))
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(b.refused, 1);
+	assert_int_equal(a.got + b.got, 0);
+	on_tee(-1, 0, &a); /* and is nobody's any more */
+	assert_int_equal(a.got + b.got, 0);
 }
 
 static void strangers_get_nothing(void **state)
@@ -325,6 +566,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_dialler_judges_before_it_sends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(anothers_record_over_an_own_connection_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strangers_get_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_order_of_frames_is_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each_side_gets_the_level_that_it_demands, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_a_tee_no_quote_is_proved, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_silent_or_slow_peer_is_cut_off, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("mesh/exchange", tests, NULL, NULL);

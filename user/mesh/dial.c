@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Whom we dial and when again, who dials us and how many at once. */
+#include <errno.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "internal.h"
+
+#define RETRY_MAX_S    60
+#define ACCEPT_PAUSE_S 1 /* after the process ran out of descriptors */
+
+void accept_pause(struct mx *mx, bool pause)
+{
+	struct listener *l;
+
+	SLIST_FOREACH(l, &mx->listeners, link)
+	{
+		if (pause)
+			evconnlistener_disable(l->ev);
+		else
+			evconnlistener_enable(l->ev);
+	}
+}
+
+/* 1, 2, 4 .. RETRY_MAX_S seconds. */
+static unsigned retry_s(unsigned failures)
+{
+	unsigned s = failures > 6 ? RETRY_MAX_S : 1u << (failures - 1);
+
+	return s < RETRY_MAX_S ? s : RETRY_MAX_S;
+}
+
+void dial_later(struct dial *d, bool went_well)
+{
+	struct timeval pause = { 0 };
+
+	d->session = NULL;
+	d->failures = went_well ? 0 : d->failures + 1;
+	pause.tv_sec = went_well ? d->refresh_s : retry_s(d->failures);
+	pause.tv_usec = rand() % 500000; /* peers that started together shall not stay together */
+	event_add(d->timer, &pause);
+}
+
+/* --- listening --- */
+
+static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+{
+	struct mx *mx = arg;
+	struct ip_endpoint peer;
+
+	(void)ev, (void)len;
+	if (!mx->own || !endpoint_from_sockaddr(&peer, sa)) {
+		close(fd);
+		return;
+	}
+	if (session_new(mx, NULL, fd, &peer) && mx->n_sessions == MX_SESSIONS_MAX)
+		accept_pause(mx, true);
+}
+
+void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	accept_pause(arg, false);
+}
+
+static void on_accept_error(struct evconnlistener *ev, void *arg)
+{
+	struct timeval pause = { .tv_sec = ACCEPT_PAUSE_S };
+	struct mx *mx = arg;
+
+	(void)ev;
+	log_limited(LOG_WARN, "record exchange: can not accept: %s", strerror(EVUTIL_SOCKET_ERROR()));
+	accept_pause(mx, true);
+	event_add(mx->resume, &pause);
+}
+
+int mx_listen(struct mx *mx, int fd, struct err *e)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (l)
+		l->ev = evconnlistener_new(mx->conf.base, on_accept, mx, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+					   0, fd);
+	if (!l || !l->ev) {
+		free(l);
+		close(fd);
+		return err_at(e, -ENOMEM, "record exchange", "can not listen");
+	}
+	evconnlistener_set_error_cb(l->ev, on_accept_error);
+	SLIST_INSERT_HEAD(&mx->listeners, l, link);
+	return 0;
+}
+
+/* --- dialling --- */
+
+static void on_dial(evutil_socket_t fd, short what, void *arg)
+{
+	struct dial *d = arg;
+	struct sockaddr_storage ss;
+	socklen_t len = endpoint_to_sockaddr(&d->to, &ss);
+
+	(void)fd, (void)what;
+	if (d->session || !d->mx->own)
+		return;
+	d->session = session_new(d->mx, d, -1, &d->to);
+	if (!d->session)
+		return; /* session_free() has set the timer */
+	if (bufferevent_socket_connect(d->session->bev, (struct sockaddr *)&ss, (int)len) < 0)
+		session_free(d->session);
+}
+
+int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e)
+{
+	struct timeval at_once = { 0 };
+	struct dial *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return err_at(e, -ENOMEM, "record exchange", "out of memory");
+	*d = (struct dial){ .mx = mx, .to = *to, .refresh_s = refresh_s };
+	d->timer = evtimer_new(mx->conf.base, on_dial, d);
+	if (!d->timer || event_add(d->timer, &at_once) < 0) {
+		free(d);
+		return err_at(e, -ENOMEM, "record exchange", "out of memory");
+	}
+	SLIST_INSERT_HEAD(&mx->dials, d, link);
+	return 0;
+}
+
+/* --- the end --- */
+
+void dials_free(struct mx *mx)
+{
+	struct dial *d;
+
+	while ((d = SLIST_FIRST(&mx->dials))) {
+		SLIST_REMOVE_HEAD(&mx->dials, link);
+		event_free(d->timer);
+		free(d);
+	}
+}
+
+void listeners_free(struct mx *mx)
+{
+	struct listener *l;
+
+	while ((l = SLIST_FIRST(&mx->listeners))) {
+		SLIST_REMOVE_HEAD(&mx->listeners, link);
+		evconnlistener_free(l->ev);
+		free(l);
+	}
+}
