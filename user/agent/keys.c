@@ -12,9 +12,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "identity/appkeys.h"
 
-#define SEED_FILE   "agent.seed"
-#define ISSUED_NOTE "dstack-kms-issued:"
+#define SEED_FILE "agent.seed"
 
 DEFINE_CLEANUP(md_ctx, EVP_MD_CTX, EVP_MD_CTX_free)
 
@@ -55,33 +55,12 @@ static bool derive_text(const uint8_t secret[ID_SCALAR_LEN], const char *text, u
 	return id_derive(secret, &part, 1, out);
 }
 
-static bool derive_of_app(const uint8_t secret[ID_SCALAR_LEN], const uint8_t app_id[BY_APP_ID_LEN], const char *what,
-			  uint8_t out[ID_SCALAR_LEN])
-{
-	const struct id_part parts[] = { { app_id, BY_APP_ID_LEN }, id_part_text(what) };
-
-	return id_derive(secret, parts, ARRAY_LEN(parts), out);
-}
-
-/* The root says: this key is the app's. */
-static bool app_key_sign(struct ag_keys *keys)
-{
-	uint8_t note[sizeof(ISSUED_NOTE) - 1 + BY_APP_ID_LEN + ID_K256_POINT_LEN], digest[ID_KECCAK_LEN];
-
-	memcpy(note, ISSUED_NOTE, sizeof(ISSUED_NOTE) - 1);
-	memcpy(note + sizeof(ISSUED_NOTE) - 1, keys->app_id, BY_APP_ID_LEN);
-	if (!id_k256_public(keys->app_k256, note + sizeof(note) - ID_K256_POINT_LEN))
-		return false;
-	id_keccak256(digest, note, sizeof(note));
-	return id_k256_sign(keys->root_k256, digest, keys->app_signature);
-}
-
 static int authorities_make(struct ag_keys *keys, const uint8_t seed[ID_SCALAR_LEN], int64_t now, struct err *e)
 {
 	uint8_t root[ID_SCALAR_LEN], app[ID_SCALAR_LEN];
 	int ret = -EIO;
 
-	if (derive_text(seed, "bailey-agent-root-p256", root) && derive_of_app(root, keys->app_id, "app-ca", app))
+	if (derive_text(seed, "bailey-agent-root-p256", root) && id_app_ca_scalar(root, keys->app_id, app))
 		ret = id_root_ca(root, "Bailey Agent CA", now, &keys->root, e);
 	if (!ret)
 		ret = id_app_ca(&keys->root, app, keys->app_id, now, &keys->app, e);
@@ -102,7 +81,7 @@ int ag_keys_load(const char *state, const uint8_t app_id[BY_APP_ID_LEN], int64_t
 	memcpy(made.app_id, app_id, BY_APP_ID_LEN);
 	ret = derive_text(seed, "bailey-agent-instance", made.instance_seed) &&
 			      derive_text(seed, "bailey-agent-root-k256", made.root_k256) &&
-			      derive_of_app(made.root_k256, app_id, "app-key", made.app_k256) && app_key_sign(&made)
+			      id_app_k256_key(made.root_k256, app_id, made.app_k256, made.app_signature)
 		      ? authorities_make(&made, seed, now, e)
 		      : -EIO;
 	OPENSSL_cleanse(seed, sizeof(seed));

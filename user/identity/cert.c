@@ -49,7 +49,7 @@ static int binding_check(const struct id_evidence *ev, const uint8_t bound[ID_RE
 }
 
 /* Claims of the issuer, as far as there are any, must not contradict the quote. Its device_id and os_image_hash may. */
-static int claims_check(const struct id_cert *cert, const struct id_claims *claims, struct err *e)
+static int claims_check(const struct id_cert *cert, const char *usage, const struct id_claims *claims, struct err *e)
 {
 	struct id_issuer_claims issuer;
 	const struct id_app_info *info = &issuer.app_info;
@@ -59,8 +59,8 @@ static int claims_check(const struct id_cert *cert, const struct id_claims *clai
 		return ret;
 	if (issuer.has_app_id && memcmp(issuer.app_id, claims->app_id, BY_APP_ID_LEN) != 0)
 		return err_reason(e, ID_CERT_CLAIM, WHERE, "app-id extension (.1.3) is not the app-id of the quote");
-	if (issuer.usage[0] && strcmp(issuer.usage, ID_USAGE_LEAF) != 0)
-		return err_reason(e, ID_CERT_CLAIM, WHERE, "usage extension (.1.4) is not " ID_USAGE_LEAF);
+	if (issuer.usage[0] && strcmp(issuer.usage, usage) != 0)
+		return err_reason(e, ID_CERT_CLAIM, WHERE, "usage extension (.1.4) is not %s", usage);
 	if (issuer.has_app_info && (memcmp(info->app_id, claims->app_id, BY_APP_ID_LEN) != 0 ||
 				    memcmp(info->compose_hash, claims->compose_hash, ID_HASH_LEN) != 0 ||
 				    info->has_instance_id != claims->has_instance_id ||
@@ -195,7 +195,7 @@ static int evidence_check(const struct id_cert *cert, const struct id_trust *tru
 	if (!ret)
 		ret = evidence_prove(&ev, bound, trust, &made, e);
 	if (!ret)
-		ret = claims_check(cert, &made, e);
+		ret = claims_check(cert, trust->usage ? trust->usage : ID_USAGE_LEAF, &made, e);
 	if (ret < 0)
 		return ret;
 	if (!id_hash(EVP_sha256(), made.spki_sha256, cert->spki, ID_SPKI_LEN, NULL, 0))

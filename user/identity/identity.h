@@ -41,6 +41,7 @@ struct id_trust {
 	struct id_collaterals *collaterals;      /* what Intel says of platforms; NULL: no real quote is accepted */
 	const struct id_evidence_policy *policy; /* NULL: the strict one */
 	const struct id_snp_trust *snp;          /* its clock is not used, this one's is. NULL: SEV-SNP is refused */
+	const char *usage;                       /* that a leaf may name; NULL: app:custom */
 };
 
 enum id_tee {

@@ -185,11 +185,12 @@ static bool ext_or_none(X509 *x509, enum id_ext n, struct in value)
 static bool evidence_add(X509 *x509, const struct id_leaf_request *req)
 {
 	struct in log = in_of(req->event_log, req->event_log ? strlen(req->event_log) : 0);
+	const char *usage = req->usage ? req->usage : ID_USAGE_LEAF;
 
 	return (!req->app_id || id_x509_add_ext(x509, ID_EXT_APP_ID, req->app_id, BY_APP_ID_LEN)) &&
 	       ext_or_none(x509, ID_EXT_ATTESTATION, req->attestation) && ext_or_none(x509, ID_EXT_QUOTE, req->quote) &&
 	       ext_or_none(x509, ID_EXT_EVENTLOG, log) && ext_or_none(x509, ID_EXT_APP_INFO, req->app_info) &&
-	       id_x509_add_ext(x509, ID_EXT_USAGE, ID_USAGE_LEAF, strlen(ID_USAGE_LEAF));
+	       id_x509_add_ext(x509, ID_EXT_USAGE, usage, strlen(usage));
 }
 
 int id_leaf(const struct id_authority *ca, EVP_PKEY *key, const struct id_leaf_request *req, X509 **leaf, struct err *e)
@@ -202,13 +203,17 @@ int id_leaf(const struct id_authority *ca, EVP_PKEY *key, const struct id_leaf_r
 	x509 = cert_new(key, req->not_before, req->not_after);
 	if (!x509)
 		return err_at(e, -EINVAL, WHERE, "can not be made for this key and validity");
+	if (req->org && req->org[0] && !name_add(X509_get_subject_name(x509), "O", req->org))
+		return err_at(e, -EINVAL, "org_name", "\"%.64s\" can not be an organisation (64 characters at most)",
+			      req->org);
 	if (req->subject[0] && !name_add(X509_get_subject_name(x509), "CN", req->subject))
 		return err_at(e, -EINVAL, "subject", "\"%.64s\" can not be a common name (64 characters at most)",
 			      req->subject);
 	ret = alt_names_add(x509, req, e);
 	if (ret < 0)
 		return ret;
-	if (!usage_add(x509, req) || !evidence_add(x509, req) || !sign_by(x509, ca->x509, ca->key))
+	if (!usage_add(x509, req) || !evidence_add(x509, req) ||
+	    !sign_by(x509, ca ? ca->x509 : x509, ca ? ca->key : key))
 		return err_at(e, -EIO, WHERE, "can not be signed");
 	*leaf = take_ptr(x509);
 	return 0;
