@@ -52,6 +52,8 @@ void ag_tee_close(struct ag_tee *tee); /* accepts NULL */
 struct ag_conf {
 	const char *state;   /* directory for the seed of all keys, 0700 */
 	const char *compose; /* app-compose.json; its SHA-256 is the compose hash */
+	const char *kms;     /* URL of a KMS that gives the keys; NULL: they are our own */
+	const char *kms_ca;  /* file with its root certificate */
 	uint8_t app_id[BY_APP_ID_LEN];
 	uint8_t instance_id[BY_INSTANCE_ID_LEN];
 	uint8_t compose_hash[ID_HASH_LEN];

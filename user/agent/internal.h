@@ -15,6 +15,7 @@ struct agent {
 	char *compose; /* text of app-compose.json */
 	struct ag_keys keys;
 	struct ag_tee *tee;
+	char *kms_ca; /* PEM of the KMS's root; NULL: keys are our own */
 };
 
 DEFINE_CLEANUP(json, json_t, json_decref)
@@ -62,3 +63,9 @@ int ag_tappd_call(struct agent *agent, const char *method, const json_t *args, j
 int ag_key_answer(struct agent *agent, const json_t *args, const char *key_name, const char *chain_name,
 		  json_t **answer, struct err *e);
 int ag_version(struct agent *agent, const json_t *args, json_t **answer, struct err *e);
+
+/* kms_keys.c */
+int ag_kms_keys(struct agent *agent, struct err *e);
+/* Leaf, app CA, root. */
+int ag_kms_sign(struct agent *agent, EVP_PKEY *key, const struct id_leaf_request *req, bool with_evidence,
+		bool with_app_info, json_t **chain, struct err *e);

@@ -34,7 +34,9 @@ static const char usage[] =
 	"  --event-log FILE    with tsm and tdx: JSON array of events, handed out with each quote\n"
 	"  --configfs DIR      with --tee tsm: where configfs is mounted (default /sys/kernel/config)\n"
 	"  --device PATH       with --tee tdx: (default /dev/tdx_guest)\n"
-	"  --qgs ADDRESS       with --tee tdx: vsock:CID:PORT or a socket (default vsock:2:4050)\n";
+	"  --qgs ADDRESS       with --tee tdx: vsock:CID:PORT or a socket (default vsock:2:4050)\n"
+	"  --kms URL           take the app's keys and certificates from this KMS\n"
+	"  --kms-ca FILE       with --kms: its root certificate\n";
 
 struct options {
 	struct ag_conf conf;
@@ -70,11 +72,11 @@ static int options_read(int argc, char **argv, struct options *o)
 {
 	static const char *const names[] = { "state",    "compose", "tee",  "app-id",   "instance-id",
 					     "listen",   "tappd",   "mode", "sim-root", "event-log",
-					     "configfs", "device",  "qgs" };
+					     "configfs", "device",  "qgs",  "kms",      "kms-ca" };
 	const char *mode = "0666";
 	const char **const values[] = { &o->conf.state, &o->conf.compose, &o->tee, &o->app_id,   &o->instance_id,
 					&o->listen,     &o->tappd,        &mode,   &o->sim_root, &o->event_log,
-					&o->configfs,   &o->device,       &o->qgs };
+					&o->configfs,   &o->device,       &o->qgs, &o->conf.kms, &o->conf.kms_ca };
 	struct option longs[ARRAY_LEN(names) + 2] = { 0 };
 	int c, at;
 
@@ -90,11 +92,13 @@ static int options_read(int argc, char **argv, struct options *o)
 			return -EINVAL;
 		*values[at] = optarg;
 	}
-	if (optind < argc || !o->conf.state || !o->conf.compose || !mode_read(mode, &o->mode)) {
-		misused(optind < argc      ? "takes no arguments"
-			: !o->conf.state   ? "--state is needed"
-			: !o->conf.compose ? "--compose is needed"
-					   : "--mode is not octal");
+	if (optind < argc || !o->conf.state || !o->conf.compose || !o->conf.kms != !o->conf.kms_ca ||
+	    !mode_read(mode, &o->mode)) {
+		misused(optind < argc                     ? "takes no arguments"
+			: !o->conf.state                  ? "--state is needed"
+			: !o->conf.compose                ? "--compose is needed"
+			: !o->conf.kms != !o->conf.kms_ca ? "--kms and --kms-ca need each other"
+							  : "--mode is not octal");
 		return -EINVAL;
 	}
 	return 0;

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "internal.h"
+#include "kms.h"
 
 static int no_memory(struct err *e)
 {
@@ -210,11 +211,16 @@ int ag_new(const struct ag_conf *conf, struct ag_tee *tee, struct agent **agent,
 	ret = ag_keys_load(conf->state, conf->app_id, time(NULL), &made->keys, e);
 	if (!ret)
 		ret = file_read(conf->compose, AG_COMPOSE_MAX, &made->compose, &len, e);
+	made->tee = tee;
+	if (!ret && conf->kms)
+		ret = file_read(conf->kms_ca, AG_KMS_CA_MAX, &made->kms_ca, &len, e);
+	if (!ret && conf->kms)
+		ret = ag_kms_keys(made, e);
 	if (ret < 0) {
+		made->tee = NULL; /* still the caller's */
 		ag_free(made);
 		return ret;
 	}
-	made->tee = tee;
 	*agent = made;
 	return 0;
 }
@@ -226,6 +232,7 @@ void ag_free(struct agent *agent)
 	ag_tee_close(agent->tee);
 	ag_keys_fini(&agent->keys);
 	free(agent->compose);
+	free(agent->kms_ca);
 	free(agent);
 }
 

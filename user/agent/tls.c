@@ -70,8 +70,20 @@ static json_t *chain_of(struct agent *agent, X509 *leaf)
 	return own && app && root ? json_pack("[s, s, s]", own, app, root) : NULL;
 }
 
-/* The leaf with whatever of this was asked for. */
-static int leaf_make(struct agent *agent, const struct tls_request *req, EVP_PKEY *key, X509 **leaf, struct err *e)
+static int sign_here(struct agent *agent, EVP_PKEY *key, const struct id_leaf_request *request, json_t **chain,
+		     struct err *e)
+{
+	auto_call(cleanup_x509) X509 *leaf = NULL;
+	int ret = id_leaf(&agent->keys.app, key, request, &leaf, e);
+
+	if (ret < 0)
+		return ret;
+	*chain = chain_of(agent, leaf);
+	return *chain ? 0 : err_at(e, -ENOMEM, "key", "out of memory");
+}
+
+/* The leaf with whatever of this was asked for, and its chain. */
+static int chain_make(struct agent *agent, const struct tls_request *req, EVP_PKEY *key, json_t **chain, struct err *e)
 {
 	auto_call(evidence_fini) struct evidence ev = { 0 };
 	auto_out struct out attestation = { 0 }, app_info = { 0 };
@@ -79,6 +91,8 @@ static int leaf_make(struct agent *agent, const struct tls_request *req, EVP_PKE
 	bool with_evidence, with_app_info;
 	int ret = request_read(req->args, &request, &with_evidence, &with_app_info, e);
 
+	if (!ret && agent->kms_ca)
+		return ag_kms_sign(agent, key, &request, with_evidence, with_app_info, chain, e);
 	if (!ret && (with_evidence || with_app_info))
 		ret = key_evidence(agent, key, &ev, e);
 	if (!ret && with_evidence && !req->is_legacy)
@@ -93,18 +107,18 @@ static int leaf_make(struct agent *agent, const struct tls_request *req, EVP_PKE
 		request.quote = in_of(ev.quote, ev.quote_len);
 		request.event_log = ev.event_log;
 	}
-	return id_leaf(&agent->keys.app, key, &request, leaf, e);
+	return sign_here(agent, key, &request, chain, e);
 }
 
 int ag_tls_key(struct agent *agent, const struct tls_request *req, json_t **answer, struct err *e)
 {
 	auto_call(cleanup_pkey) EVP_PKEY *key = req->seed ? id_key_from_scalar("prime256v1", req->seed) : id_p256_new();
-	auto_call(cleanup_x509) X509 *leaf = NULL;
 	auto_free char *secret = key ? id_key_to_pem(key) : NULL;
-	int ret = secret ? leaf_make(agent, req, key, &leaf, e) : err_at(e, -EIO, "key", "can not be made");
+	json_t *chain = NULL;
+	int ret = secret ? chain_make(agent, req, key, &chain, e) : err_at(e, -EIO, "key", "can not be made");
 
 	if (ret < 0)
 		return ret;
-	*answer = json_pack("{s:s, s:o}", "key", secret, "certificate_chain", chain_of(agent, leaf));
+	*answer = json_pack("{s:s, s:o}", "key", secret, "certificate_chain", chain);
 	return *answer ? 0 : err_at(e, -ENOMEM, "key", "out of memory");
 }

@@ -130,10 +130,17 @@ int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const
 	r->ctx = SSL_CTX_new(TLS_method());
 	if (!r->ctx || !set_up(r->ctx, judge))
 		return err_at(e, -ENOMEM, "TLS", "can not set up: %s", ratls_error(why, sizeof(why)));
-	if (!use_chain(r->ctx, cert_pem))
+	return ratls_use(r->ctx, cert_pem, key_pem, e);
+}
+
+int ratls_use(SSL_CTX *ctx, const char *cert_pem, const char *key_pem, struct err *e)
+{
+	char why[256];
+
+	if (!use_chain(ctx, cert_pem))
 		return err_at(e, -EINVAL, "own certificate", "is no PEM certificate: %s",
 			      ratls_error(why, sizeof(why)));
-	if (!use_key(r->ctx, key_pem))
+	if (!use_key(ctx, key_pem))
 		return err_at(e, -EINVAL, "own key", "is not the certificate's key: %s", ratls_error(why, sizeof(why)));
 	return 0;
 }
