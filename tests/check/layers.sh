@@ -20,9 +20,9 @@ agent: base policy identity
 mesh: base policy identity datapath overlay agent
 vpc: base policy identity datapath overlay agent
 gateway: base policy identity datapath overlay agent
-kms: base policy identity datapath overlay agent
-ctl: base policy identity datapath overlay agent mesh vpc gateway kms
-baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway kms ctl
+ctl: base policy identity datapath overlay agent mesh vpc gateway
+baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway ctl
+kms: base policy identity evidence agent mesh baileyd
 cli: base policy identity evidence pcs datapath overlay ctl
 '
 

@@ -117,6 +117,29 @@ static const int edge_calls[] = {
 	SCMP_SYS(sched_yield),
 };
 
+/* What a process needs that signs, appends to files that are open, and talks on descriptors that it has. */
+static const int keys_calls[] = {
+	SCMP_SYS(read),          SCMP_SYS(write),           SCMP_SYS(writev),       SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),       SCMP_SYS(pread64),         SCMP_SYS(pwrite64),     SCMP_SYS(fdatasync),
+	SCMP_SYS(ftruncate),     SCMP_SYS(close),           SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
+	SCMP_SYS(fcntl),         SCMP_SYS(epoll_ctl),       SCMP_SYS(epoll_wait),   SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_pwait2),  SCMP_SYS(memfd_create),    SCMP_SYS(brk),          SCMP_SYS(munmap),
+	SCMP_SYS(mremap),        SCMP_SYS(madvise),         SCMP_SYS(futex),        SCMP_SYS(getrandom),
+	SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),    SCMP_SYS(time),         SCMP_SYS(getpid),
+	SCMP_SYS(gettid),        SCMP_SYS(geteuid),         SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),  SCMP_SYS(restart_syscall), SCMP_SYS(sigaltstack),  SCMP_SYS(tgkill),
+	SCMP_SYS(exit),          SCMP_SYS(exit_group),      SCMP_SYS(sched_yield),
+};
+
+static int allow_memory(scmp_filter_ctx ctx)
+{
+	int ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+	return ret ? ret
+		   : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+				      SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
 static int allow_with_arguments(scmp_filter_ctx ctx)
 {
 	int ret = 0;
@@ -125,29 +148,33 @@ static int allow_with_arguments(scmp_filter_ctx ctx)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
 				       SCMP_A0(SCMP_CMP_EQ, i ? AF_INET6 : AF_INET),
 				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM));
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	return ret;
+	return ret ? ret : allow_memory(ctx);
 }
 
-static int filter_edge(void)
+static int filter(const int *calls, size_t n, int (*more)(scmp_filter_ctx ctx))
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int ret = ctx ? 0 : -ENOMEM;
 
-	for (size_t i = 0; i < ARRAY_LEN(edge_calls) && !ret; i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, edge_calls[i], 0);
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
 	if (!ret)
-		ret = allow_with_arguments(ctx);
+		ret = more(ctx);
 	if (!ret)
 		ret = seccomp_load(ctx);
 	if (ctx)
 		seccomp_release(ctx);
 	return ret;
+}
+
+static int filter_edge(void)
+{
+	return filter(edge_calls, ARRAY_LEN(edge_calls), allow_with_arguments);
+}
+
+static int filter_keys(void)
+{
+	return filter(keys_calls, ARRAY_LEN(keys_calls), allow_memory);
 }
 
 static int become(uid_t uid, gid_t gid)
@@ -157,7 +184,7 @@ static int become(uid_t uid, gid_t gid)
 	return 0;
 }
 
-int box_edge(uid_t uid, gid_t gid, struct err *e)
+static int box_unprivileged(uid_t uid, gid_t gid, int (*load)(void), const char *who, struct err *e)
 {
 	int ret;
 
@@ -173,6 +200,26 @@ int box_edge(uid_t uid, gid_t gid, struct err *e)
 	if (!ret)
 		ret = no_new_privileges();
 	if (!ret)
-		ret = filter_edge();
-	return ret ? err_at(e, ret, "edge process", "can not drop privileges: %s", strerror(-ret)) : 0;
+		ret = load();
+	return ret ? err_at(e, ret, who, "can not drop privileges: %s", strerror(-ret)) : 0;
+}
+
+int box_edge(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, filter_edge, "edge process", e);
+}
+
+int box_keys(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, filter_keys, "key process", e);
+}
+
+static int no_filter(void)
+{
+	return 0;
+}
+
+int box_asker(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, no_filter, "asking process", e);
 }

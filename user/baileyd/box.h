@@ -15,3 +15,5 @@
 
 int box_net(struct err *e);
 int box_edge(uid_t uid, gid_t gid, struct err *e);
+int box_keys(uid_t uid, gid_t gid, struct err *e);
+int box_asker(uid_t uid, gid_t gid, struct err *e);
