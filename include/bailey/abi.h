@@ -12,8 +12,8 @@
 #define BY_SLOTS 2 /* policy generations held at once: the live one and the staged or previous one */
 
 /* Limits. A policy or a network that needs more is refused with a reason, never truncated. */
-#define BY_MAX_ADDRS      131072  /* overlay addresses */
-#define BY_MAX_IDENTITIES 65536   /* attested nodes */
+#define BY_MAX_ADDRS      262144  /* overlay addresses */
+#define BY_MAX_IDENTITIES 131072  /* attested nodes */
 #define BY_MAX_VERDICTS   1048576 /* (peer class, port class, direction) entries, both slots */
 #define BY_MAX_RULES      262144  /* rules, both slots */
 #define BY_MAX_FLOWS      262144  /* tracked flows; the least recently used one makes room */

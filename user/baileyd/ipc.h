@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define IPC_MAX       (60 * 1024)
-#define IPC_QUEUE_MAX 65536 /* messages waiting for a peer that does not read; then it counts as dead */
-#define IPC_CHILD_FD  3     /* a child finds its end here */
+#define IPC_QUEUE_MAX 262144 /* messages waiting for a peer that does not read; then it counts as dead */
+#define IPC_CHILD_FD  3      /* a child finds its end here */
 
 struct ipc;
 

@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 
+#include "base/hash.h"
 #include "ipc.h"
 #include "msg.h"
 
@@ -31,6 +32,8 @@ struct peer {
 	uint64_t named; /* bit per target: the parent named it there */
 	bool has_wg;
 	struct ov_peer wg;
+	size_t pos; /* in net.peers */
+	struct hash_item by_instance;
 };
 
 struct net {
@@ -40,8 +43,9 @@ struct net {
 	struct target targets[TARGETS_MAX];
 	uint32_t n_targets; /* 0: not configured yet */
 	struct ov *ov;
-	struct peer *peers; /* sorted by instance */
+	struct peer **peers; /* in no order */
 	size_t n_peers, cap_peers;
+	struct hash by_instance;
 	bool is_synced;      /* all nodes were named once; from then on changes go to the device at once */
 	struct event *tick;  /* each second */
 	struct event *apply; /* coalesces a burst of changes into one reconcile */
@@ -52,6 +56,7 @@ struct net {
 bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
 int peer_name(struct net *net, const struct msg_node_set *m); /* 0 or -ENOMEM */
 void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
+void peers_fini(struct net *net);
 int device_apply(struct net *net, struct err *e); /* makes the device what the peers say; sessions go on */
 
 /* net_underlay.c */

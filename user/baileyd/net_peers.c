@@ -7,46 +7,57 @@
 #include "base/log.h"
 #include "net.h"
 
-static int compare_instance(const void *a, const void *b)
-{
-	return memcmp(a, b, BY_INSTANCE_ID_LEN); /* the key is struct peer's first member */
-}
-
 static struct peer *peer_find(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
-	return net->n_peers ? bsearch(instance_id, net->peers, net->n_peers, sizeof(*net->peers), compare_instance)
-			    : NULL;
+	return hash_of(hash_find(&net->by_instance, instance_id), struct peer, by_instance);
+}
+
+static bool row_grow(struct net *net)
+{
+	size_t cap = net->cap_peers ? 2 * net->cap_peers : 16;
+	struct peer **grown;
+
+	if (net->n_peers < net->cap_peers)
+		return true;
+	grown = realloc(net->peers, cap * sizeof(struct peer *));
+	if (!grown)
+		return false;
+	net->peers = grown;
+	net->cap_peers = cap;
+	return true;
 }
 
 static struct peer *peer_add(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
-	struct peer *p = peer_find(net, instance_id);
-	size_t at = 0;
+	struct peer *p = row_grow(net) ? calloc(1, sizeof(*p)) : NULL;
 
-	if (p)
-		return p;
-	if (net->n_peers == net->cap_peers) {
-		size_t cap = net->cap_peers ? 2 * net->cap_peers : 16;
-
-		p = realloc(net->peers, cap * sizeof(*p));
-		if (!p)
-			return NULL;
-		net->peers = p;
-		net->cap_peers = cap;
+	if (!p)
+		return NULL;
+	net->by_instance.key_len = BY_INSTANCE_ID_LEN;
+	memcpy(p->instance_id, instance_id, BY_INSTANCE_ID_LEN);
+	if (hash_add(&net->by_instance, &p->by_instance, p->instance_id) < 0) {
+		free(p);
+		return NULL;
 	}
-	while (at < net->n_peers && compare_instance(&net->peers[at], instance_id) < 0)
-		at++;
-	memmove(&net->peers[at + 1], &net->peers[at], (net->n_peers - at) * sizeof(*p));
-	net->n_peers++;
-	net->peers[at] = (struct peer){ 0 };
-	memcpy(net->peers[at].instance_id, instance_id, BY_INSTANCE_ID_LEN);
-	return &net->peers[at];
+	p->pos = net->n_peers;
+	net->peers[net->n_peers++] = p;
+	return p;
 }
 
 static void peer_remove(struct net *net, struct peer *p)
 {
-	net->n_peers--;
-	memmove(p, p + 1, (size_t)(&net->peers[net->n_peers] - p) * sizeof(*p));
+	hash_del(&net->by_instance, &p->by_instance);
+	net->peers[p->pos] = net->peers[--net->n_peers];
+	net->peers[p->pos]->pos = p->pos;
+	free(p);
+}
+
+void peers_fini(struct net *net)
+{
+	for (size_t i = 0; i < net->n_peers; i++)
+		free(net->peers[i]);
+	free(net->peers);
+	hash_fini(&net->by_instance);
 }
 
 static void peer_fill(const struct net *net, struct ov_peer *wg, const struct msg_node_set *m)
@@ -71,8 +82,10 @@ bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_
 
 int peer_name(struct net *net, const struct msg_node_set *m)
 {
-	struct peer *p = peer_add(net, m->identity.instance_id);
+	struct peer *p = peer_find(net, m->identity.instance_id);
 
+	if (!p)
+		p = peer_add(net, m->identity.instance_id);
 	if (!p)
 		return -ENOMEM;
 	p->named |= 1ull << m->target;
@@ -110,8 +123,8 @@ int device_apply(struct net *net, struct err *e)
 	if (!want.peers)
 		return err_at(e, -ENOMEM, want.name, "out of memory");
 	for (size_t i = 0; i < net->n_peers; i++)
-		if (net->peers[i].has_wg)
-			want.peers[want.n_peers++] = net->peers[i].wg;
+		if (net->peers[i]->has_wg)
+			want.peers[want.n_peers++] = net->peers[i]->wg;
 	ret = ov_apply(net->ov, &want, &changes, e);
 	ov_device_fini(&want);
 	if (!ret)

@@ -12,80 +12,75 @@
 #include "base/text.h"
 #include "parent.h"
 
-static int compare_instance(const void *key, const void *item)
-{
-	return memcmp(key, ((const struct node *)item)->id.record.instance_id, BY_INSTANCE_ID_LEN);
-}
+#define STORED_AT_ONCE 256
 
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
-	return p->n_nodes ? bsearch(instance_id, p->nodes, p->n_nodes, sizeof(*p->nodes), compare_instance) : NULL;
-}
-
-struct addr_index {
-	struct by_addr addr;
-	size_t node; /* place in parent.nodes */
-};
-
-static int compare_addr(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct by_addr)); /* struct addr_index's first member */
-}
-
-static void addrs_forget(struct parent *p)
-{
-	free(p->addrs);
-	p->addrs = NULL;
-}
-
-/* Made when it is first asked for after a change: a table of flows asks for a name a hundred thousand times. */
-static void addrs_index(struct parent *p)
-{
-	p->n_addrs = 0;
-	p->addrs = calloc(p->n_nodes * ID_MAX_ADDRS + 1, sizeof(*p->addrs));
-	for (size_t i = 0; i < p->n_nodes && p->addrs; i++)
-		for (uint32_t j = 0; j < p->nodes[i].id.record.n_addrs; j++)
-			p->addrs[p->n_addrs++] =
-				(struct addr_index){ .addr = p->nodes[i].id.record.addrs[j], .node = i };
-	if (p->addrs)
-		qsort(p->addrs, p->n_addrs, sizeof(*p->addrs), compare_addr);
+	return hash_of(hash_find(&p->by_instance, instance_id), struct node, by_instance);
 }
 
 struct who node_who(struct parent *p, const struct by_addr *addr)
 {
-	const struct addr_index *at;
+	const struct node_addr *at;
 	const struct id_record *r;
 
 	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
 		if (addr_equal(&p->conf.addrs[i], addr))
 			return (struct who){ p->conf.node, p->self.app_id };
-	if (!p->addrs)
-		addrs_index(p);
-	at = p->addrs ? bsearch(addr, p->addrs, p->n_addrs, sizeof(*p->addrs), compare_addr) : NULL;
+	at = hash_of(hash_find(&p->by_addr, addr), struct node_addr, by_addr);
 	if (!at)
 		return (struct who){ 0 };
-	r = &p->nodes[at->node].id.record;
+	r = &at->node->id.record;
 	return (struct who){ r->node, r->app_id };
 }
 
-static struct node *insert(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+static void addrs_forget(struct parent *p, struct node *n)
 {
-	size_t at = 0;
+	for (uint32_t i = 0; i < n->id.record.n_addrs; i++)
+		if (n->addr[i].node)
+			hash_del(&p->by_addr, &n->addr[i].by_addr);
+	memset(n->addr, 0, sizeof(n->addr));
+}
 
-	if (p->n_nodes == p->cap_nodes) {
-		size_t cap = p->cap_nodes ? 2 * p->cap_nodes : 16;
-		struct node *grown = realloc(p->nodes, cap * sizeof(*grown));
+/* For people: without memory an address has no name. */
+static void addrs_index(struct parent *p, struct node *n)
+{
+	p->by_addr.key_len = sizeof(struct by_addr);
+	for (uint32_t i = 0; i < n->id.record.n_addrs; i++)
+		if (hash_add(&p->by_addr, &n->addr[i].by_addr, &n->id.record.addrs[i]) == 0)
+			n->addr[i].node = n;
+}
 
-		if (!grown)
-			return NULL;
-		p->nodes = grown;
-		p->cap_nodes = cap;
+static bool row_grow(struct parent *p)
+{
+	size_t cap = p->cap_nodes ? 2 * p->cap_nodes : 16;
+	struct node **grown;
+
+	if (p->n_nodes < p->cap_nodes)
+		return true;
+	grown = realloc(p->nodes, cap * sizeof(struct node *));
+	if (!grown)
+		return false;
+	p->nodes = grown;
+	p->cap_nodes = cap;
+	return true;
+}
+
+static struct node *node_add(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+{
+	struct node *n = row_grow(p) ? calloc(1, sizeof(*n)) : NULL;
+
+	if (!n)
+		return NULL;
+	p->by_instance.key_len = BY_INSTANCE_ID_LEN;
+	memcpy(n->id.record.instance_id, instance_id, BY_INSTANCE_ID_LEN);
+	if (hash_add(&p->by_instance, &n->by_instance, n->id.record.instance_id) < 0) {
+		free(n);
+		return NULL;
 	}
-	while (at < p->n_nodes && compare_instance(instance_id, &p->nodes[at]) > 0)
-		at++;
-	memmove(&p->nodes[at + 1], &p->nodes[at], (p->n_nodes - at) * sizeof(*p->nodes));
-	p->n_nodes++;
-	return &p->nodes[at];
+	n->pos = p->n_nodes;
+	p->nodes[p->n_nodes++] = n;
+	return n;
 }
 
 static void record_path(const struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN], char path[PATH_MAX])
@@ -163,23 +158,43 @@ static void node_remove(struct parent *p, struct node *n)
 	char path[PATH_MAX], proof[PATH_MAX];
 
 	log_info("%s: record or evidence ended", n->id.record.node);
-	addrs_forget(p);
 	plan_remove_node(p, n->id.record.instance_id);
 	record_path(p, n->id.record.instance_id, path);
 	proof_path(path, proof);
 	unlink(path);
 	unlink(proof);
-	p->n_nodes--;
-	memmove(n, n + 1, (size_t)(&p->nodes[p->n_nodes] - n) * sizeof(*n));
+	addrs_forget(p, n);
+	hash_del(&p->by_instance, &n->by_instance);
+	p->nodes[n->pos] = p->nodes[--p->n_nodes];
+	p->nodes[n->pos]->pos = n->pos;
+	free(n);
 }
 
+static bool is_first_to_end(const struct parent *p, const struct node *n)
+{
+	return p->n_nodes == 1 || node_until(n) < p->soonest_end;
+}
+
+/* All are looked at only when one may have ended: a newcomer does not pay for a hundred thousand others. */
 void nodes_expire(struct parent *p, int64_t now)
 {
-	for (size_t i = p->n_nodes; i-- > 0;)
-		if (node_until(&p->nodes[i]) < now)
-			node_remove(p, &p->nodes[i]);
+	int64_t soonest = INT64_MAX;
+
+	if (!p->n_nodes || now <= p->soonest_end)
+		return;
+	for (size_t i = p->n_nodes; i-- > 0;) {
+		int64_t until = node_until(p->nodes[i]);
+
+		if (until < now)
+			node_remove(p, p->nodes[i]);
+		else if (until < soonest)
+			soonest = until;
+	}
+	p->soonest_end = soonest;
 }
 
+/* Net is told before the record is stored, which waits for the disk: a node that a crash leaves without a record is one
+ * that nobody vouches for at the next start. */
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len)
 {
 	bool is_known;
@@ -191,19 +206,22 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 	n = node_find(p, m->node.record.instance_id);
 	is_known = n && memcmp(n->id.digest, m->node.digest, sizeof(n->id.digest)) == 0;
 	if (!n)
-		n = insert(p, m->node.record.instance_id);
+		n = node_add(p, m->node.record.instance_id);
 	if (!n)
 		return -ENOMEM;
-	addrs_forget(p);
+	addrs_forget(p, n);
 	n->id = m->node;
 	memcpy(n->origin, m->origin, sizeof(n->origin));
+	addrs_index(p, n);
+	if (is_first_to_end(p, n))
+		p->soonest_end = node_until(n);
+	if (p->is_loaded && !is_known) /* proved anew: nothing that net has changes */
+		plan_send_node(p, n);
 	record_store(p, n, record, len);
-	if (is_known) /* proved anew: nothing that net has changes */
+	if (is_known)
 		return 0;
 	log_info("%s%s: record %llu from %s accepted", n->id.record.node,
 		 n->id.claims.is_simulated ? " (SIMULATED)" : "", (unsigned long long)n->id.record.epoch, n->origin);
-	if (p->is_loaded)
-		plan_send_node(p, n);
 	return 0;
 }
 
@@ -230,8 +248,31 @@ static void send_file(struct parent *p, const char *path, bool is_own)
 		ipc_send_blob(p->edge.ipc, MSG_EDGE_RECORD, &m, sizeof(m), bytes, len);
 }
 
-/* is_own: what lies there this daemon has written itself. */
-static void send_directory(struct parent *p, const char *dir, bool is_own)
+static void backlog_forget(struct parent *p)
+{
+	for (size_t i = 0; i < p->backlog.n; i++)
+		free(p->backlog.path[i]);
+	free(p->backlog.path);
+	p->backlog = (struct backlog){ .mark = p->backlog.mark };
+}
+
+static void backlog_add(struct parent *p, const char *path)
+{
+	struct backlog *b = &p->backlog;
+
+	if ((b->n & (b->n - 1)) == 0) { /* the list doubles when its length is a power of two */
+		char **grown = realloc(b->path, (b->n ? 2 * b->n : 1) * sizeof(*grown));
+
+		if (!grown)
+			return;
+		b->path = grown;
+	}
+	b->path[b->n] = strdup(path);
+	if (b->path[b->n])
+		b->n++;
+}
+
+static void backlog_find(struct parent *p, const char *dir)
 {
 	struct dirent **names;
 	char path[PATH_MAX];
@@ -244,18 +285,54 @@ static void send_directory(struct parent *p, const char *dir, bool is_own)
 	for (int i = 0; i < n; i++) {
 		if (is_record_name(names[i]->d_name) &&
 		    snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name) < PATH_MAX)
-			send_file(p, path, is_own);
+			backlog_add(p, path);
 		free(names[i]);
 	}
 	free(names);
+}
+
+/* Each record waits as an open file until the edge took it, so a few at a time; the mark behind them comes back. */
+static void backlog_send(struct parent *p)
+{
+	struct backlog *b = &p->backlog;
+	struct msg_token m = { .token = ++b->mark };
+
+	for (size_t i = 0; i < STORED_AT_ONCE && b->n_sent < b->n; i++, b->n_sent++)
+		send_file(p, b->path[b->n_sent], b->n_sent < b->n_own); /* own: with the proof beside it */
+	ipc_send(p->edge.ipc, MSG_EDGE_MARK, &m, sizeof(m), -1);
 }
 
 void nodes_send_stored(struct parent *p)
 {
 	char dir[PATH_MAX];
 
+	backlog_forget(p);
 	snprintf(dir, sizeof(dir), "%.*s/records", PATH_MAX - 16, p->conf.state);
-	send_directory(p, dir, true);
+	backlog_find(p, dir);
+	p->backlog.n_own = p->backlog.n;
 	if (p->conf.records[0])
-		send_directory(p, p->conf.records, false);
+		backlog_find(p, p->conf.records);
+	backlog_send(p);
+}
+
+bool nodes_stored_done(struct parent *p, uint64_t mark)
+{
+	if (mark != p->backlog.mark) /* of an earlier list, or of an edge that died */
+		return false;
+	if (p->backlog.n_sent < p->backlog.n) {
+		backlog_send(p);
+		return false;
+	}
+	backlog_forget(p);
+	return true;
+}
+
+void nodes_fini(struct parent *p)
+{
+	for (size_t i = 0; i < p->n_nodes; i++)
+		free(p->nodes[i]);
+	free(p->nodes);
+	hash_fini(&p->by_instance);
+	hash_fini(&p->by_addr);
+	backlog_forget(p);
 }

@@ -150,7 +150,6 @@ static void on_edge_up(void *arg)
 /* The edge can judge evidence now: give it the stored records, then let it listen. */
 static void on_edge_started(struct parent *p, const struct msg_started *m)
 {
-	struct msg_token mark = { 0 };
 	struct err e = m->err;
 	char text[600];
 
@@ -166,7 +165,6 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 	p->self = m->claims;
 	p->has_self = true;
 	nodes_send_stored(p);
-	ipc_send(p->edge.ipc, MSG_EDGE_MARK, &mark, sizeof(mark), -1);
 	plan_sign_self(p);
 	for (uint32_t i = 0; i < p->conf.n_listen; i++)
 		ipc_send(p->edge.ipc, MSG_EDGE_LISTEN, NULL, 0, p->listen_fd[i]);
@@ -181,10 +179,10 @@ static void on_edge_renewed(struct parent *p, const struct msg_started *m)
 	plan_sign_self(p);
 }
 
-static void on_edge_marked(struct parent *p)
+static void on_edge_marked(struct parent *p, const struct msg_token *m)
 {
-	if (p->is_loaded)
-		return; /* the edge started again; net has everything */
+	if (!nodes_stored_done(p, m->token) || p->is_loaded)
+		return; /* loaded: the edge started again, or a reload; net has everything */
 	p->is_loaded = true;
 	plan_send_all(p);
 }
@@ -244,7 +242,8 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 			own_agent(p, m);
 		break;
 	case MSG_EDGE_MARKED:
-		on_edge_marked(p);
+		if ((m = ipc_as(msg, sizeof(struct msg_token))))
+			on_edge_marked(p, m);
 		break;
 	case MSG_EDGE_NODE:
 		on_edge_node(p, msg);
@@ -413,8 +412,7 @@ static void parent_fini(struct parent *p)
 	pol_free(p->model);
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		free(p->targets[i].image);
-	free(p->nodes);
-	free(p->addrs);
+	nodes_fini(p);
 	free(p->cert_pem);
 	if (p->key_pem)
 		explicit_bzero(p->key_pem, strlen(p->key_pem));

@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 
+#include "base/hash.h"
 #include "conf.h"
 #include "ctl/server.h"
 #include "life.h"
@@ -24,6 +25,12 @@
 struct node {
 	struct id_node id;
 	char origin[MSG_ORIGIN_LEN];
+	size_t pos; /* in parent.nodes */
+	struct hash_item by_instance;
+	struct node_addr {
+		struct hash_item by_addr;
+		struct node *node;
+	} addr[ID_MAX_ADDRS];
 };
 
 struct refusal {
@@ -100,10 +107,15 @@ struct parent {
 	struct id_record record;
 	struct event *renew, *tick;
 
-	struct node *nodes; /* sorted by instance */
+	struct node **nodes; /* in no order */
 	size_t n_nodes, cap_nodes;
-	struct addr_index *addrs; /* sorted by address; NULL: must be made again */
-	size_t n_addrs;
+	struct hash by_instance, by_addr;
+	int64_t soonest_end; /* no record ends before */
+	struct backlog {     /* paths of records that the edge judges again, a few at a time */
+		char **path;
+		size_t n, n_own, n_sent; /* the first n_own are this daemon's own writing */
+		uint64_t mark;           /* the edge is done with those sent when it gives this back */
+	} backlog;
 
 	struct refusal refusals[REFUSALS_KEPT]; /* newest first */
 	size_t n_refusals;
@@ -136,7 +148,10 @@ struct who node_who(struct parent *p, const struct by_addr *addr); /* this node,
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
 int64_t node_until(const struct node *n);         /* end of the record or of the evidence */
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
-void nodes_send_stored(struct parent *p);         /* to edge: state directory, then the configured one */
+void nodes_fini(struct parent *p);
+/* To the edge: state directory, then the configured one. */
+void nodes_send_stored(struct parent *p);
+bool nodes_stored_done(struct parent *p, uint64_t mark); /* the edge gave back a mark; true: it was the last one */
 
 /* own.c */
 int own_identity(struct parent *p, struct err *e);             /* PEM files */

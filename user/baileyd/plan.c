@@ -63,7 +63,7 @@ static int compile(struct parent *p, const struct target *t, const struct pol_mo
 	if (!peers)
 		return err_at(e, -ENOMEM, "policy", "out of memory");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		peers[i] = subject_of(&p->nodes[i].id.claims);
+		peers[i] = subject_of(&p->nodes[i]->id.claims);
 	return pol_compile(model, &self, peers, p->n_nodes, img, e);
 }
 
@@ -173,7 +173,7 @@ void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID
 void plan_send_nodes(struct parent *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++)
-		plan_send_node(p, &p->nodes[i]);
+		plan_send_node(p, p->nodes[i]);
 }
 
 static void send_self(struct parent *p, struct target *t)
@@ -196,7 +196,7 @@ static void send_target(struct parent *p, struct target *t)
 		return;
 	send_self(p, t);
 	for (size_t i = 0; i < p->n_nodes; i++)
-		send_node(p, t, &p->nodes[i]);
+		send_node(p, t, p->nodes[i]);
 }
 
 void plan_send_all(struct parent *p)

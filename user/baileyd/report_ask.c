@@ -126,7 +126,7 @@ static int find_questions(struct asker *a, struct evhttp_request *req, struct er
 	if (!f.from.is_set || !f.to.is_set || !f.has_port)
 		return err_at(e, -EINVAL, "question", "needed 'from', 'to' and 'port'");
 	for (size_t i = 0; i < a->p->n_nodes; i++)
-		ask_node(a, &f, a->p->nodes[i].id.record.addrs, a->p->nodes[i].id.record.n_addrs);
+		ask_node(a, &f, a->p->nodes[i]->id.record.addrs, a->p->nodes[i]->id.record.n_addrs);
 	ask_stranger(a, &f, &f.from);
 	ask_stranger(a, &f, &f.to);
 	if (a->ask.n)

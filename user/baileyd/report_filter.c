@@ -63,7 +63,7 @@ static int read_name(const struct parent *p, const char *key, const char *name, 
 
 	near_offer(&near, p->conf.node);
 	for (size_t i = 0; i < p->n_nodes; i++)
-		near_offer(&near, p->nodes[i].id.record.node);
+		near_offer(&near, p->nodes[i]->id.record.node);
 	side->has_app = p->model && pol_app_id(p->model, name, side->app_id, &why) == 0;
 	if (near.best && strcmp(near.best, name) == 0)
 		snprintf(side->node, sizeof(side->node), "%s", name);

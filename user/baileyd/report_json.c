@@ -255,7 +255,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "rules", rules_part(p, TARGET_OVERLAY));
 	json_object_set_new(o, "underlay", underlay_part(p));
 	for (size_t i = 0; i < p->n_nodes; i++)
-		json_array_append_new(peers, peer_part(p, &p->nodes[i], now));
+		json_array_append_new(peers, peer_part(p, p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);
 	json_object_set_new(o, "refusals", refusals_part(p, now));
 	json_object_set_new(o, "processes",

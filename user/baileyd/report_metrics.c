@@ -98,13 +98,13 @@ static void peers(struct out *out, const struct parent *p, int64_t now)
 {
 	head(out, "record_expires_seconds", "gauge", "Time left of each verified record.");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		put(out, "bailey_record_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i].id.record.node,
-		    (long long)(p->nodes[i].id.record.not_after - now));
+		put(out, "bailey_record_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
+		    (long long)(p->nodes[i]->id.record.not_after - now));
 	head(out, "evidence_expires_seconds", "gauge",
 	     "Time left of each node's evidence: certificate, collateral or live proof, whichever ends first.");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		put(out, "bailey_evidence_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i].id.record.node,
-		    (long long)(p->nodes[i].id.claims.not_after - now));
+		put(out, "bailey_evidence_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
+		    (long long)(p->nodes[i]->id.claims.not_after - now));
 	head(out, "own_evidence_expires_seconds", "gauge", "Time left of this node's own certificate.");
 	if (p->has_self)
 		put(out, "bailey_own_evidence_expires_seconds %lld\n", (long long)(p->self.not_after - now));

@@ -303,7 +303,7 @@ static void net_fini(struct net *net)
 	ipc_free(net->parent);
 	if (net->base)
 		event_base_free(net->base);
-	free(net->peers);
+	peers_fini(net);
 	explicit_bzero(&net->conf, sizeof(net->conf));
 }
 

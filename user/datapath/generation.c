@@ -205,32 +205,61 @@ static int classes_write(struct dp *dp, uint32_t slot, const struct pol_image *i
 	return 0;
 }
 
-/* Every byte of what the programs will read. */
-static int same(struct dp *dp, enum dp_map map, const void *key, const void *want, size_t size)
-{
-	char got[sizeof(struct by_rule)];
+/* Every byte of what the programs will read, and nothing beside it. */
+struct back {
+	const struct pol_image *img;
+	uint32_t slot, n; /* entries of the slot so far */
+};
 
-	if (bpf_map_lookup_elem(dp->map[map], key, got) < 0)
-		return -errno;
-	return memcmp(got, want, size) == 0 ? 0 : -EUCLEAN;
+static int order_verdicts(const void *a, const void *b)
+{
+	const struct pol_verdict *x = a, *y = b;
+
+	if (x->dir != y->dir)
+		return x->dir < y->dir ? -1 : 1;
+	if (x->peer_class != y->peer_class)
+		return x->peer_class < y->peer_class ? -1 : 1;
+	return (x->port_class > y->port_class) - (x->port_class < y->port_class);
+}
+
+static int back_verdict(const void *key, const void *value, void *arg)
+{
+	const struct by_verdict_key *k = key;
+	const struct pol_verdict wanted = { .dir = k->dir, .port_class = k->port_class, .peer_class = k->peer_class };
+	const struct pol_verdict *v;
+	struct back *back = arg;
+
+	if (k->slot != back->slot)
+		return 0;
+	v = bsearch(&wanted, pol_image_verdicts(back->img), back->img->n_verdicts, sizeof(*v), order_verdicts);
+	back->n++;
+	return v && memcmp(&v->verdict, value, sizeof(v->verdict)) == 0 ? 0 : -EUCLEAN;
+}
+
+static int back_rule(const void *key, const void *value, void *arg)
+{
+	const struct by_rule_key *k = key;
+	struct back *back = arg;
+
+	if (k->slot != back->slot)
+		return 0;
+	back->n++;
+	if (!k->rule || k->rule > back->img->n_rules)
+		return -EUCLEAN;
+	return memcmp(&pol_image_rules(back->img)[k->rule - 1], value, sizeof(struct by_rule)) == 0 ? 0 : -EUCLEAN;
 }
 
 static int read_back(struct dp *dp, uint32_t slot, const struct pol_image *img)
 {
-	const struct pol_verdict *v = pol_image_verdicts(img);
-	const struct by_rule *rule = pol_image_rules(img);
-	int ret = 0;
+	struct back verdicts = { img, slot, 0 }, rules = { img, slot, 0 };
+	int ret = map_walk(dp->map[MAP_VERDICT], sizeof(struct by_verdict_key), sizeof(struct by_verdict), back_verdict,
+			   &verdicts);
 
-	for (uint32_t i = 0; i < img->n_verdicts && !ret; i++) {
-		struct by_verdict_key key = verdict_key(slot, &v[i]);
-
-		ret = same(dp, MAP_VERDICT, &key, &v[i].verdict, sizeof(v[i].verdict));
-	}
-	for (uint32_t i = 0; i < img->n_rules && !ret; i++) {
-		struct by_rule_key key = { .slot = slot, .rule = i + 1 };
-
-		ret = same(dp, MAP_RULE, &key, &rule[i], sizeof(rule[i]));
-	}
+	if (!ret)
+		ret = map_walk(dp->map[MAP_RULE], sizeof(struct by_rule_key), sizeof(struct by_rule), back_rule,
+			       &rules);
+	if (!ret && (verdicts.n != img->n_verdicts || rules.n != img->n_rules))
+		ret = -EUCLEAN;
 	return ret ? ret : nets_read_back(dp, slot, img);
 }
 

@@ -5,9 +5,9 @@
  *   join    by_ident, then addresses: an address never names a number that nobody can explain
  *   change  addresses that left, then the new values, then the generation: flows judged under the old class are
  *           judged again
- *   leave   addresses, the generation, by_ident last: the next packet has no identity, and a flow can not wait
- *           for the address to be given to another node
- * An address whose number by_ident does not have was left by a crash and is removed on recovery.
+ *   leave   addresses, the generation, the number's counters, by_ident last: the next packet has no identity, a flow
+ * can not wait for the address to be given to another node, and a number that is free has counters of 0 An address
+ * whose number by_ident does not have was left by a crash and is removed on recovery.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -63,6 +63,8 @@ static int leave(struct dp *dp, struct entry *en)
 
 	gen_bump(dp);
 	rates_forget(dp, number);
+	if (ret >= 0)
+		ret = pair_clear(dp, number); /* the number's next owner begins at 0 */
 	if (ret < 0)
 		return ret;
 	if (bpf_map_delete_elem(dp->map[MAP_IDENT], &number) < 0 && errno != ENOENT)
@@ -89,14 +91,12 @@ static int check(struct dp *dp, const struct dp_identity *id, const struct entry
 	if (!memchr(id->node, 0, sizeof(id->node)))
 		return err_at(e, -EINVAL, "identity", "node name is longer than %d characters", BY_NODE_NAME_LEN - 1);
 	for (uint32_t i = 0; i < id->n_addrs; i++) {
-		struct by_addr_val v;
+		const struct entry *owner = table_find_addr(&dp->table, &id->addrs[i]);
 		char text[ADDR_TEXT];
 
-		if (bpf_map_lookup_elem(dp->map[MAP_ADDR], &id->addrs[i], &v) < 0)
-			continue;
-		if (!self || v.identity != self->number)
+		if (owner && owner != self)
 			return err_at(e, -EEXIST, id->node, "address %s belongs to identity %u already",
-				      addr_print(&id->addrs[i], text), v.identity);
+				      addr_print(&id->addrs[i], text), owner->number);
 	}
 	return 0;
 }
@@ -108,8 +108,11 @@ static int change(struct dp *dp, struct entry *en, const struct dp_identity *id)
 	uint32_t live = gen_live(dp).slot;
 	int gone, ret;
 
+	table_addrs_drop(&dp->table, en);
 	en->id = *id;
-	ret = ident_write(dp, en);
+	ret = table_addrs_take(&dp->table, en);
+	if (!ret)
+		ret = ident_write(dp, en);
 	gone = addrs_drop(dp, &had, id);
 	if (ret < 0 || gone < 0)
 		return ret < 0 ? ret : gone;
@@ -131,16 +134,10 @@ static struct entry *join(struct dp *dp, const struct dp_identity *id, struct er
 	uint32_t number = id->is_local ? BY_IDENT_LOCAL : table_free_number(&dp->table, capacity);
 	struct dp_identity bare = *id;
 	struct entry *en;
-	int ret;
 
 	bare.n_addrs = 0; /* none is in the kernel yet */
 	if (!number) {
 		err_at(e, -ENOSPC, id->node, "all %u identities are taken", capacity - 2);
-		return NULL;
-	}
-	ret = pair_clear(dp, number); /* of the number's last owner */
-	if (ret < 0) {
-		err_at(e, ret, id->node, "counters can not be cleared: %s", strerror(-ret));
 		return NULL;
 	}
 	en = table_add(&dp->table, &bare, number);
@@ -254,9 +251,10 @@ static int recover_addr(const void *key, const void *value, void *arg)
 
 	if (!en || en->id.n_addrs == ARRAY_LEN(en->id.addrs))
 		return bpf_map_delete_elem(dp->map[MAP_ADDR], key) < 0 ? -errno : 0;
+	table_addrs_drop(&dp->table, en);
 	memcpy(&en->id.addrs[en->id.n_addrs++], key, sizeof(struct by_addr));
 	memcpy(en->peer_class, v->peer_class, sizeof(en->peer_class));
-	return 0;
+	return table_addrs_take(&dp->table, en);
 }
 
 int identity_recover(struct dp *dp, struct err *e)

@@ -2,6 +2,8 @@
 /* What the files of this room share. */
 #pragma once
 
+#include "base/cleanup.h"
+#include "base/hash.h"
 #include "datapath.h"
 
 enum dp_map {
@@ -41,10 +43,12 @@ struct entry {
 	uint32_t number;
 	uint32_t peer_class[BY_SLOTS];
 	size_t pos; /* in table.all */
-	struct entry *next;
+	struct hash_item by_instance;
+	struct entry_addr {
+		struct hash_item by_addr;
+		struct entry *en; /* NULL: not in the table */
+	} addr[ARRAY_LEN(((struct dp_identity *)0)->addrs)];
 };
-
-#define TABLE_BUCKETS 16384
 
 /* Identities in memory; rebuilt from by_ident and by_addr on open. */
 struct table {
@@ -52,7 +56,7 @@ struct table {
 	size_t n, cap;
 	uint32_t last_number;
 	struct entry *by_number[BY_MAX_IDENTITIES];
-	struct entry *bucket[TABLE_BUCKETS];
+	struct hash by_instance, by_addr;
 };
 
 struct host;
@@ -151,6 +155,9 @@ struct entry *table_find(const struct table *t, const uint8_t instance_id[BY_INS
 struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t number); /* NULL: no memory */
 uint32_t table_free_number(struct table *t, uint32_t capacity); /* below capacity; 0: none is free */
 void table_del(struct table *t, struct entry *en);
+const struct entry *table_find_addr(const struct table *t, const struct by_addr *a);
+void table_addrs_drop(struct table *t, struct entry *en); /* before en->id.addrs change */
+int table_addrs_take(struct table *t, struct entry *en);  /* and after; 0 or -ENOMEM */
 void table_fini(struct table *t);
 
 /* flows.c */

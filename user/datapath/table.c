@@ -5,22 +5,9 @@
 
 #include "internal.h"
 
-static size_t bucket_of(const uint8_t id[BY_INSTANCE_ID_LEN])
-{
-	uint32_t h = 2166136261u; /* FNV-1a */
-
-	for (size_t i = 0; i < BY_INSTANCE_ID_LEN; i++)
-		h = (h ^ id[i]) * 16777619u;
-	return h % TABLE_BUCKETS;
-}
-
 struct entry *table_find(const struct table *t, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
-	struct entry *en = t->bucket[bucket_of(instance_id)];
-
-	while (en && memcmp(en->id.instance_id, instance_id, BY_INSTANCE_ID_LEN) != 0)
-		en = en->next;
-	return en;
+	return hash_of(hash_find(&t->by_instance, instance_id), struct entry, by_instance);
 }
 
 static bool row_grow(struct table *t)
@@ -40,7 +27,6 @@ static bool row_grow(struct table *t)
 
 struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t number)
 {
-	size_t b = bucket_of(id->instance_id);
 	struct entry *en;
 
 	if (!row_grow(t))
@@ -49,13 +35,44 @@ struct entry *table_add(struct table *t, const struct dp_identity *id, uint32_t 
 	if (!en)
 		return NULL;
 	en->id = *id;
+	t->by_instance.key_len = BY_INSTANCE_ID_LEN;
+	if (hash_add(&t->by_instance, &en->by_instance, en->id.instance_id) < 0) {
+		free(en);
+		return NULL;
+	}
 	en->number = number;
 	en->pos = t->n;
-	en->next = t->bucket[b];
-	t->bucket[b] = en;
 	t->all[t->n++] = en;
 	t->by_number[number] = en;
 	return en;
+}
+
+const struct entry *table_find_addr(const struct table *t, const struct by_addr *a)
+{
+	const struct entry_addr *found = hash_of(hash_find(&t->by_addr, a), struct entry_addr, by_addr);
+
+	return found ? found->en : NULL;
+}
+
+void table_addrs_drop(struct table *t, struct entry *en)
+{
+	for (uint32_t i = 0; i < ARRAY_LEN(en->addr); i++)
+		if (en->addr[i].en)
+			hash_del(&t->by_addr, &en->addr[i].by_addr);
+	memset(en->addr, 0, sizeof(en->addr));
+}
+
+int table_addrs_take(struct table *t, struct entry *en)
+{
+	t->by_addr.key_len = sizeof(struct by_addr);
+	for (uint32_t i = 0; i < en->id.n_addrs; i++) {
+		int ret = hash_add(&t->by_addr, &en->addr[i].by_addr, &en->id.addrs[i]);
+
+		if (ret < 0)
+			return ret;
+		en->addr[i].en = en;
+	}
+	return 0;
 }
 
 /* The next one after the last given out, so that a number that left is not soon taken for another node. */
@@ -71,11 +88,8 @@ uint32_t table_free_number(struct table *t, uint32_t capacity)
 
 void table_del(struct table *t, struct entry *en)
 {
-	struct entry **at = &t->bucket[bucket_of(en->id.instance_id)];
-
-	while (*at != en)
-		at = &(*at)->next;
-	*at = en->next;
+	table_addrs_drop(t, en);
+	hash_del(&t->by_instance, &en->by_instance);
 	t->by_number[en->number] = NULL;
 	t->all[en->pos] = t->all[--t->n];
 	t->all[en->pos]->pos = en->pos;
@@ -86,5 +100,7 @@ void table_fini(struct table *t)
 {
 	for (size_t i = 0; i < t->n; i++)
 		free(t->all[i]);
+	hash_fini(&t->by_instance);
+	hash_fini(&t->by_addr);
 	free(t->all);
 }

@@ -4,7 +4,7 @@
 
 #include "overlay.h"
 
-#define OV_PEERS_MAX 65536 /* read from a device; a larger answer is refused */
+#define OV_PEERS_MAX 131072 /* read from a device; a larger answer is refused */
 
 void ov_key_clamp(uint8_t key[OV_KEY_LEN]);
 

@@ -280,7 +280,7 @@ static void too_many_rules_and_peers_are_refused(void **state)
 	assert_string_equal(e.msg, "131073 rules concern this node, the limit is 131072");
 	e = ERR_INIT;
 	assert_int_equal(pol_compile(model, &self, peers, BY_MAX_IDENTITIES + 1, &img, &e), -E2BIG);
-	assert_string_equal(e.msg, "65537 nodes, the limit is 65536");
+	assert_string_equal(e.msg, "131073 nodes, the limit is 131072");
 }
 
 int main(void)
