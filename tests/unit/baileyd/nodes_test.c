@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The parent's nodes, with the test at the other end of the edge's channel. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "baileyd/parent.h"
+#include "base/file.h"
+
+#define STORED 600
+
+struct edge {
+	struct parent *p;
+	struct ipc *ipc;
+	unsigned n_records, n_marks;
+	uint64_t mark;
+	char last[MSG_ORIGIN_LEN];
+};
+
+static void edge_takes(struct ipc_msg *msg, void *arg)
+{
+	struct edge *edge = arg;
+
+	if (msg->type == MSG_EDGE_RECORD) {
+		const struct msg_stored *m = ipc_as(msg, sizeof(*m));
+
+		edge->n_records++;
+		snprintf(edge->last, sizeof(edge->last), "%s", m->origin);
+	} else if (msg->type == MSG_EDGE_MARK) {
+		edge->n_marks++;
+		edge->mark = ((const struct msg_token *)ipc_as(msg, sizeof(struct msg_token)))->token;
+	}
+}
+
+static void parent_takes(struct ipc_msg *msg, void *arg)
+{
+	(void)msg, (void)arg;
+}
+
+static void nobody_left(void *arg)
+{
+	(void)arg;
+}
+
+static int set_up(void **state)
+{
+	struct edge *edge = calloc(1, sizeof(*edge));
+	struct parent *p = edge->p = calloc(1, sizeof(*p));
+	int fds[2];
+
+	snprintf(p->conf.state, sizeof(p->conf.state), "/tmp/bailey-nodes-XXXXXX");
+	assert_non_null(mkdtemp(p->conf.state));
+	p->base = event_base_new();
+	assert_int_equal(ipc_pair(fds), 0);
+	assert_int_equal(ipc_new(p->base, fds[0], parent_takes, nobody_left, edge, &p->edge.ipc), 0);
+	assert_int_equal(ipc_new(p->base, fds[1], edge_takes, nobody_left, edge, &edge->ipc), 0);
+	*state = edge;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct edge *edge = *state;
+	char cmd[PATH_MAX + 16];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", edge->p->conf.state);
+	assert_int_equal(system(cmd), 0);
+	nodes_fini(edge->p);
+	ipc_free(edge->ipc);
+	ipc_free(edge->p->edge.ipc);
+	event_base_free(edge->p->base);
+	free(edge->p);
+	free(edge);
+	return 0;
+}
+
+static void records_make(struct parent *p, unsigned n)
+{
+	char path[PATH_MAX + 64];
+	struct err e = ERR_INIT;
+
+	snprintf(path, sizeof(path), "%s/records", p->conf.state);
+	assert_int_equal(mkdir(path, 0700), 0);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/records/%04u.record", p->conf.state, i);
+		assert_int_equal(file_write(path, "x", 1, 0600, &e), 0);
+	}
+}
+
+static void spin(struct edge *edge)
+{
+	for (int i = 0; i < 100; i++)
+		event_base_loop(edge->p->base, EVLOOP_NONBLOCK);
+}
+
+static void stored_records_go_a_few_at_a_time(void **state)
+{
+	struct edge *edge = *state;
+	unsigned before = 0;
+	bool is_done = false;
+
+	records_make(edge->p, STORED);
+	nodes_send_stored(edge->p);
+	for (unsigned turn = 1; !is_done; turn++) {
+		spin(edge);
+		assert_int_equal(edge->n_marks, turn);
+		assert_true(edge->n_records > before && edge->n_records - before <= 256);
+		before = edge->n_records;
+		assert_false(nodes_stored_done(edge->p, edge->mark - 1)); /* of an earlier list */
+		is_done = nodes_stored_done(edge->p, edge->mark);
+	}
+	assert_int_equal(edge->n_records, STORED);
+	assert_non_null(strstr(edge->last, "0599.record"));
+}
+
+static void a_second_list_takes_the_place_of_the_first(void **state)
+{
+	struct edge *edge = *state;
+	uint64_t first;
+
+	records_make(edge->p, 300);
+	nodes_send_stored(edge->p);
+	spin(edge);
+	first = edge->mark;
+	nodes_send_stored(edge->p);
+	spin(edge);
+	assert_false(nodes_stored_done(edge->p, first));
+	assert_false(nodes_stored_done(edge->p, edge->mark)); /* 44 are left */
+	spin(edge);
+	assert_true(nodes_stored_done(edge->p, edge->mark));
+	assert_int_equal(edge->n_records, 256 + 300);
+}
+
+static struct msg_node node_of(uint8_t n, int64_t end)
+{
+	struct msg_node m = { .node.record = { .n_addrs = 1, .epoch = 1, .not_after = end },
+			      .node.claims = { .not_after = end + 100000 } };
+
+	memset(m.node.record.instance_id, n, sizeof(m.node.record.instance_id));
+	snprintf(m.node.record.node, sizeof(m.node.record.node), "node-%u", n);
+	m.node.record.addrs[0].b[15] = n;
+	return m;
+}
+
+static void nodes_are_found_by_instance_and_address_until_they_end(void **state)
+{
+	struct parent *p = ((struct edge *)*state)->p;
+	int64_t now = time(NULL);
+
+	records_make(p, 0);
+	for (uint8_t n = 1; n <= 200; n++) {
+		struct msg_node m = node_of(n, now + 1000 + n);
+
+		assert_int_equal(node_upsert(p, &m, (const uint8_t *)"r", 1), 0);
+	}
+	for (uint8_t n = 1; n <= 200; n++) {
+		struct msg_node m = node_of(n, 0);
+
+		assert_non_null(node_find(p, m.node.record.instance_id));
+		assert_string_equal(node_who(p, &m.node.record.addrs[0]).node, m.node.record.node);
+	}
+	nodes_expire(p, now + 1101); /* 1 to 100 */
+	assert_int_equal(p->n_nodes, 100);
+	for (uint8_t n = 1; n <= 200; n++) {
+		struct msg_node m = node_of(n, 0);
+
+		assert_int_equal(node_find(p, m.node.record.instance_id) != NULL, n > 100);
+		assert_int_equal(node_who(p, &m.node.record.addrs[0]).node != NULL, n > 100);
+	}
+	nodes_expire(p, now + 5000);
+	assert_int_equal(p->n_nodes, 0);
+}
+
+static void a_renewed_record_lives_and_its_old_address_has_no_name(void **state)
+{
+	struct parent *p = ((struct edge *)*state)->p;
+	struct msg_node m = node_of(7, time(NULL) + 10), other = node_of(8, time(NULL) + 5000);
+	struct by_addr old = m.node.record.addrs[0];
+
+	records_make(p, 0);
+	assert_int_equal(node_upsert(p, &m, (const uint8_t *)"r", 1), 0);
+	assert_int_equal(node_upsert(p, &other, (const uint8_t *)"r", 1), 0);
+	m.node.record.not_after += 2000;
+	m.node.digest[0]++;
+	m.node.record.addrs[0].b[15] = 77;
+	assert_int_equal(node_upsert(p, &m, (const uint8_t *)"r", 1), 0);
+	nodes_expire(p, time(NULL) + 1000);
+	assert_int_equal(p->n_nodes, 2);
+	assert_null(node_who(p, &old).node);
+	assert_string_equal(node_who(p, &m.node.record.addrs[0]).node, "node-7");
+	nodes_expire(p, time(NULL) + 3000);
+	assert_int_equal(p->n_nodes, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(stored_records_go_a_few_at_a_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_second_list_takes_the_place_of_the_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nodes_are_found_by_instance_and_address_until_they_end, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_renewed_record_lives_and_its_old_address_has_no_name, set_up,
+						tear_down),
+	};
+
+	return cmocka_run_group_tests_name("baileyd/nodes", tests, NULL, NULL);
+}
