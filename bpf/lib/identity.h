@@ -18,12 +18,25 @@ static __always_inline int is_stray_nd(const struct pkt *p)
 	return conf.l3_offset && p->key.l4_proto == 58 && p->icmp_type >= 133 && p->icmp_type <= 137;
 }
 
+/*
+ * Between machines of one host nothing but the way proves a source: a frame that comes from another port of the bridge,
+ * or that the host forwards from the underlay, may say anything. What the host's own stack made has no such device.
+ */
+static __always_inline int comes_its_way(const struct hook_ctx *ctx, __u32 identity)
+{
+	__u32 *via;
+
+	if (!conf.is_workload || !ctx->ingress_ifindex)
+		return 1;
+	via = bpf_map_lookup_elem(&by_via, &identity);
+	return via && *via == ctx->ingress_ifindex;
+}
+
 static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 {
 	struct by_addr_val *v;
 	__u32 slot = p->live.slot;
 
-	(void)ctx;
 	if (is_stray_nd(p))
 		return -BY_DROP_ARP_SPOOF; /* 2 */
 	if (p->dir == BY_DIR_OUT && !is_local(&p->key.local))
@@ -33,6 +46,8 @@ static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 	/* A packet that comes from, or goes to, this node's own address over the mesh has no peer behind it. */
 	if (!v || v->identity == BY_IDENT_NONE || v->identity == BY_IDENT_LOCAL)
 		return -BY_DROP_NO_IDENTITY; /* 4 */
+	if (p->dir == BY_DIR_IN && !comes_its_way(ctx, v->identity))
+		return -BY_DROP_SPOOFED; /* 3 */
 	p->peer = v->identity;
 	p->peer_class = slot ? v->peer_class[1] : v->peer_class[0];
 	return p->dir == BY_DIR_OUT || is_local(&p->key.local) ? 0 : -BY_DROP_NOT_LOCAL; /* 4 */

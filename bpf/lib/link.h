@@ -10,14 +10,15 @@
  * side that they come from, and to the frame's source MAC; else drop ARP_SPOOF IPv4, IPv6 on to policy.h anything else
  * drop NOT_IP
  *
- * An address of the machine's side is the machine's own (BY_IDENT_LOCAL), one of the other side any identity's. An IPv6
+ * An address of the machine's side is the machine's own (BY_IDENT_LOCAL), one of the other side any identity's that
+ * comes its own way (identity.h). An IPv6
  * link-local address is also its sender's when it is made of the frame's source MAC (RFC 4291 appendix A): machines
  * find each other from these. Nobody here is a router: no advertisement, solicitation of one or redirect passes.
  */
 #pragma once
 
 #include "frame.h"
-#include "maps_identity.h"
+#include "identity.h"
 #include "parse.h"
 #include "policy.h"
 
@@ -118,7 +119,8 @@ static __always_inline int is_link_local_of(const struct by_addr *a, const __u8 
 	       a->b[15] == mac[5];
 }
 
-static __always_inline int may_claim(const struct pkt *p, const struct by_addr *a, const __u8 *mac)
+static __always_inline int may_claim(const struct hook_ctx *ctx, const struct pkt *p, const struct by_addr *a,
+				     const __u8 *mac)
 {
 	struct by_addr key = *a; /* on the stack: 6.1 takes no key that a global function's argument points at */
 	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &key);
@@ -127,7 +129,7 @@ static __always_inline int may_claim(const struct pkt *p, const struct by_addr *
 		return is_link_local_of(a, mac);
 	if (p->dir == BY_DIR_OUT)
 		return v->identity == BY_IDENT_LOCAL;
-	return v->identity != BY_IDENT_NONE && v->identity != BY_IDENT_LOCAL;
+	return v->identity != BY_IDENT_NONE && v->identity != BY_IDENT_LOCAL && comes_its_way(ctx, v->identity);
 }
 
 static __always_inline int arp_check(struct hook_ctx *ctx, struct pkt *p, const __u8 *mac)
@@ -149,7 +151,7 @@ static __always_inline int arp_check(struct hook_ctx *ctx, struct pkt *p, const 
 	if (!mac_equal(arp.sender_mac, mac))
 		return -BY_DROP_ARP_SPOOF;
 	/* A probe (RFC 5227) asks whether it may have the target. */
-	if (!may_claim(p, sender || arp.op_be == bpf_htons(ARP_REPLY) ? src_of(p) : dst_of(p), mac))
+	if (!may_claim(ctx, p, sender || arp.op_be == bpf_htons(ARP_REPLY) ? src_of(p) : dst_of(p), mac))
 		return -BY_DROP_ARP_SPOOF;
 	return LINK_PASS;
 }
@@ -188,9 +190,9 @@ static __always_inline int nd_check(struct hook_ctx *ctx, struct pkt *p, const s
 	is_probe = nd.type == ND_SOLICIT && is_unspecified(ip->src); /* RFC 4862: may I have the target? */
 	if (ip->hops != ND_HOPS || nd.code || is_mapped(nd.target))
 		return -BY_DROP_ARP_SPOOF;
-	if ((is_probe || nd.type == ND_ADVERTISE) && !may_claim(p, &target, mac))
+	if ((is_probe || nd.type == ND_ADVERTISE) && !may_claim(ctx, p, &target, mac))
 		return -BY_DROP_ARP_SPOOF;
-	if (!is_probe && !may_claim(p, src_of(p), mac))
+	if (!is_probe && !may_claim(ctx, p, src_of(p), mac))
 		return -BY_DROP_ARP_SPOOF;
 	return nd_options(ctx, p, mac);
 }

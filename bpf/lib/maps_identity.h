@@ -20,6 +20,17 @@ struct {
 	__type(value, struct by_ident);
 } by_ident SEC(".maps");
 
+/*
+ * The device on which this host receives what an identity sends; 0: none, it is the host. BY_IDENT_LOCAL has the device
+ * that leads to the machine itself.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BY_MAX_IDENTITIES);
+	__type(key, __u32);
+	__type(value, __u32);
+} by_via SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, BY_MAX_IDENTITIES);

@@ -12,5 +12,5 @@ struct by_tc_conf {
 	__u16 vlan[2];          /* Ethernet: the tags that a frame must have, outer and inner; 0: none */
 	__u8 mac[6];            /* source of what the machine sends, where has_mac says so */
 	__u8 has_mac;
-	__u8 pad;
+	__u8 is_workload; /* what comes to the machine must come by its sender's way (by_via) */
 };

@@ -6,6 +6,7 @@
  *   by_gen        array[1]       0                       by_gen              user
  *   by_addr       hash           by_addr                 by_addr_val         user
  *   by_ident      hash           u32 identity            by_ident            user
+ *   by_via        array          identity                u32 ifindex         user
  *   by_port       array          slot*SPACE + selector   by_port             user
  *   by_verdict    hash           by_verdict_key          by_verdict          user
  *   by_rule       hash           by_rule_key             by_rule             user

@@ -177,7 +177,7 @@ static void everything_is_pinned_by_name(void **state)
 	static const char *const names[] = { "by_gen",    "by_addr",      "by_ident", "by_port",   "by_verdict",
 					     "by_rule",   "by_rule_stat", "by_ct",    "by_stat",   "by_limit",
 					     "by_events", "by_rate",      "by_pair",  "by_switch", "by_capture",
-					     "by_ask_in", "by_ask_out",   "by_tc_in", "by_tc_out" };
+					     "by_ask_in", "by_ask_out",   "by_tc_in", "by_tc_out", "by_via" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		assert_true(world_has_pin(*state, names[i]));

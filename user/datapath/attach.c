@@ -148,8 +148,11 @@ int attach_one(struct dp *dp, enum by_dir dir, unsigned ifindex, struct err *e)
 
 int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 {
-	int ret = attach_one(dp, BY_DIR_IN, ifindex, e);
+	int ret = dp->options.is_workload ? via_write(dp, BY_IDENT_LOCAL, ifindex) : 0;
 
+	if (ret)
+		return err_at(e, ret, dp_map_name[MAP_VIA], "can not be written: %s", strerror(-ret));
+	ret = attach_one(dp, BY_DIR_IN, ifindex, e);
 	return ret ? ret : attach_one(dp, BY_DIR_OUT, ifindex, e);
 }
 

@@ -54,7 +54,7 @@ struct dp_options {
 			   */
 	bool no_pairs;    /* keep no counters per peer */
 	uint16_t vlan[2]; /* Ethernet: tags that each frame must have, outer and inner; 0: none */
-	uint8_t mac[6];   /* Ethernet: the machine\'s; all 0: whatever it says */
+	uint8_t mac[6];   /* Ethernet: the machine's; all 0: whatever it says */
 	struct dp_sizes sizes;
 	struct dp_host_options host;
 };
@@ -81,6 +81,7 @@ struct dp_identity {
 	struct by_addr addrs[8];
 	uint32_t n_addrs;
 	uint32_t peer_class; /* in the live slot */
+	uint32_t via;        /* the interface that it comes by; 0: none, it is this host */
 };
 
 /* Adds or changes one; addresses no longer named are removed. A changed class re-judges tracked flows. */
@@ -99,6 +100,19 @@ int dp_policy_commit(struct dp *dp, const struct pol_image *img, struct err *e);
 /* The steps by themselves, for tests and crash tests. */
 int dp_policy_stage(struct dp *dp, const struct pol_image *img, struct err *e);
 int dp_policy_flip(struct dp *dp, struct err *e);
+
+/* --- machines on this host --- */
+
+/*
+ * The datapath of one machine behind a tap, veth or bridge port, in a directory of its own in the instance's. name: as
+ * an instance's, at most 15 characters. dp_attach() is for the device that leads to it.
+ */
+int dp_workload_open(const char *bpffs, const char *instance, const char *name, const struct dp_options *options,
+		     struct dp **dp, struct err *e);
+int dp_workload_destroy(const char *bpffs, const char *instance, const char *name, struct err *e);
+/* Every one that has pins. `fn` may destroy it. */
+typedef int (*dp_workload_fn)(const char *name, void *arg, struct err *e);
+int dp_workloads(const char *bpffs, const char *instance, dp_workload_fn fn, void *arg, struct err *e);
 
 /* --- the host's own network device --- */
 

@@ -25,6 +25,11 @@ int identity_addr_write(struct dp *dp, const struct entry *en, const struct by_a
 	return bpf_map_update_elem(dp->map[MAP_ADDR], a, &v, BPF_ANY) < 0 ? -errno : 0;
 }
 
+int via_write(struct dp *dp, uint32_t identity, uint32_t ifindex)
+{
+	return bpf_map_update_elem(dp->map[MAP_VIA], &identity, &ifindex, BPF_ANY) < 0 ? -errno : 0;
+}
+
 static int addr_delete(struct dp *dp, const struct by_addr *a)
 {
 	return bpf_map_delete_elem(dp->map[MAP_ADDR], a) < 0 && errno != ENOENT ? -errno : 0;
@@ -113,6 +118,8 @@ static int change(struct dp *dp, struct entry *en, const struct dp_identity *id)
 	ret = table_addrs_take(&dp->table, en);
 	if (!ret)
 		ret = ident_write(dp, en);
+	if (!ret && !id->is_local) /* the machine's own is dp_attach()'s */
+		ret = via_write(dp, en->number, id->via);
 	gone = addrs_drop(dp, &had, id);
 	if (ret < 0 || gone < 0)
 		return ret < 0 ? ret : gone;

@@ -23,6 +23,7 @@ enum dp_map {
 	MAP_EVENTS,
 	MAP_SWITCH,
 	MAP_CAPTURE,
+	MAP_VIA,
 	MAP_NET, /* the host's alone, from here on */
 	MAP_SOURCE,
 	MAP_TOTAL,
@@ -107,6 +108,11 @@ extern const char *const dp_map_name[MAP_COUNT];
 extern const char *const dp_prog_name[BY_DIR_COUNT];
 extern const char *const dp_ask_name[BY_DIR_COUNT];
 extern const char *const dp_link_name[BY_DIR_COUNT];
+#define WORKLOAD_NAME_MAX 15
+bool name_is_valid(const char *s, size_t max);
+#define PIN_WORKLOAD "w-"                               /* a machine's: with its name */
+int version_dir_remove(const char *dir, struct err *e); /* pins and directory */
+int instance_dir(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
 int pin_dir_make(const char *bpffs, const char *instance, const char *sub, char dir[static DIR_LEN], struct err *e);
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);
 void pin_fresh_path(char path[static PATH_LEN + 8], const char *dir, const char *name); /* until the rename */
@@ -130,6 +136,9 @@ void host_close(struct host *h);
 
 /* host_attach.c */
 int host_remove(const char *dir, unsigned ifindex, struct err *e);
+
+/* workload.c */
+int workloads_remove(const char *version, struct err *e); /* of one version of an instance */
 
 /* map.c: mechanics, 0 or -errno */
 typedef int (*map_walk_fn)(const void *key, const void *value, void *arg);
@@ -176,4 +185,5 @@ int capture_switch(struct dp *dp, uint32_t snaplen); /* 0 or -errno */
 
 /* identity.c */
 int identity_recover(struct dp *dp, struct err *e);
+int via_write(struct dp *dp, uint32_t identity, uint32_t ifindex); /* 0 or -errno */
 int identity_addr_write(struct dp *dp, const struct entry *en, const struct by_addr *a);

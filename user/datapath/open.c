@@ -189,6 +189,7 @@ static void constants_set(struct dp *dp)
 	memcpy(dp->skel->rodata->conf.vlan, dp->options.vlan, sizeof(dp->options.vlan));
 	memcpy(dp->skel->rodata->conf.mac, dp->options.mac, sizeof(dp->options.mac));
 	dp->skel->rodata->conf.has_mac = has_mac(&dp->options);
+	dp->skel->rodata->conf.is_workload = dp->options.is_workload;
 }
 
 static int load_tc(struct dp *dp, struct err *e)
@@ -298,6 +299,19 @@ int dp_make(const char *bpffs, const char *instance, const char *sub, const stru
 int dp_open(const char *bpffs, const char *instance, const struct dp_options *options, struct dp **out, struct err *e)
 {
 	return dp_make(bpffs, instance, NULL, options, load_tc, out, e);
+}
+
+int dp_workload_open(const char *bpffs, const char *instance, const char *name, const struct dp_options *options,
+		     struct dp **out, struct err *e)
+{
+	char sub[sizeof(PIN_WORKLOAD) + WORKLOAD_NAME_MAX];
+
+	if (!name_is_valid(name, WORKLOAD_NAME_MAX))
+		return err_at(e, -EINVAL, name, "a name is 1 to %d of a-z, 0-9 and '-'", WORKLOAD_NAME_MAX);
+	if (!options->is_workload)
+		return err_at(e, -EINVAL, name, "is_workload is not set");
+	snprintf(sub, sizeof(sub), PIN_WORKLOAD "%s", name);
+	return dp_make(bpffs, instance, sub, options, load_tc, out, e);
 }
 
 void dp_close(struct dp *dp)

@@ -25,8 +25,8 @@ const char *const dp_map_name[MAP_COUNT] = {
 	[MAP_CT] = "by_ct",           [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
 	[MAP_EVENTS] = "by_events",   [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
 	[MAP_RATE] = "by_rate",       [MAP_PAIR] = "by_pair",   [MAP_SWITCH] = "by_switch",
-	[MAP_CAPTURE] = "by_capture", [MAP_NET] = "by_net",     [MAP_SOURCE] = "by_source",
-	[MAP_TOTAL] = "by_total",
+	[MAP_CAPTURE] = "by_capture", [MAP_VIA] = "by_via",     [MAP_NET] = "by_net",
+	[MAP_SOURCE] = "by_source",   [MAP_TOTAL] = "by_total",
 };
 const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
 const char *const dp_ask_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_ASK_IN, [BY_DIR_OUT] = BY_PROG_ASK_OUT };
@@ -37,18 +37,18 @@ void pin_path(char path[static PATH_LEN], const char *dir, const char *name)
 	snprintf(path, PATH_LEN, "%.*s/%s", DIR_LEN, dir, name);
 }
 
-static bool instance_is_valid(const char *s)
+bool name_is_valid(const char *s, size_t max)
 {
 	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
 
-	return n && n <= INSTANCE_MAX && !s[n];
+	return n && n <= max && !s[n];
 }
 
-static int instance_dir(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e)
+int instance_dir(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e)
 {
 	struct statfs fs;
 
-	if (!instance_is_valid(instance))
+	if (!name_is_valid(instance, INSTANCE_MAX))
 		return err_at(e, -EINVAL, instance, "an instance name is 1 to %d of a-z, 0-9 and '-'", INSTANCE_MAX);
 	if (statfs(bpffs, &fs) < 0)
 		return err_at(e, -errno, bpffs, "%s", strerror(errno));
@@ -61,12 +61,15 @@ static int instance_dir(const char *bpffs, const char *instance, char dir[static
 
 int pin_dir_make(const char *bpffs, const char *instance, const char *sub, char dir[static DIR_LEN], struct err *e)
 {
-	size_t at = strlen(bpffs);
+	size_t at = strlen(bpffs), len;
 	int ret = instance_dir(bpffs, instance, dir, e);
 
 	if (ret < 0)
 		return ret;
-	snprintf(dir + strlen(dir), DIR_LEN - strlen(dir), "/v%d%s%s", BY_ABI_VERSION, sub ? "/" : "", sub ? sub : "");
+	len = strlen(dir);
+	if (snprintf(dir + len, DIR_LEN - len, "/v%d%s%s", BY_ABI_VERSION, sub ? "/" : "", sub ? sub : "") >=
+	    (int)(DIR_LEN - len))
+		return err_at(e, -ENAMETOOLONG, bpffs, "path is too long");
 	while (dir[at]) {
 		char part[DIR_LEN];
 
@@ -104,7 +107,7 @@ int pin_replace(int fd, const char *dir, const char *name)
 }
 
 /* Removes a directory of pins. Whatever else lies in it makes it stay, and that is an error. */
-static int version_dir_remove(const char *dir, struct err *e)
+int version_dir_remove(const char *dir, struct err *e)
 {
 	DIR *d = opendir(dir);
 	struct dirent *file;
@@ -135,6 +138,8 @@ static int all_remove(const char *version, unsigned ifindex, struct err *e)
 {
 	int ret = host_dir_remove(version, 0, e);
 
+	if (!ret)
+		ret = workloads_remove(version, e);
 	if (!ret)
 		ret = attach_remove(version, ifindex, e);
 	return ret ? ret : version_dir_remove(version, e);

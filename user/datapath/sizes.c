@@ -33,6 +33,7 @@ static const struct {
 	{ IN_SIZES(rates), MAP_RATE, BY_MAX_RATES },
 	{ IN_SIZES(addrs), MAP_ADDR, BY_MAX_ADDRS },
 	{ IN_SIZES(identities), MAP_IDENT, BY_MAX_IDENTITIES },
+	{ IN_SIZES(identities), MAP_VIA, BY_MAX_IDENTITIES },
 	{ IN_SIZES(identities), MAP_PAIR, BY_MAX_IDENTITIES },
 	{ IN_SIZES(verdicts), MAP_VERDICT, BY_MAX_VERDICTS },
 	{ IN_SIZES(rules), MAP_RULE, BY_MAX_RULES },
