@@ -201,11 +201,24 @@ static void read_records(struct conf_parse *p)
 		(uint32_t)conf_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, p->conf->record_life_s);
 }
 
+static void read_workloads(struct conf_parse *p)
+{
+	struct conf_workloads *list = &p->conf->workloads;
+
+	conf_workloads_read(p->doc, list, p->d);
+	for (uint32_t i = 0; i < list->n; i++)
+		if (strcmp(list->item[i].interface, p->conf->interface) == 0 ||
+		    strcmp(list->item[i].interface, p->conf->underlay.interface) == 0)
+			yaml_error(p->doc, yaml_get(yaml_root(p->doc), "workloads"), p->d, "interface '%s' is the %s's",
+				   list->item[i].interface,
+				   strcmp(list->item[i].interface, p->conf->interface) == 0 ? "overlay" : "underlay");
+}
+
 static void read_top(struct conf_parse *p)
 {
-	static const char *const known[] = { "instance", "node",    "identity",  "trust",    "overlay",
-					     "exchange", "records", "freshness", "underlay", "policy",
-					     "state",    "run",     "bpffs",     "user",     NULL };
+	static const char *const known[] = { "instance", "node",      "identity",  "trust",  "overlay", "exchange",
+					     "records",  "freshness", "underlay",  "policy", "state",   "run",
+					     "bpffs",    "user",      "workloads", NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -249,6 +262,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_exchange(&p);
 		read_records(&p);
 		conf_underlay(&p);
+		read_workloads(&p);
 	}
 	yaml_free(doc);
 	if (d->n_errors > before)
@@ -269,5 +283,8 @@ int conf_load(const char *file, struct conf *conf, struct diags *d)
 		diags_add(d, file, 1, 1, "", "%s", e.code ? e.msg : strerror(errno));
 		return -EINVAL;
 	}
-	return conf_parse(path, text, len, conf, d);
+	if (conf_parse(path, text, len, conf, d) < 0)
+		return -EINVAL;
+	snprintf(conf->file, sizeof(conf->file), "%s", path);
+	return 0;
 }

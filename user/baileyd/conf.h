@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "conf_workloads.h"
 #include "datapath/datapath.h"
 #include "identity/identity.h"
 #include "overlay/overlay.h"
@@ -31,6 +32,7 @@ struct conf_underlay {
 };
 
 struct conf {
+	char file[PATH_MAX];             /* that all of this is from; "" when it was no file */
 	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
 	char node[BY_NODE_NAME_LEN];     /* what other nodes show */
 
@@ -63,6 +65,7 @@ struct conf {
 	uint32_t record_life_s;
 
 	struct conf_underlay underlay;
+	struct conf_workloads workloads;
 
 	char policy[CONF_MAX_POLICY][PATH_MAX]; /* files and folders, one policy */
 	uint32_t n_policy;

@@ -8,7 +8,7 @@
  * SYNC. From then on N and E can die and are started again from what P holds.
  *
  * A target is what has a policy and counters of its own: the overlay device is number 0, others follow in the order of
- * the configuration. Messages about one carry its number first.
+ * the configuration or are made and removed while the daemon runs. Messages about one carry its number first.
  */
 #pragma once
 
@@ -18,16 +18,17 @@
 
 enum msg_type {
 	/* P -> N */
-	MSG_NET_CONF = 1, /* struct msg_net_conf */
-	MSG_NET_TARGET,   /* struct msg_target: one more */
-	MSG_NET_POLICY,   /* struct msg_number + blob: struct pol_image */
-	MSG_NET_NODE_SET, /* struct msg_node_set */
-	MSG_NET_NODE_DEL, /* struct msg_instance */
-	MSG_NET_SYNC,     /* all nodes were named: remove others, bring the overlay up */
-	MSG_NET_STATUS,   /* struct msg_ask_status */
-	MSG_NET_FLOWS,    /* struct msg_ask_flows: one page of a table, answered in order */
-	MSG_NET_CAPTURE,  /* struct msg_capture */
-	MSG_NET_ASK,      /* struct msg_ask */
+	MSG_NET_CONF = 1,   /* struct msg_net_conf */
+	MSG_NET_TARGET,     /* struct msg_target: one more */
+	MSG_NET_TARGET_DEL, /* struct msg_number: a workload's, with all that it had */
+	MSG_NET_POLICY,     /* struct msg_number + blob: struct pol_image */
+	MSG_NET_NODE_SET,   /* struct msg_node_set */
+	MSG_NET_NODE_DEL,   /* struct msg_instance */
+	MSG_NET_SYNC,       /* all nodes were named: remove others, bring the overlay up */
+	MSG_NET_STATUS,     /* struct msg_ask_status */
+	MSG_NET_FLOWS,      /* struct msg_ask_flows: one page of a table, answered in order */
+	MSG_NET_CAPTURE,    /* struct msg_capture */
+	MSG_NET_ASK,        /* struct msg_ask */
 	/* N -> P */
 	MSG_NET_PACKET,       /* struct msg_packet, while a capture is on */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
@@ -80,12 +81,17 @@ struct msg_net_conf {
 enum target_kind {
 	TARGET_IS_OVERLAY,  /* made by CONF, always there */
 	TARGET_IS_UNDERLAY, /* the host's own device: networks for peers, no nodes */
+	TARGET_IS_WORKLOAD, /* a machine behind this host */
+	TARGET_IS_FREE,     /* nothing; the next one may have the number */
 };
+
+#define WAY_HOST UINT32_MAX /* it is this host itself */
 
 struct msg_target {
 	uint32_t target, kind; /* enum target_kind */
 	char interface[IF_NAMESIZE];
 	struct dp_host_options host; /* of the underlay */
+	struct conf_workload workload;
 };
 
 struct msg_number {
@@ -96,7 +102,8 @@ struct msg_number {
 struct msg_node_set {
 	uint32_t target;
 	uint32_t is_wg_peer;
-	struct dp_identity identity;
+	uint32_t way;                /* the target whose device it comes by, or WAY_HOST */
+	struct dp_identity identity; /* without `via` */
 	uint8_t wg_key[OV_KEY_LEN];
 	uint32_t has_endpoint;
 	struct ip_endpoint endpoint;
@@ -224,6 +231,7 @@ struct msg_counts {
 	struct dp_status dp;
 	char attach[16];
 	struct dp_host_status host; /* of the underlay */
+	char trouble[160];          /* why its device is not guarded; "" when it is */
 };
 
 struct msg_status {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The net process inside: role_net.c (life, requests), net_peers.c (WireGuard's side of the nodes), net_report.c (what
- * it tells the parent), net_capture.c (dropped packets), net_underlay.c (the host's own device).
+ * it tells the parent), net_capture.c (dropped packets), net_underlay.c (the host's own device), net_workloads.c
+ * (machines behind this host).
  */
 #pragma once
 
@@ -17,13 +18,14 @@ struct net;
 struct target {
 	struct net *net;
 	struct msg_target conf;
-	struct dp *dp;
+	struct dp *dp;     /* NULL: there is no such target */
+	unsigned ifindex;  /* of the underlay's or a workload's device, while our programs are on it */
+	char trouble[160]; /* why a workload's is not guarded */
 	struct event *ring;
 	bool is_told;
 	struct msg_loss told; /* what the parent knows of lost events */
 	struct event *capture;
 	uint64_t packets_held, packets_told; /* not forwarded; lost ones that the parent knows of */
-	unsigned ifindex;                    /* of the underlay, while our programs are on it */
 };
 
 /* A node as one target or several know it, and its WireGuard half. The identity half is in the datapaths. */
@@ -41,19 +43,22 @@ struct net {
 	struct ipc *parent;
 	struct msg_net_conf conf;
 	struct target targets[TARGETS_MAX];
-	uint32_t n_targets; /* 0: not configured yet */
+	uint32_t n_targets; /* numbers in use are below; 0: not configured yet */
 	struct ov *ov;
 	struct peer **peers; /* in no order */
 	size_t n_peers, cap_peers;
 	struct hash by_instance;
 	bool is_synced;      /* all nodes were named once; from then on changes go to the device at once */
 	struct event *tick;  /* each second */
+	struct event *links; /* a network device came, went or was renamed */
+	bool is_capturing;
 	struct event *apply; /* coalesces a burst of changes into one reconcile */
 	uint64_t events_held;
 };
 
 /* net_peers.c */
 bool peer_is_named(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
+void peers_forget_target(struct net *net, uint32_t target);
 int peer_name(struct net *net, const struct msg_node_set *m); /* 0 or -ENOMEM */
 void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t target);
 void peers_fini(struct net *net);
@@ -72,6 +77,16 @@ void send_status(struct net *net, const struct msg_ask_status *request);
 void send_flow_page(struct net *net, const struct msg_ask_flows *request);
 void send_asked(struct net *net, const struct msg_ask *request);
 
+/* net_workloads.c */
+int workload_open(struct target *t, struct err *e);
+int workload_close(struct net *net, uint32_t target, struct err *e); /* its pins go, too */
+int workloads_prune(struct net *net, struct err *e);                 /* what an earlier daemon left and nobody named */
+void workloads_watch(struct net *net);                               /* guards devices that have come */
+int links_open(struct net *net);
+uint32_t way_of(const struct net *net, uint32_t way); /* the interface; 0: none */
+
 /* net_capture.c */
+int capture_start(struct target *t, struct err *e);
+void capture_stop(struct target *t);
 int capture_set(struct net *net, bool is_on, struct err *e);
 void capture_losses(struct net *net); /* each second */

@@ -38,7 +38,7 @@ static void tell_lost(struct target *t, bool always)
 	ipc_send(t->net->parent, MSG_NET_PACKET, &m, sizeof(m), -1);
 }
 
-static void stop(struct target *t)
+void capture_stop(struct target *t)
 {
 	if (!t->capture)
 		return;
@@ -47,7 +47,7 @@ static void stop(struct target *t)
 	dp_capture_close(t->dp);
 }
 
-static int start(struct target *t, struct err *e)
+int capture_start(struct target *t, struct err *e)
 {
 	int fd, ret;
 
@@ -68,11 +68,12 @@ int capture_set(struct net *net, bool is_on, struct err *e)
 {
 	int ret = 0;
 
+	net->is_capturing = is_on;
 	for (uint32_t i = 0; i < net->n_targets && !ret; i++) {
-		if (is_on)
-			ret = start(&net->targets[i], e);
+		if (is_on && net->targets[i].dp)
+			ret = capture_start(&net->targets[i], e);
 		else
-			stop(&net->targets[i]);
+			capture_stop(&net->targets[i]);
 	}
 	return ret;
 }

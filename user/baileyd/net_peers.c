@@ -89,10 +89,10 @@ int peer_name(struct net *net, const struct msg_node_set *m)
 	if (!p)
 		return -ENOMEM;
 	p->named |= 1ull << m->target;
-	if (m->is_wg_peer) {
-		p->has_wg = true;
+	if (m->target == TARGET_OVERLAY)
+		p->has_wg = m->is_wg_peer;
+	if (m->is_wg_peer)
 		peer_fill(net, &p->wg, m);
-	}
 	return 0;
 }
 
@@ -107,6 +107,17 @@ void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN],
 		p->has_wg = false;
 	if (!p->named)
 		peer_remove(net, p);
+}
+
+void peers_forget_target(struct net *net, uint32_t target)
+{
+	for (size_t i = net->n_peers; i-- > 0;) {
+		struct peer *p = net->peers[i];
+
+		p->named &= ~(1ull << target);
+		if (!p->named)
+			peer_remove(net, p); /* the last one, seen already, takes its place */
+	}
 }
 
 int device_apply(struct net *net, struct err *e)

@@ -59,7 +59,8 @@ static void send_loss(struct target *t)
 void send_losses(struct net *net)
 {
 	for (uint32_t i = 0; i < net->n_targets; i++)
-		send_loss(&net->targets[i]);
+		if (net->targets[i].dp)
+			send_loss(&net->targets[i]);
 }
 
 /* A page that is being filled. */
@@ -170,7 +171,8 @@ static void send_counts(struct target *t, bool pairs)
 		m.code = send_rules(t, &e);
 	if (!m.code && pairs)
 		m.code = send_pairs(t, &e);
-	snprintf(m.attach, sizeof(m.attach), "%s", dp_attach_mode(t->dp));
+	snprintf(m.trouble, sizeof(m.trouble), "%s", t->trouble);
+	snprintf(m.attach, sizeof(m.attach), "%s", t->trouble[0] ? "none" : dp_attach_mode(t->dp));
 	if (t->conf.kind == TARGET_IS_UNDERLAY)
 		dp_host_status(t->dp, &m.host);
 	ipc_send(t->net->parent, MSG_NET_COUNTS, &m, sizeof(m), -1);
@@ -181,7 +183,8 @@ void send_status(struct net *net, const struct msg_ask_status *request)
 	struct msg_status m = { .token = request->token, .events_held = net->events_held };
 
 	for (uint32_t i = 0; i < net->n_targets; i++)
-		send_counts(&net->targets[i], request->pairs);
+		if (net->targets[i].dp)
+			send_counts(&net->targets[i], request->pairs);
 	if (net->n_targets) {
 		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
 		send_peers(net);
@@ -207,7 +210,9 @@ void send_flow_page(struct net *net, const struct msg_ask_flows *request)
 	page.at = request->at;
 	page.n = 0;
 	page.code = -ENOENT;
-	if (request->target < net->n_targets)
+	if (request->target < net->n_targets && !net->targets[request->target].dp)
+		page.code = 0, page.at.is_over = true;
+	else if (request->target < net->n_targets)
 		page.code = dp_flows_on(net->targets[request->target].dp, &page.at, PAGE_ITEMS, flow_add, &page, &e);
 	ipc_send(net->parent, MSG_NET_FLOW_PAGE, &page, msg_page_size(page, page.n), -1);
 }

@@ -25,8 +25,10 @@ static void send_targets(struct parent *p)
 		struct msg_target m = { .target = i, .kind = p->targets[i].kind, .host = p->conf.underlay.host };
 
 		memcpy(m.interface, p->targets[i].interface, sizeof(m.interface));
-		ipc_send(p->net.ipc, MSG_NET_TARGET, &m, sizeof(m), -1);
+		if (m.kind == TARGET_IS_UNDERLAY)
+			ipc_send(p->net.ipc, MSG_NET_TARGET, &m, sizeof(m), -1);
 	}
+	workloads_send(p);
 }
 
 static void on_net_up(void *arg)
@@ -63,9 +65,13 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	struct err e = m->err;
 	char text[600];
 
+	if (m->target >= TARGETS_MAX)
+		return;
 	if (m->request == MSG_NET_CONF)
 		p->net_ok = m->code == 0;
 	if (m->code == 0) {
+		if (m->request == MSG_NET_TARGET)
+			workload_opened(p, m->target, 0, &e);
 		if (m->request == MSG_NET_POLICY)
 			life_answered(p, m->target, 0, &e);
 		if (m->request == MSG_NET_SYNC)
@@ -75,8 +81,10 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	msg_terminate(e.where);
 	msg_terminate(e.msg);
 	log_err("%s", err_text(&e, text, sizeof(text)));
-	if (m->request == MSG_NET_CONF || m->request == MSG_NET_TARGET)
+	if (m->request == MSG_NET_CONF || (m->request == MSG_NET_TARGET && !p->targets[m->target].is_hot))
 		stop(p, 1);
+	else if (m->request == MSG_NET_TARGET)
+		workload_opened(p, m->target, m->code, &e);
 	if (m->request == MSG_NET_POLICY)
 		life_answered(p, m->target, m->code, &e);
 }
@@ -297,8 +305,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 int parent_reload(struct parent *p, struct diags *d, struct err *e)
 {
-	int ret = life_apply(p, NULL, 0, d, e);
+	int ret = workloads_reload(p, d, e);
 
+	if (!ret)
+		ret = life_apply(p, NULL, 0, d, e);
 	if (ret >= 0 && p->edge.ipc)
 		nodes_send_stored(p);
 	return ret;
@@ -421,15 +431,6 @@ static void parent_fini(struct parent *p)
 	free(p);
 }
 
-static struct target *target_add(struct parent *p, enum target_kind kind, const char *interface)
-{
-	struct target *t = &p->targets[p->n_targets++];
-
-	t->kind = kind;
-	snprintf(t->interface, sizeof(t->interface), "%s", interface);
-	return t;
-}
-
 static struct parent *parent_new(const struct conf *conf)
 {
 	struct parent *p = calloc(1, sizeof(*p));
@@ -439,9 +440,14 @@ static struct parent *parent_new(const struct conf *conf)
 		return NULL;
 	}
 	p->conf = *conf;
-	target_add(p, TARGET_IS_OVERLAY, conf->interface);
-	if (conf->underlay.interface[0])
-		target_add(p, TARGET_IS_UNDERLAY, conf->underlay.interface);
+	p->n_targets = 1;
+	memcpy(p->targets[TARGET_OVERLAY].interface, conf->interface, sizeof(conf->interface));
+	if (conf->underlay.interface[0]) {
+		struct target *t = &p->targets[p->n_targets++];
+
+		t->kind = TARGET_IS_UNDERLAY;
+		memcpy(t->interface, conf->underlay.interface, sizeof(t->interface));
+	}
 	p->net.pid = p->edge.pid = -1;
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;

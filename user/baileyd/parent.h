@@ -3,8 +3,8 @@
  * The parent process: configuration, policy, desired state, supervision. Never a stranger's bytes: what it knows of
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
  * Files: prepare.c (what must be there first), own.c (certificate, keys, the way to the agent), parent.c (start,
- * messages, end), nodes.c (who is known), life.c (which policy decides), plan.c (what net shall do), report.c (what
- * people see).
+ * messages, end), nodes.c (who is known), life.c (which policy decides), workloads.c (machines behind this host),
+ * plan.c (what net shall do), report.c (what people see).
  */
 #pragma once
 
@@ -44,6 +44,7 @@ struct seen_event {
 	int64_t at;
 	uint64_t number; /* of all events */
 	struct msg_event m;
+	char interface[IF_NAMESIZE], workload[WORKLOAD_NAME_LEN]; /* of its target then; "" where it is none */
 };
 
 /* What has a policy of its own (msg.h); its number is its place in parent.targets. */
@@ -51,6 +52,13 @@ struct target {
 	enum target_kind kind;
 	char interface[IF_NAMESIZE];
 	struct pol_image *image; /* what net was last told to load; NULL: nothing yet */
+
+	/* TARGET_IS_WORKLOAD */
+	struct conf_workload workload;
+	bool is_configured; /* in the configuration file; else added while the daemon ran */
+	bool is_hot;        /* added just now: net has yet to open it */
+	bool has_self;      /* its record was verified once: `self` */
+	struct id_claims self;
 };
 
 struct net_report { /* one answer of net, being collected or the last one */
@@ -92,6 +100,7 @@ struct parent {
 	struct life life;
 	struct target targets[TARGETS_MAX];
 	uint32_t n_targets;
+	struct err workload_err; /* of the last that net could not open */
 	uint32_t policy_loads, policy_refusals;
 	struct err policy_err; /* of the last that was refused, until one is taken */
 
@@ -162,13 +171,33 @@ void own_agent(struct parent *p, const struct msg_token *ask); /* a connection t
 /* For every target with the nodes it may meet, or for none: then `e` says why. */
 int plan_compile(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX], struct err *e);
 int plan_send_image(struct parent *p, uint32_t target);
-void plan_send_all(struct parent *p); /* to a net that knows nothing */
+void plan_send_target(struct parent *p, uint32_t target); /* all that it shall know */
+void plan_send_all(struct parent *p);                     /* to a net that knows nothing */
 void plan_send_nodes(struct parent *p);
 void plan_send_node(struct parent *p, const struct node *n);
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 void plan_sign_self(struct parent *p);
 
+/* workloads.c */
+int workloads_start(struct parent *p, struct err *e); /* of the configuration, then those that were added */
+void workloads_send(struct parent *p);                /* to a net that knows nothing */
+int workload_add(struct parent *p, const struct conf_workload *w, struct err *e);
+int workload_remove(struct parent *p, const char *name, struct err *e);
+/* What the configuration file says of them now. Nothing is changed where it is refused. */
+int workloads_reload(struct parent *p, struct diags *d, struct err *e);
+void workload_opened(struct parent *p, uint32_t target, int code, const struct err *e);      /* net's answer */
+struct target *workload_of(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]); /* NULL: is none */
+
+/* report_workloads.c */
+json_t *report_workloads_json(struct parent *p);
+void report_on_workloads(struct evhttp_request *req, void *arg);
+void report_on_workload_add(struct evhttp_request *req, void *arg);
+void report_on_workload_remove(struct evhttp_request *req, void *arg);
+
 /* report.c */
+/* `answer` is called once net has reported, and thus done all that it was told before; or has not in time. */
+void report_ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
+		    void (*answer)(struct parent *p, struct evhttp_request *req));
 int report_open(struct parent *p, struct err *e);
 void report_close(struct parent *p);
 void report_refused(struct parent *p, const char *origin, const struct err *e);

@@ -33,8 +33,7 @@ static struct pol_subject subject_of(const struct id_claims *claims)
 /* For whom a target's policy is compiled. */
 static const struct id_claims *self_of(const struct parent *p, const struct target *t)
 {
-	(void)t;
-	return &p->self;
+	return t->kind == TARGET_IS_WORKLOAD ? &t->self : &p->self;
 }
 
 /* Peers of the host are networks, not nodes. What the configuration keeps open comes before all rules. */
@@ -50,7 +49,13 @@ static int compile_host(struct parent *p, const struct target *t, const struct p
 	return pol_compile_host(model, &self, p->conf.underlay.openings, p->conf.underlay.n_openings, img, e);
 }
 
-/* Compiles `model` for a target and the nodes it may meet. */
+/* Nothing can be compiled for a machine that nobody has vouched for yet: its target has no policy and drops. */
+static bool has_self(const struct target *t)
+{
+	return t->kind != TARGET_IS_FREE && (t->kind != TARGET_IS_WORKLOAD || t->has_self);
+}
+
+/* Compiles `model` for a target and the nodes it may meet: for a workload this one, too. */
 static int compile(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
 		   struct err *e)
 {
@@ -64,7 +69,8 @@ static int compile(struct parent *p, const struct target *t, const struct pol_mo
 		return err_at(e, -ENOMEM, "policy", "out of memory");
 	for (size_t i = 0; i < p->n_nodes; i++)
 		peers[i] = subject_of(&p->nodes[i]->id.claims);
-	return pol_compile(model, &self, peers, p->n_nodes, img, e);
+	peers[p->n_nodes] = subject_of(&p->self);
+	return pol_compile(model, &self, peers, p->n_nodes + (t->kind == TARGET_IS_WORKLOAD), img, e);
 }
 
 static bool has_nodes(const struct target *t)
@@ -95,7 +101,7 @@ int plan_compile(struct parent *p, const struct pol_model *model, struct pol_ima
 	int ret = 0;
 
 	for (uint32_t i = 0; i < p->n_targets && !ret; i++)
-		ret = compile(p, &p->targets[i], model, &imgs[i], e);
+		ret = has_self(&p->targets[i]) ? compile(p, &p->targets[i], model, &imgs[i], e) : 0;
 	for (uint32_t i = 0; i < p->n_targets && ret; i++) {
 		free(imgs[i]);
 		imgs[i] = NULL;
@@ -142,8 +148,10 @@ static uint32_t class_of(struct parent *p, struct target *t, const struct id_cla
 
 static void send_node(struct parent *p, struct target *t, const struct node *n)
 {
+	const struct target *w = workload_of(p, n->id.record.instance_id);
 	struct msg_node_set m = { .target = number_of(p, t),
-				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY,
+				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY && !w,
+				  .way = w ? number_of(p, w) : TARGET_OVERLAY,
 				  .has_endpoint = n->id.record.n_endpoints > 0,
 				  .endpoint = n->id.record.endpoints[0] };
 
@@ -153,11 +161,67 @@ static void send_node(struct parent *p, struct target *t, const struct node *n)
 	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
 
+/* This node, as a workload's target knows it. */
+static void send_host(struct parent *p, struct target *t)
+{
+	struct msg_node_set m = { .target = number_of(p, t), .way = WAY_HOST };
+
+	if (t->kind != TARGET_IS_WORKLOAD)
+		return;
+	fill_identity(&m.identity, &p->record, &p->self);
+	m.identity.peer_class = class_of(p, t, &p->self);
+	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+}
+
+static void send_local(struct parent *p, struct target *t, const struct id_record *r, const struct id_claims *claims)
+{
+	struct msg_node_set m = { .target = number_of(p, t), .way = number_of(p, t) };
+
+	fill_identity(&m.identity, r, claims);
+	m.identity.is_local = true;
+	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+}
+
+static bool is_own(const struct target *t, const struct node *n)
+{
+	return t->kind == TARGET_IS_WORKLOAD &&
+	       memcmp(t->workload.instance_id, n->id.record.instance_id, BY_INSTANCE_ID_LEN) == 0;
+}
+
+static void send_others(struct parent *p, struct target *t)
+{
+	for (size_t i = 0; i < p->n_nodes; i++)
+		if (!is_own(t, p->nodes[i]))
+			send_node(p, t, p->nodes[i]);
+	send_host(p, t);
+}
+
+/* A workload's own record: what its policy is compiled for may have changed with it. */
+static void send_own(struct parent *p, struct target *t, const struct node *n)
+{
+	bool is_first = !t->image, is_same = t->has_self && memcmp(&t->self, &n->id.claims, sizeof(t->self)) == 0;
+
+	t->self = n->id.claims;
+	t->has_self = true;
+	if (is_first && p->life.change)
+		return; /* comes again when it is known which policy decides */
+	if ((is_first || !is_same) && target_compile(p, t) < 0)
+		return;
+	send_local(p, t, &n->id.record, &n->id.claims);
+	if (is_first)
+		send_others(p, t);
+}
+
 void plan_send_node(struct parent *p, const struct node *n)
 {
-	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++)
-		if (p->targets[i].image && has_nodes(&p->targets[i]))
-			send_node(p, &p->targets[i], n);
+	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++) {
+		struct target *t = &p->targets[i];
+
+		if (is_own(t, n))
+			send_own(p, t, n);
+		else if (t->image && has_nodes(t))
+			send_node(p, t, n);
+	}
 }
 
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
@@ -166,7 +230,7 @@ void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID
 
 	memcpy(m.instance_id, instance_id, sizeof(m.instance_id));
 	for (; m.target < p->n_targets && p->net.ipc; m.target++)
-		if (has_nodes(&p->targets[m.target]))
+		if (p->targets[m.target].image && has_nodes(&p->targets[m.target]))
 			ipc_send(p->net.ipc, MSG_NET_NODE_DEL, &m, sizeof(m), -1);
 }
 
@@ -174,29 +238,38 @@ void plan_send_nodes(struct parent *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++)
 		plan_send_node(p, p->nodes[i]);
-}
-
-static void send_self(struct parent *p, struct target *t)
-{
-	struct msg_node_set m = { .target = number_of(p, t) };
-
-	fill_identity(&m.identity, &p->record, &p->self);
-	m.identity.is_local = true;
-	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++)
+		if (p->targets[i].image)
+			send_host(p, &p->targets[i]);
 }
 
 /* The image first: nothing is decided by an older policy with the new nodes. */
-static void send_target(struct parent *p, struct target *t)
+static bool send_policy(struct parent *p, struct target *t)
 {
-	if (t->image)
-		plan_send_image(p, number_of(p, t));
-	else if (target_compile(p, t) < 0)
+	if (!t->image)
+		return target_compile(p, t) == 0;
+	plan_send_image(p, number_of(p, t));
+	return true;
+}
+
+void plan_send_target(struct parent *p, uint32_t target)
+{
+	struct target *t = &p->targets[target];
+	const struct node *own = t->kind == TARGET_IS_WORKLOAD ? node_find(p, t->workload.instance_id) : NULL;
+
+	if (own) {
+		t->self = own->id.claims;
+		t->has_self = true;
+	}
+	if (!has_self(t) || !send_policy(p, t))
 		return;
 	if (!has_nodes(t))
 		return;
-	send_self(p, t);
-	for (size_t i = 0; i < p->n_nodes; i++)
-		send_node(p, t, p->nodes[i]);
+	if (t->kind == TARGET_IS_OVERLAY)
+		send_local(p, t, &p->record, &p->self);
+	else if (own)
+		send_local(p, t, &own->id.record, &own->id.claims);
+	send_others(p, t);
 }
 
 void plan_send_all(struct parent *p)
@@ -204,7 +277,7 @@ void plan_send_all(struct parent *p)
 	if (!p->net.ipc || !p->is_loaded)
 		return;
 	for (uint32_t i = 0; i < p->n_targets; i++)
-		send_target(p, &p->targets[i]);
+		plan_send_target(p, i);
 	ipc_send(p->net.ipc, MSG_NET_SYNC, NULL, 0, -1);
 }
 

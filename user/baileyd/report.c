@@ -76,7 +76,7 @@ static void answer_token(struct parent *p, uint64_t token)
 		waiting_answer(w);
 }
 
-static void ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
+void report_ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
 		    void (*answer)(struct parent *p, struct evhttp_request *req))
 {
 	struct timeval deadline = { .tv_sec = NET_ANSWER_S };
@@ -153,6 +153,7 @@ static void take_counts(struct net_report *r, const struct msg_counts *m)
 	msg_terminate(r->counts[m->target].attach);
 	msg_terminate(r->counts[m->target].host.not_better);
 	msg_terminate(r->counts[m->target].host.no_cookies);
+	msg_terminate(r->counts[m->target].trouble);
 }
 
 void report_net_message(struct parent *p, const struct ipc_msg *msg)
@@ -238,12 +239,12 @@ static void answer_metrics(struct parent *p, struct evhttp_request *req)
 
 static void on_status(struct evhttp_request *req, void *arg)
 {
-	ask_net(arg, req, false, answer_status);
+	report_ask_net(arg, req, false, answer_status);
 }
 
 static void on_metrics(struct evhttp_request *req, void *arg)
 {
-	ask_net(arg, req, false, answer_metrics);
+	report_ask_net(arg, req, false, answer_metrics);
 }
 
 static void answer_counters(struct parent *p, struct evhttp_request *req)
@@ -256,7 +257,7 @@ static void answer_counters(struct parent *p, struct evhttp_request *req)
 
 static void on_counters(struct evhttp_request *req, void *arg)
 {
-	ask_net(arg, req, true, answer_counters);
+	report_ask_net(arg, req, true, answer_counters);
 }
 
 int report_open(struct parent *p, struct err *e)
@@ -271,6 +272,9 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
 		{ EVHTTP_REQ_GET, "/v1/policy/ask", report_on_ask },
 		{ EVHTTP_REQ_POST, "/v1/reload", report_on_reload },
+		{ EVHTTP_REQ_GET, "/v1/workloads", report_on_workloads },
+		{ EVHTTP_REQ_POST, "/v1/workloads/add", report_on_workload_add },
+		{ EVHTTP_REQ_POST, "/v1/workloads/remove", report_on_workload_remove },
 		{ EVHTTP_REQ_POST, "/v1/policy/apply", report_on_apply },
 		{ EVHTTP_REQ_POST, "/v1/policy/confirm", report_on_confirm },
 		{ EVHTTP_REQ_POST, "/v1/policy/rollback", report_on_rollback },

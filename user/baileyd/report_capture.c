@@ -27,6 +27,8 @@ struct capture {
 	struct evhttp_request *req;
 	struct filter filter;
 	uint64_t sent;
+	bool is_framed;                                /* all of its interfaces have Ethernet */
+	uint32_t n_interfaces;                         /* described to the reader */
 	uint64_t base[TARGETS_MAX], lost[TARGETS_MAX]; /* as net counts: when this one began, and last told */
 	bool has_base[TARGETS_MAX];
 	uint64_t unread;
@@ -111,7 +113,7 @@ static void packet_comment(const struct parent *p, const struct msg_packet *m, c
 static bool has_ethernet(const struct parent *p)
 {
 	for (uint32_t i = 0; i < p->n_targets; i++)
-		if (p->targets[i].kind != TARGET_IS_OVERLAY)
+		if (p->targets[i].kind != TARGET_IS_OVERLAY && p->targets[i].kind != TARGET_IS_FREE)
 			return true;
 	return false;
 }
@@ -133,6 +135,17 @@ static void frame_packet(struct pcapng_packet *packet, uint8_t *framed)
 	packet->len += ETHER_BYTES;
 }
 
+/* Those that came since the last time; a file may name one anywhere before its first packet. */
+static void put_interfaces(struct capture *c, struct out *out)
+{
+	for (; c->n_interfaces < c->p->n_targets; c->n_interfaces++) {
+		const struct target *t = &c->p->targets[c->n_interfaces];
+
+		pcapng_interface(out, t->interface, c->is_framed ? PCAPNG_ETHERNET : PCAPNG_RAW,
+				 ETHER_BYTES + BY_SNAPLEN_MAX);
+	}
+}
+
 static void put_packet(struct capture *c, const struct msg_packet *m)
 {
 	uint8_t framed[ETHER_BYTES + sizeof(m->rec.data)];
@@ -148,8 +161,14 @@ static void put_packet(struct capture *c, const struct msg_packet *m)
 	};
 
 	packet_comment(c->p, m, comment, sizeof(comment));
-	if (c->p->targets[m->target].kind == TARGET_IS_OVERLAY && has_ethernet(c->p))
+	if (c->p->targets[m->target].kind != TARGET_IS_OVERLAY &&
+	    !c->is_framed) { /* its device came after the file's head */
+		c->unread++;
+		return;
+	}
+	if (c->p->targets[m->target].kind == TARGET_IS_OVERLAY && c->is_framed)
 		frame_packet(&packet, framed);
+	put_interfaces(c, &out);
 	pcapng_packet(&out, &packet);
 	if (put(c, &out))
 		c->sent++;
@@ -169,6 +188,7 @@ static void put_lost(struct capture *c, uint32_t target, uint64_t kernel)
 	lost = kernel - c->base[target] + (target == TARGET_OVERLAY ? c->unread : 0);
 	if (lost == c->lost[target])
 		return;
+	put_interfaces(c, &out);
 	pcapng_lost(&out, target, now_ns(CLOCK_REALTIME), lost);
 	if (put(c, &out))
 		c->lost[target] = lost;
@@ -197,9 +217,8 @@ static bool put_head(struct capture *c)
 	auto_out struct out out = { 0 };
 
 	pcapng_section(&out, "bailey capture");
-	for (uint32_t i = 0; i < c->p->n_targets; i++)
-		pcapng_interface(&out, c->p->targets[i].interface, has_ethernet(c->p) ? PCAPNG_ETHERNET : PCAPNG_RAW,
-				 ETHER_BYTES + BY_SNAPLEN_MAX);
+	c->is_framed = has_ethernet(c->p);
+	put_interfaces(c, &out);
 	return put(c, &out);
 }
 

@@ -103,7 +103,8 @@ static void log_event(struct parent *p, const struct msg_event *m)
 {
 	const struct by_event *ev = &m->event;
 	const char *did = ev->type == BY_EVENT_FLOW ? "allowed" : "dropped";
-	char flow[160], on[IF_NAMESIZE + 8] = "";
+	const struct target *t = &p->targets[m->target];
+	char flow[160], on[IF_NAMESIZE + WORKLOAD_NAME_LEN + 24] = "";
 
 	if (p->log_lines >= LOG_LINES_MAX) {
 		p->log_held++;
@@ -112,7 +113,8 @@ static void log_event(struct parent *p, const struct msg_event *m)
 	p->log_lines++;
 	flow_text(p, ev, flow, sizeof(flow));
 	if (m->target != TARGET_OVERLAY)
-		snprintf(on, sizeof(on), " on %s", p->targets[m->target].interface);
+		snprintf(on, sizeof(on), " on %s%s%s", t->interface, t->workload.name[0] ? ", workload " : "",
+			 t->workload.name);
 	log_info("%s: rule %s (%s) %s %s%s", ev->type == BY_EVENT_AUDIT ? "audit" : "rule", m->rule, m->where,
 		 ev->type == BY_EVENT_AUDIT ? "would drop" : did, flow, on);
 }
@@ -154,6 +156,8 @@ void report_event(struct parent *p, const struct msg_event *m)
 		return;
 	seen = &log->event[log->n++ % EVENTS_KEPT];
 	*seen = (struct seen_event){ .at = time(NULL), .number = p->n_events++, .m = *m };
+	memcpy(seen->interface, p->targets[m->target].interface, sizeof(seen->interface));
+	memcpy(seen->workload, p->targets[m->target].workload.name, sizeof(seen->workload));
 	msg_terminate(seen->m.rule);
 	msg_terminate(seen->m.where);
 	if (m->event.type == BY_EVENT_AUDIT || m->event.flags & BY_RULE_LOG)

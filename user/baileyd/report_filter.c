@@ -112,6 +112,8 @@ static int read_interface(const struct parent *p, const char *key, const char *v
 
 	f->has_target = true;
 	for (f->target = 0; f->target < p->n_targets; f->target++) {
+		if (p->targets[f->target].kind == TARGET_IS_FREE)
+			continue;
 		if (strcmp(p->targets[f->target].interface, value) == 0)
 			return 0;
 		near_offer(&near, p->targets[f->target].interface);

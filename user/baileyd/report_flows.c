@@ -104,6 +104,8 @@ static json_t *flow_json(struct parent *p, const struct filter_item *item, const
 		json_object_set_new(o, "rule", json_string(rule->name));
 		json_object_set_new(o, "where", json_string(rule->where));
 	}
+	if (p->targets[item->target].kind == TARGET_IS_WORKLOAD)
+		json_object_set_new(o, "workload", json_string(p->targets[item->target].workload.name));
 	if (!f->is_judged) /* its next packet is, by the policy that decides now */
 		json_object_set_new(o, "stale", json_true());
 	return o;

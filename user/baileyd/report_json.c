@@ -81,7 +81,7 @@ static json_t *policy_part(const struct parent *p)
 	return o;
 }
 
-static json_t *drops_part(const struct dp_status *dp)
+json_t *report_drops_json(const struct dp_status *dp)
 {
 	json_t *list = json_array();
 
@@ -107,7 +107,7 @@ static json_t *counts_part(const struct msg_counts *m)
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		json_object_set_new(o, dir ? "passed_out" : "passed_in",
 				    json_integer((json_int_t)dp->stat[dir][BY_DROP_NONE].packets));
-	json_object_set_new(o, "drops", drops_part(dp));
+	json_object_set_new(o, "drops", report_drops_json(dp));
 	return o;
 }
 
@@ -132,7 +132,7 @@ const struct by_rule *report_rule(const struct parent *p, uint32_t target, uint3
 	return img && number && number <= img->n_rules ? &pol_image_rules(img)[number - 1] : NULL;
 }
 
-static json_t *rules_part(const struct parent *p, uint32_t target)
+json_t *report_rules_json(const struct parent *p, uint32_t target)
 {
 	const struct net_report *r = &p->report;
 	json_t *list = json_array(), *o;
@@ -170,7 +170,7 @@ static json_t *underlay_part(const struct parent *p)
 	json_object_set_new(o, "not_better", json_string(m->host.not_better));
 	json_object_set_new(o, "syn_cookies", json_boolean(!m->host.no_cookies[0]));
 	json_object_set_new(o, "no_cookies", json_string(m->host.no_cookies));
-	json_object_set_new(o, "rules", rules_part(p, n));
+	json_object_set_new(o, "rules", report_rules_json(p, n));
 	return o;
 }
 
@@ -252,11 +252,12 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "overlay", overlay_part(p));
 	json_object_set_new(o, "policy", policy_part(p));
 	json_object_set_new(o, "datapath", datapath_part(&p->report));
-	json_object_set_new(o, "rules", rules_part(p, TARGET_OVERLAY));
+	json_object_set_new(o, "rules", report_rules_json(p, TARGET_OVERLAY));
 	json_object_set_new(o, "underlay", underlay_part(p));
 	for (size_t i = 0; i < p->n_nodes; i++)
 		json_array_append_new(peers, peer_part(p, p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);
+	json_object_set_new(o, "workloads", report_workloads_json(p));
 	json_object_set_new(o, "refusals", refusals_part(p, now));
 	json_object_set_new(o, "processes",
 			    json_pack("{s:o, s:o}", "net", process(&p->net), "edge", process(&p->edge)));
@@ -277,11 +278,13 @@ static json_t *pairs_part(struct parent *p, uint32_t target)
 	for (size_t i = 0; i < p->report.n_pairs; i++) {
 		const struct pair_count *c = &p->report.pairs[i];
 		const struct node *n = node_find(p, c->instance_id);
+		bool is_self = memcmp(c->instance_id, p->self.instance_id, sizeof(c->instance_id)) == 0;
 
-		if (c->target != target || !n)
+		if (c->target != target || (!n && !is_self))
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node", n->id.record.node,
-						      "instance_id", hex(c->instance_id, sizeof(c->instance_id)), "in",
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node",
+						      n ? n->id.record.node : p->conf.node, "instance_id",
+						      hex(c->instance_id, sizeof(c->instance_id)), "in",
 						      counter(&c->n.n[BY_DIR_IN][BY_PASSED]), "out",
 						      counter(&c->n.n[BY_DIR_OUT][BY_PASSED]), "dropped_in",
 						      counter(&c->n.n[BY_DIR_IN][BY_DROPPED]), "dropped_out",
@@ -299,12 +302,14 @@ json_t *report_counters_json(struct parent *p)
 	for (uint32_t i = 0; i < p->n_targets; i++) {
 		const struct dp_status *dp = &p->report.counts[i].dp;
 
-		json_array_append_new(targets,
-				      json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "interface",
-						p->targets[i].interface, "flows", (json_int_t)dp->n_flows, "in",
-						counter(&dp->stat[BY_DIR_IN][BY_DROP_NONE]), "out",
-						counter(&dp->stat[BY_DIR_OUT][BY_DROP_NONE]), "drops", drops_part(dp),
-						"rules", rules_part(p, i), "pairs", pairs_part(p, i)));
+		if (p->targets[i].kind == TARGET_IS_FREE)
+			continue;
+		json_array_append_new(targets, json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "interface",
+							 p->targets[i].interface, "flows", (json_int_t)dp->n_flows,
+							 "in", counter(&dp->stat[BY_DIR_IN][BY_DROP_NONE]), "out",
+							 counter(&dp->stat[BY_DIR_OUT][BY_DROP_NONE]), "drops",
+							 report_drops_json(dp), "rules", report_rules_json(p, i),
+							 "pairs", pairs_part(p, i)));
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return json_pack("{s:I, s:o}", "at_ms", (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "targets",
@@ -395,13 +400,14 @@ json_t *report_event_json(struct parent *p, const struct seen_event *seen)
 {
 	const struct by_event *ev = &seen->m.event;
 	char proto[8];
-	json_t *o =
-		json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event",
-			  event_name[ev->type], "interface", p->targets[seen->m.target].interface, "dir",
-			  ev->dir < BY_DIR_COUNT ? report_dir_name[ev->dir] : "", "proto",
-			  report_proto_name(ev->l4_proto, proto), "src", report_side_json(p, &ev->src, ev->src_port_be),
-			  "dst", report_side_json(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);
+	json_t *o = json_pack(
+		"{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:i}", "at", (json_int_t)seen->at, "event", event_name[ev->type],
+		"interface", seen->interface, "dir", ev->dir < BY_DIR_COUNT ? report_dir_name[ev->dir] : "", "proto",
+		report_proto_name(ev->l4_proto, proto), "src", report_side_json(p, &ev->src, ev->src_port_be), "dst",
+		report_side_json(p, &ev->dst, ev->dst_port_be), "bytes", (int)ev->ip_bytes);
 
+	if (seen->workload[0])
+		json_object_set_new(o, "workload", json_string(seen->workload));
 	if (ev->l4_proto == IPPROTO_ICMP || ev->l4_proto == IPPROTO_ICMPV6)
 		json_object_set_new(o, "icmp_type", json_integer(ev->icmp_type));
 	if (ev->type == BY_EVENT_DROP) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/buf.h"
@@ -37,8 +38,9 @@ static void each_target(struct out *out, const struct parent *p, const char *nam
 {
 	head(out, name, type, help);
 	for (uint32_t i = 0; i < p->n_targets; i++)
-		put(out, "bailey_%s{interface=\"%s\"} %llu\n", name, p->targets[i].interface,
-		    (unsigned long long)value(&p->report.counts[i].dp));
+		if (p->targets[i].kind != TARGET_IS_FREE)
+			put(out, "bailey_%s{interface=\"%s\"} %llu\n", name, p->targets[i].interface,
+			    (unsigned long long)value(&p->report.counts[i].dp));
 }
 
 static uint64_t flows_of(const struct dp_status *dp)
@@ -61,7 +63,7 @@ static void packets(struct out *out, const struct parent *p)
 	head(out, "packets_total", "counter", "Packets by interface, direction and drop reason (NONE: passed).");
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		for (int dir = 0; dir < BY_DIR_COUNT; dir++)
-			for (unsigned r = 0; r < BY_DROP_COUNT; r++)
+			for (unsigned r = 0; r < BY_DROP_COUNT && p->targets[i].kind != TARGET_IS_FREE; r++)
 				put(out, "bailey_packets_total{interface=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
 				    p->targets[i].interface, report_dir_name[dir], dp_drop_name(r),
 				    (unsigned long long)p->report.counts[i].dp.stat[dir][r].packets);
@@ -82,6 +84,33 @@ static void rules(struct out *out, const struct parent *p)
 			    p->targets[hits->target].interface, rule->name,
 			    rule->flags & BY_RULE_AUDIT ? "audit" : "enforce", (unsigned long long)hits->hits.packets);
 	}
+}
+
+/* Names of workloads are [a-z0-9-]. */
+static void workload_packets(struct out *out, const char *name, const struct dp_status *dp)
+{
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		for (unsigned r = 0; r < BY_DROP_COUNT; r++)
+			if (r == BY_DROP_NONE || dp->stat[dir][r].packets)
+				put(out,
+				    "bailey_workload_packets_total{workload=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
+				    name, report_dir_name[dir], dp_drop_name(r),
+				    (unsigned long long)dp->stat[dir][r].packets);
+}
+
+static void workloads(struct out *out, const struct parent *p)
+{
+	head(out, "workload_guarded", "gauge", "1: the programs are on the device that leads to the workload.");
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		if (p->targets[i].kind == TARGET_IS_WORKLOAD)
+			put(out, "bailey_workload_guarded{workload=\"%s\",interface=\"%s\"} %d\n",
+			    p->targets[i].workload.name, p->targets[i].interface,
+			    strcmp(p->report.counts[i].attach, "none") != 0);
+	head(out, "workload_packets_total", "counter",
+	     "Packets of a workload by direction (in: to it) and drop reason (NONE: passed).");
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		if (p->targets[i].kind == TARGET_IS_WORKLOAD)
+			workload_packets(out, p->targets[i].workload.name, &p->report.counts[i].dp);
 }
 
 static void evidence(struct out *out, const struct parent *p)
@@ -140,6 +169,7 @@ char *report_metrics_text(struct parent *p)
 	if (p->report.is_known) {
 		packets(&out, p);
 		rules(&out, p);
+		workloads(&out, p);
 		each_target(&out, p, "flows", "gauge", "Tracked flows.", flows_of);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
 		       dp->n_identities);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -70,14 +71,14 @@ static int open_overlay(struct target *t, struct err *e)
 	return ret ? ret : open_ring(t, e);
 }
 
-/* A target that can not be opened ends the daemon: its number means nothing to anybody. */
 static int target_open(struct net *net, const struct msg_target *conf, struct err *e)
 {
-	struct target *t = &net->targets[net->n_targets];
+	struct target *t;
 	int ret;
 
-	if (!conf || net->n_targets == TARGETS_MAX || conf->target != net->n_targets)
+	if (!conf || conf->target >= TARGETS_MAX || net->targets[conf->target].dp)
 		return err_at(e, -EPROTO, "net process", "target message is wrong");
+	t = &net->targets[conf->target];
 	*t = (struct target){ .net = net, .conf = *conf };
 	msg_terminate(t->conf.interface);
 	switch ((enum target_kind)conf->kind) {
@@ -87,11 +88,14 @@ static int target_open(struct net *net, const struct msg_target *conf, struct er
 	case TARGET_IS_UNDERLAY:
 		ret = underlay_open(t, e);
 		break;
+	case TARGET_IS_WORKLOAD:
+		ret = workload_open(t, e);
+		break;
 	default:
 		ret = err_at(e, -EPROTO, "net process", "target of unknown kind %u", conf->kind);
 	}
-	if (!ret)
-		net->n_targets++;
+	if (!ret && conf->target >= net->n_targets)
+		net->n_targets = conf->target + 1;
 	return ret;
 }
 
@@ -134,11 +138,12 @@ static int on_node_set(struct target *t, const struct msg_node_set *m, struct er
 	if (!m || m->identity.n_addrs > ARRAY_LEN(m->identity.addrs))
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
 	id = m->identity;
+	id.via = way_of(t->net, m->way);
 	msg_terminate(id.node);
 	ret = dp_identity_set(t->dp, &id, &number, e);
 	if (!ret && peer_name(t->net, m) < 0)
 		ret = err_at(e, -ENOMEM, id.node, "out of memory");
-	if (m->is_wg_peer)
+	if (m->target == TARGET_OVERLAY)
 		apply_soon(t->net);
 	return ret;
 }
@@ -174,7 +179,10 @@ static int on_sync(struct net *net, struct err *e)
 	int ret = 0;
 
 	for (uint32_t i = 0; i < net->n_targets && !ret; i++)
-		ret = remove_unnamed(&net->targets[i], e);
+		if (net->targets[i].dp)
+			ret = remove_unnamed(&net->targets[i], e);
+	if (!ret)
+		ret = workloads_prune(net, e);
 	if (!ret)
 		ret = underlay_remove_unnamed(net, e);
 	if (!ret)
@@ -198,7 +206,11 @@ static int dispatch_target(struct net *net, struct ipc_msg *msg, uint32_t *numbe
 		return err_at(e, -EPROTO, "net process", "message of type %u names no target", msg->type);
 	*number = head->target;
 	t = &net->targets[head->target];
+	if (!t->dp) /* it was removed, or could not be opened, while this was under way */
+		return err_at(e, -ENOENT, "net process", "there is no target %u", head->target);
 	switch (msg->type) {
+	case MSG_NET_TARGET_DEL:
+		return workload_close(net, head->target, e);
 	case MSG_NET_POLICY:
 		return on_policy(t, msg, e);
 	case MSG_NET_NODE_SET:
@@ -218,7 +230,7 @@ static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, stru
 		return err_at(e, -ENOTCONN, "net process", "has no configuration yet");
 	switch (msg->type) {
 	case MSG_NET_TARGET:
-		*number = net->n_targets;
+		*number = msg->len < sizeof(struct msg_number) ? 0 : ((const struct msg_number *)msg->data)->target;
 		return target_open(net, ipc_as(msg, sizeof(struct msg_target)), e);
 	case MSG_NET_SYNC:
 		return on_sync(net, e);
@@ -260,6 +272,7 @@ static void on_message(struct ipc_msg *msg, void *arg)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
+	workloads_watch(arg);
 	send_losses(arg);
 	capture_losses(arg);
 	underlay_watch(arg);
@@ -283,6 +296,8 @@ static int open_channel(struct net *net)
 	net->tick = event_new(net->base, -1, EV_PERSIST, on_tick, net);
 	if (!net->apply || !net->tick || event_add(net->tick, &each_second) < 0)
 		return -ENOMEM;
+	if (links_open(net) < 0)
+		log_warn("network devices are looked for once a second: the kernel does not tell of them");
 	return ipc_new(net->base, IPC_CHILD_FD, on_message, on_down, net, &net->parent);
 }
 
@@ -294,6 +309,10 @@ static void net_fini(struct net *net)
 		if (net->targets[i].ring)
 			event_free(net->targets[i].ring);
 		dp_close(net->targets[i].dp);
+	}
+	if (net->links) {
+		close(event_get_fd(net->links));
+		event_free(net->links);
 	}
 	if (net->apply)
 		event_free(net->apply);

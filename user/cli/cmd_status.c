@@ -8,6 +8,7 @@
 #include "cmds.h"
 #include "ctl/client.h"
 #include "daemon.h"
+#include "workload.h"
 
 #define COMMON_OPTIONS "options: --instance NAME  --socket PATH  --help\n"
 
@@ -158,6 +159,17 @@ static void print_peers(const json_t *list)
 		print_peer(p);
 }
 
+static void print_workloads(const json_t *list)
+{
+	const json_t *w;
+	size_t i;
+
+	if (json_array_size(list))
+		printf("workloads behind this host\n");
+	json_array_foreach (list, i, w)
+		print_workload(w);
+}
+
 static void print_counters(const json_t *drops, const json_t *rules, const char *interface)
 {
 	const json_t *o;
@@ -194,6 +206,7 @@ static void print_all(const json_t *s)
 	print_self(s);
 	print_underlay(underlay);
 	print_peers(json_object_get(s, "peers"));
+	print_workloads(json_object_get(s, "workloads"));
 	print_counters(json_object_get(json_object_get(s, "datapath"), "drops"), json_object_get(s, "rules"),
 		       js(json_object_get(s, "overlay"), "interface"));
 	print_counters(json_object_get(underlay, "drops"), json_object_get(underlay, "rules"),

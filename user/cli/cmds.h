@@ -11,6 +11,7 @@ int cmd_flows(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
+int cmd_workload(int argc, char **argv);
 int cmd_metrics(int argc, char **argv);
 
 int cmd_policy(int argc, char **argv);

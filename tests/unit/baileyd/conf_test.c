@@ -230,13 +230,88 @@ static void a_missing_section_is_named(void **state)
 	diags_fini(&d);
 }
 
+#define ID  "0123456789abcdef0123456789abcdef01234567"
+#define ID2 "1123456789abcdef0123456789abcdef01234567"
+
+static void workloads_are_read(void **state)
+{
+	static const char text[] =
+		GOOD "workloads:\n"
+		     "  - { name: a, interface: tap0, instance: '" ID "', mac: '02:00:00:00:00:0A', vlan: [7, 8] }\n"
+		     "  - { name: b-2, interface: veth.b, instance: '" ID2 "' }\n";
+	const uint8_t mac[6] = { 2, 0, 0, 0, 0, 10 };
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	assert_int_equal(parse(text, &c, &d), 0);
+	assert_int_equal(c.workloads.n, 2);
+	assert_string_equal(c.workloads.item[0].name, "a");
+	assert_string_equal(c.workloads.item[0].interface, "tap0");
+	assert_int_equal(c.workloads.item[0].instance_id[19], 0x67);
+	assert_memory_equal(c.workloads.item[0].mac, mac, 6);
+	assert_int_equal(c.workloads.item[0].vlan[0], 7);
+	assert_int_equal(c.workloads.item[0].vlan[1], 8);
+	assert_string_equal(c.workloads.item[1].interface, "veth.b");
+	assert_int_equal(c.workloads.item[1].vlan[0], 0);
+	diags_fini(&d);
+}
+
+static void wrong_workloads_are_refused(void **state)
+{
+	static const struct {
+		const char *item, *error;
+	} bad[] = {
+		{ "{ name: A, interface: t, instance: '" ID "' }", "needs 1 to 15 of a-z, 0-9 and '-', found 'A'" },
+		{ "{ name: '', interface: t, instance: '" ID "' }", "needs 1 to 15 of a-z, 0-9 and '-', found ''" },
+		{ "{ name: a, interface: a/b, instance: '" ID "' }",
+		  "needs the name of a network interface, found 'a/b'" },
+		{ "{ name: a, interface: '..', instance: '" ID "' }",
+		  "needs the name of a network interface, found '..'" },
+		{ "{ name: a, interface: sixteen-letters-, instance: '" ID "' }",
+		  "needs the name of a network interface, found 'sixteen-letters-'" },
+		{ "{ name: a, interface: t, instance: 12 }",
+		  "needs the instance-id of its record, 40 hex digits, found '12'" },
+		{ "{ name: a, interface: t }", "the key 'instance' is missing" },
+		{ "{ name: a, interface: by-web, instance: '" ID "' }", "interface 'by-web' is the overlay's" },
+		{ "{ name: a, interface: t, instance: '" ID "', mac: '03:00:00:00:00:01' }",
+		  "needs the address of one machine like 02:00:00:00:00:01, found '03:00:00:00:00:01'" },
+		{ "{ name: a, interface: t, instance: '" ID "', mac: '02:00:00:00:00' }",
+		  "needs the address of one machine like 02:00:00:00:00:01, found '02:00:00:00:00'" },
+		{ "{ name: a, interface: t, instance: '" ID "', vlan: [] }",
+		  "has 0 tags, needs 1 or 2, the outer one first" },
+		{ "{ name: a, interface: t, instance: '" ID "', vlan: [0] }", "needs 1 to 4094, found 0" },
+		{ "{ name: a, interface: t, instance: '" ID "', vlan: [1, 2, 3] }",
+		  "has 3 tags, needs 1 or 2, the outer one first" },
+		{ "{ name: ok, interface: t, instance: '" ID2 "' }", "the name 'ok' is used twice" },
+		{ "{ name: a, interface: ok0, instance: '" ID2 "' }", "interface 'ok0' leads to 'ok' already" },
+		{ "{ name: a, interface: t, instance: '" ID "' }", "the instance of 'ok' is behind 'ok0' already" },
+		{ "a", "needs a map with name, interface and instance" },
+	};
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		bool has_first = strstr(bad[i].error, "'ok") != NULL;
+
+		snprintf(text, sizeof(text), "%sworkloads:\n%s  - %s\n", GOOD,
+			 has_first ? "  - { name: ok, interface: ok0, instance: '" ID "' }\n" : "", bad[i].item);
+		assert_int_equal(parse(text, &c, &d), -22);
+		assert_string_equal(d.item[0].msg, bad[i].error);
+		diags_fini(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
 		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
-		cmocka_unit_test(freshness_has_three_levels),
+		cmocka_unit_test(freshness_has_three_levels),   cmocka_unit_test(workloads_are_read),
+		cmocka_unit_test(wrong_workloads_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);
