@@ -5,6 +5,8 @@
  *   net   keeps CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON (the verifier's pointer rules), no other; can not gain any.
  *   edge  keeps nothing: no capability, no group, an unprivileged uid, and a list of system calls that has no
  *         bpf(), no open(), no exec, no netlink and no unix socket in it.
+ *   asker (fetch, and bailey-kms's) keeps nothing either; it may open files to read and any socket, as resolvers want
+ * it, but runs nothing, looks into no process and loads nothing into the kernel.
  */
 #pragma once
 

@@ -100,9 +100,36 @@ static void read_identity(struct conf_parse *p)
 	conf_path(p, map, "key", p->conf->key, NULL);
 }
 
+static void read_url(struct conf_parse *p, const struct yaml_node *map, const char *key, char dst[CONF_URL_LEN])
+{
+	const char *s = conf_text(p, map, key, false);
+
+	if (!s)
+		return;
+	if (strncmp(s, "https://", 8) != 0 && strncmp(s, "http://", 7) != 0)
+		yaml_error(p->doc, yaml_get(map, key), p->d,
+			   "needs an address like https://pccs.example:8081, found '%s'", s);
+	else if (snprintf(dst, CONF_URL_LEN, "%s", s) >= CONF_URL_LEN)
+		yaml_error(p->doc, yaml_get(map, key), p->d, "is longer than %d bytes", CONF_URL_LEN - 1);
+}
+
+static void read_collateral(struct conf_parse *p, const struct yaml_node *map)
+{
+	struct conf *c = p->conf;
+
+	conf_path(p, map, "evidence_policy", c->evidence_policy, "");
+	conf_path(p, map, "collateral", c->collateral, "");
+	read_url(p, map, "collateral_service", c->pcs_url);
+	read_url(p, map, "root_crl", c->pcs_root_crl);
+	conf_path(p, map, "service_ca", c->pcs_ca, "");
+	if (!c->pcs_url[0] && (c->pcs_root_crl[0] || c->pcs_ca[0]))
+		yaml_error(p->doc, map, p->d, "root_crl and service_ca are of a collateral_service, and there is none");
+}
+
 static void read_trust(struct conf_parse *p)
 {
-	static const char *const known[] = { "allow_simulated", "simulated_roots", NULL };
+	static const char *const known[] = { "allow_simulated",    "simulated_roots", "evidence_policy", "collateral",
+					     "collateral_service", "root_crl",        "service_ca",      NULL };
 	const struct yaml_node *map = conf_section(p, "trust", known, false), *allow;
 
 	if (!map)
@@ -111,6 +138,7 @@ static void read_trust(struct conf_parse *p)
 	if (allow)
 		yaml_bool(p->doc, allow, &p->conf->allow_simulated, p->d);
 	conf_path(p, map, "simulated_roots", p->conf->simulated_roots, "");
+	read_collateral(p, map);
 	if (p->conf->allow_simulated && !p->conf->simulated_roots[0])
 		yaml_error(p->doc, map, p->d,
 			   "allow_simulated: true needs simulated_roots, the file of roots to believe");

@@ -30,6 +30,7 @@ struct conf_underlay {
 	struct pol_opening openings[CONF_MAX_OPENINGS]; /* win over every rule */
 	uint32_t n_openings;
 };
+#define CONF_URL_LEN 512
 
 struct conf {
 	char file[PATH_MAX];             /* that all of this is from; "" when it was no file */
@@ -44,6 +45,10 @@ struct conf {
 	char simulated_roots[PATH_MAX]; /* "" when absent */
 	enum id_fresh fresh;            /* that peers must prove */
 	uint32_t fresh_max_age_s, fresh_budget_s;
+	char evidence_policy[PATH_MAX]; /* "" when absent: the strict one */
+	char collateral[PATH_MAX];      /* folder of bundles, "" when absent */
+	char pcs_url[CONF_URL_LEN];     /* where collateral is fetched, "" when absent: never */
+	char pcs_root_crl[CONF_URL_LEN], pcs_ca[PATH_MAX];
 
 	char interface[IF_NAMESIZE];
 	enum ov_backend backend;

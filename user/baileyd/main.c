@@ -64,11 +64,16 @@ static int parse_args(int argc, char **argv, struct args *a)
 /* A role is only reached through exec by the parent, which leaves the channel on its descriptor. */
 static int run_role(const struct args *a)
 {
-	log_init(strcmp(a->role, "net") == 0 ? "baileyd[net]" : "baileyd[edge]", a->level);
+	static char name[32];
+
+	snprintf(name, sizeof(name), "baileyd[%s]", a->role);
+	log_init(name, a->level);
 	if (strcmp(a->role, "net") == 0)
 		return role_net();
 	if (strcmp(a->role, "edge") == 0 && a->uid)
 		return role_edge(a->uid, a->gid);
+	if (strcmp(a->role, "fetch") == 0 && a->uid)
+		return role_fetch(a->uid, a->gid);
 	return 2;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the processes say to each other. P = parent, N = net, E = edge. Payloads are plain structures; a receiver takes
- * one only when its size is exact, and never a string that is not terminated (msg_terminate).
+ * What the processes say to each other. P = parent, N = net, E = edge, F = fetch. Payloads are plain structures; a
+ * receiver takes one only when its size is exact, and never a string that is not terminated (msg_terminate).
  *
  * Start: P sends CONF to both. E gets SELF, the stored RECORDs and MARK; when it answers MARK, P knows the verified
  * nodes, compiles the policy with them and sends N, for each target: POLICY, NODE_SET for itself and each node; then
@@ -14,6 +14,7 @@
 
 #include "conf.h"
 #include "datapath/datapath.h"
+#include "identity/collateral.h"
 #include "identity/identity.h"
 
 enum msg_type {
@@ -52,6 +53,8 @@ enum msg_type {
 	MSG_EDGE_SELF,       /* struct id_record to sign and to hand to peers */
 	MSG_EDGE_RECORD,     /* blob: a record from disk; struct msg_stored */
 	MSG_EDGE_MARK,       /* struct msg_token, answered in order */
+	MSG_EDGE_POLICY,     /* blob: struct id_evidence_policy; none came: the strict one */
+	MSG_EDGE_COLLATERAL, /* struct msg_origin + blob: a bundle */
 	MSG_EDGE_AGENT,      /* struct msg_agent + fd: a connection to the guest agent */
 	/* E -> P */
 	MSG_EDGE_STARTED,   /* struct msg_started: what the own certificate proves, or why not */
@@ -61,6 +64,12 @@ enum msg_type {
 	MSG_EDGE_MARKED,    /* struct msg_token */
 	MSG_EDGE_RENEWED,   /* struct msg_started: the agent gave a new certificate; SELF shall come again */
 	MSG_EDGE_AGENT_ASK, /* struct msg_token, answered by AGENT */
+	MSG_EDGE_BUNDLES,   /* struct msg_bundles, when they changed */
+	MSG_EDGE_WANTS,     /* struct id_missed: collateral that is missing or ends soon */
+
+	/* P -> F, and its answer in order: the only messages that it knows */
+	MSG_FETCH_ASK = 200, /* struct msg_fetch */
+	MSG_FETCH_GOT,       /* struct msg_fetched, with a blob where its code is 0: a bundle that verified */
 };
 
 struct msg_net_conf {
@@ -256,6 +265,22 @@ struct msg_edge_conf {
 	char node[BY_NODE_NAME_LEN]; /* its subject */
 };
 
+struct msg_bundles {
+	uint32_t n;
+	int64_t until; /* the first end among them, unix seconds; 0: there is none */
+};
+
+struct msg_fetch {
+	char url[CONF_URL_LEN], root_crl[CONF_URL_LEN], ca_file[PATH_MAX];
+	struct id_missed platform;
+};
+
+struct msg_fetched {
+	struct id_missed platform;
+	int32_t code;
+	struct err err;
+};
+
 struct msg_agent {
 	uint64_t token;
 	struct err err; /* why no fd came along */
@@ -268,6 +293,10 @@ struct msg_started {
 };
 
 #define MSG_ORIGIN_LEN 256
+
+struct msg_origin {
+	char origin[MSG_ORIGIN_LEN]; /* file, for refusals */
+};
 
 struct msg_stored {
 	char origin[MSG_ORIGIN_LEN]; /* file, for refusals */

@@ -152,6 +152,7 @@ static void on_edge_up(void *arg)
 	}
 	if (p->roots_pem)
 		send_blob(p, MSG_EDGE_ROOTS, p->roots_pem);
+	trust_send(p);
 	ipc_send(p->edge.ipc, MSG_EDGE_START, NULL, 0, -1);
 }
 
@@ -249,6 +250,14 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
 			own_agent(p, m);
 		break;
+	case MSG_EDGE_BUNDLES:
+		if ((m = ipc_as(msg, sizeof(struct msg_bundles))))
+			p->trust.bundles = *(const struct msg_bundles *)m;
+		break;
+	case MSG_EDGE_WANTS:
+		if ((m = ipc_as(msg, sizeof(struct id_missed))))
+			trust_wants(p, m);
+		break;
 	case MSG_EDGE_MARKED:
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
 			on_edge_marked(p, m);
@@ -308,9 +317,14 @@ int parent_reload(struct parent *p, struct diags *d, struct err *e)
 	int ret = workloads_reload(p, d, e);
 
 	if (!ret)
+		ret = trust_read(p, e);
+	if (!ret)
 		ret = life_apply(p, NULL, 0, d, e);
-	if (ret >= 0 && p->edge.ipc)
+	if (ret >= 0 && p->edge.ipc) {
+		trust_retry(p);
+		trust_send(p);
 		nodes_send_stored(p);
+	}
 	return ret;
 }
 
@@ -338,8 +352,8 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 			p->net_ok = false;
 			life_net_down(p);
 			report_net_down(p);
-		} else {
-			proc_reaped(&p->edge, pid, status);
+		} else if (!proc_reaped(&p->edge, pid, status)) {
+			proc_reaped(&p->trust.fetch, pid, status);
 		}
 	}
 }
@@ -396,11 +410,14 @@ static int start(struct parent *p, struct err *e)
 	ret = proc_start(&p->edge);
 	if (!ret)
 		ret = proc_start(&p->net);
+	if (!ret)
+		return trust_start(p, e);
 	return ret ? err_at(e, ret, "child process", "%s", strerror(-ret)) : 0;
 }
 
 static void parent_fini(struct parent *p)
 {
+	trust_stop(p);
 	proc_stop(&p->edge);
 	proc_stop(&p->net);
 	proc_fini(&p->edge);
@@ -448,7 +465,7 @@ static struct parent *parent_new(const struct conf *conf)
 		t->kind = TARGET_IS_UNDERLAY;
 		memcpy(t->interface, conf->underlay.interface, sizeof(t->interface));
 	}
-	p->net.pid = p->edge.pid = -1;
+	p->net.pid = p->edge.pid = p->trust.fetch.pid = -1;
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;
 	return p;
@@ -463,7 +480,7 @@ int parent_check(const struct conf *conf)
 
 	if (!p)
 		return 1;
-	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || prepare_user(p, &e) < 0;
+	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || trust_read(p, &e) < 0 || prepare_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 	else

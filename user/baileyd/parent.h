@@ -4,7 +4,8 @@
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
  * Files: prepare.c (what must be there first), own.c (certificate, keys, the way to the agent), parent.c (start,
  * messages, end), nodes.c (who is known), life.c (which policy decides), workloads.c (machines behind this host),
- * plan.c (what net shall do), report.c (what people see).
+ * plan.c (what net shall do), report.c (what people see),
+ * trust.c (what evidence is judged by).
  */
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "msg.h"
 #include "policy/policy.h"
 #include "proc.h"
+#include "trust.h"
 
 #define REFUSALS_KEPT 32
 #define EVENTS_KEPT   256                 /* of each kind */
@@ -105,6 +107,7 @@ struct parent {
 	struct err policy_err; /* of the last that was refused, until one is taken */
 
 	struct proc net, edge;
+	struct trust trust;
 	int listen_fd[CONF_MAX_LISTEN];
 	char *cert_pem, *key_pem, *roots_pem;
 	uint8_t wg_private[OV_KEY_LEN], wg_public[OV_KEY_LEN];

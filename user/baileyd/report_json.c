@@ -237,6 +237,36 @@ static json_t *overlay_part(const struct parent *p)
 			 key_text(p->wg_public));
 }
 
+/* What real evidence is judged by; null where only simulated evidence can be. */
+static json_t *collateral_part(const struct parent *p, int64_t now)
+{
+	const struct trust *t = &p->trust;
+	json_t *o;
+
+	if (!p->conf.collateral[0] && !p->conf.pcs_url[0] && !t->bundles.n)
+		return json_null();
+	o = json_pack("{s:I, s:I, s:I}", "bundles", (json_int_t)t->bundles.n, "fetched", (json_int_t)t->fetched,
+		      "failed", (json_int_t)t->failed);
+	if (t->bundles.n) {
+		json_object_set_new(o, "until", json_integer(t->bundles.until));
+		json_object_set_new(o, "days", json_integer((t->bundles.until - now) / 86400));
+	}
+	if (p->conf.pcs_url[0])
+		json_object_set_new(o, "service", json_string(p->conf.pcs_url));
+	if (t->last.code)
+		json_object_set_new(o, "last_failure", json_sprintf("%s: %s", t->last.where, t->last.msg));
+	return o;
+}
+
+static json_t *processes_part(const struct parent *p)
+{
+	json_t *o = json_pack("{s:o, s:o}", "net", process(&p->net), "edge", process(&p->edge));
+
+	if (p->conf.pcs_url[0])
+		json_object_set_new(o, "fetch", process(&p->trust.fetch));
+	return o;
+}
+
 json_t *report_status_json(struct parent *p)
 {
 	int64_t now = time(NULL);
@@ -259,8 +289,8 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "peers", peers);
 	json_object_set_new(o, "workloads", report_workloads_json(p));
 	json_object_set_new(o, "refusals", refusals_part(p, now));
-	json_object_set_new(o, "processes",
-			    json_pack("{s:o, s:o}", "net", process(&p->net), "edge", process(&p->edge)));
+	json_object_set_new(o, "collateral", collateral_part(p, now));
+	json_object_set_new(o, "processes", processes_part(p));
 	return o;
 }
 

@@ -123,6 +123,19 @@ static void evidence(struct out *out, const struct parent *p)
 	       p->refused[ID_NONE]);
 }
 
+static void collateral(struct out *out, const struct parent *p, int64_t now)
+{
+	const struct trust *t = &p->trust;
+
+	if (t->bundles.n) {
+		head(out, "collateral_expires_seconds", "gauge", "Time left of the collateral that ends first.");
+		put(out, "bailey_collateral_expires_seconds %lld\n", (long long)(t->bundles.until - now));
+	}
+	single(out, "collateral_fetched_total", "counter", "Bundles of collateral fetched and verified.", t->fetched);
+	single(out, "collateral_fetch_failed_total", "counter", "Fetches that failed or gave what is not Intel's.",
+	       t->failed);
+}
+
 static void peers(struct out *out, const struct parent *p, int64_t now)
 {
 	head(out, "record_expires_seconds", "gauge", "Time left of each verified record.");
@@ -144,6 +157,8 @@ static void processes(struct out *out, const struct parent *p)
 	head(out, "process_restarts_total", "counter", "How often a process was started again.");
 	put(out, "bailey_process_restarts_total{process=\"net\"} %u\n", p->net.restarts);
 	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
+	if (p->conf.pcs_url[0])
+		put(out, "bailey_process_restarts_total{process=\"fetch\"} %u\n", p->trust.fetch.restarts);
 }
 
 static void policy(struct out *out, const struct parent *p)
@@ -185,6 +200,7 @@ char *report_metrics_text(struct parent *p)
 	       p->life.rollbacks);
 	single(&out, "simulated", "gauge", "1: this node's own evidence is simulated.", p->self.is_simulated);
 	evidence(&out, p);
+	collateral(&out, p, time(NULL));
 	peers(&out, p, time(NULL));
 	processes(&out, p);
 	out_u8(&out, 0);

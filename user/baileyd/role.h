@@ -11,3 +11,4 @@ int parent_check(const struct conf *conf);
 int parent_run(const struct conf *conf);
 int role_net(void);
 int role_edge(uid_t uid, gid_t gid);
+int role_fetch(uid_t uid, gid_t gid);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "box.h"
 #include "edge_quote.h"
+#include "edge_trust.h"
 #include "ipc.h"
 #include "mesh/exchange.h"
 #include "msg.h"
@@ -34,6 +35,7 @@ struct edge {
 	char *next_cert, *next_key; /* from the agent, in use as soon as a record is signed with them */
 	size_t roots_len;
 	struct id_claims self; /* what cert_pem proves */
+	struct edge_trust *trust;
 	struct agent_link *link;
 	struct source *source;
 	struct id_registry *registry;
@@ -49,6 +51,7 @@ static void trust_now(struct id_trust *trust, void *arg)
 				    .allow_simulated = edge->conf.allow_simulated,
 				    .simulated_roots = edge->roots_pem,
 				    .simulated_roots_len = edge->roots_len };
+	edge_trust_fill(edge->trust, trust);
 }
 
 static void tell_refused(const char *origin, const struct err *err, bool is_remote, void *arg)
@@ -57,6 +60,7 @@ static void tell_refused(const char *origin, const struct err *err, bool is_remo
 	struct msg_refused m = { .err = *err };
 
 	(void)is_remote;
+	edge_trust_refused(edge->trust);
 	snprintf(m.origin, sizeof(m.origin), "%s", origin);
 	ipc_send(edge->parent, MSG_EDGE_REFUSED, &m, sizeof(m), -1);
 }
@@ -366,6 +370,15 @@ static void on_listen(struct edge *edge, struct ipc_msg *msg)
 		tell_refused("listener", &e, false, edge);
 }
 
+static void on_collateral(struct edge *edge, struct ipc_msg *msg)
+{
+	char origin[MSG_ORIGIN_LEN];
+	struct err e = ERR_INIT;
+
+	if (edge_trust_collateral(edge->trust, msg, origin, &e) < 0)
+		tell_refused(origin, &e, false, edge);
+}
+
 static void on_message(struct ipc_msg *msg, void *arg)
 {
 	struct edge *edge = arg;
@@ -383,6 +396,12 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_ROOTS:
 		take_blob(msg, &edge->roots_pem, &edge->roots_len);
+		break;
+	case MSG_EDGE_POLICY:
+		edge_trust_policy(edge->trust, msg);
+		break;
+	case MSG_EDGE_COLLATERAL:
+		on_collateral(edge, msg);
 		break;
 	case MSG_EDGE_START:
 		on_start(edge);
@@ -427,11 +446,12 @@ static int open_channel(struct edge *edge)
 	return ipc_new(edge->base, IPC_CHILD_FD, on_message, on_down, edge, &edge->parent);
 }
 
-static int open_link(struct edge *edge)
+static int open_parts(struct edge *edge)
 {
 	struct err e = ERR_INIT;
+	int ret = edge_trust_new(edge->base, edge->parent, &edge->trust, &e);
 
-	return link_new(edge->base, edge->parent, &edge->link, &e);
+	return ret ? ret : link_new(edge->base, edge->parent, &edge->link, &e);
 }
 
 static void edge_fini(struct edge *edge)
@@ -440,6 +460,7 @@ static void edge_fini(struct edge *edge)
 	link_free(edge->link);
 	mx_free(edge->mx);
 	id_registry_free(edge->registry);
+	edge_trust_free(edge->trust);
 	ipc_free(edge->parent);
 	if (edge->expire)
 		event_free(edge->expire);
@@ -463,7 +484,7 @@ int role_edge(uid_t uid, gid_t gid)
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 	ret = open_channel(&edge);
 	if (!ret)
-		ret = open_link(&edge);
+		ret = open_parts(&edge);
 	if (!ret)
 		ret = box_edge(uid, gid, &e);
 	if (ret)

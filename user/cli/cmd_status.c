@@ -185,6 +185,20 @@ static void print_counters(const json_t *drops, const json_t *rules, const char 
 		printf("  %10lld  %-14s %-3s  %s\n", ji(o, "packets"), js(o, "reason"), js(o, "dir"), js(o, "text"));
 }
 
+static void print_collateral(const json_t *o)
+{
+	long long days = ji(o, "days");
+
+	if (!json_is_object(o))
+		return;
+	printf("collateral %lld bundles", ji(o, "bundles"));
+	if (ji(o, "bundles"))
+		printf(", %s%lld days left%s", days < 0 ? red() : "", days, days < 0 ? plain() : "");
+	printf(", %lld fetched, %lld failed\n", ji(o, "fetched"), ji(o, "failed"));
+	if (*js(o, "last_failure"))
+		printf("          %slast fetch failed%s: %s\n", red(), plain(), js(o, "last_failure"));
+}
+
 static void print_refusals(const json_t *list)
 {
 	const json_t *r;
@@ -207,6 +221,7 @@ static void print_all(const json_t *s)
 	print_underlay(underlay);
 	print_peers(json_object_get(s, "peers"));
 	print_workloads(json_object_get(s, "workloads"));
+	print_collateral(json_object_get(s, "collateral"));
 	print_counters(json_object_get(json_object_get(s, "datapath"), "drops"), json_object_get(s, "rules"),
 		       js(json_object_get(s, "overlay"), "interface"));
 	print_counters(json_object_get(underlay, "drops"), json_object_get(underlay, "rules"),

@@ -14,6 +14,7 @@
 
 #define DAY_S          INT64_C(86400)
 #define GRACE_DAYS_MAX 3650
+#define STALE_DAYS_MAX 30
 
 struct parse {
 	const struct yaml_doc *doc;
@@ -361,9 +362,20 @@ static void read_snp(struct parse *p)
 	each(p, snp, "chip_ids", ID_HARDWARE_MAX, read_chip);
 }
 
+static void read_collateral(struct parse *p)
+{
+	static const char *const known[] = { "grace_days", NULL };
+	const struct yaml_node *map = section(p, "collateral", known), *days = map ? yaml_get(map, "grace_days") : NULL;
+	uint64_t n;
+
+	if (days && yaml_uint(p->doc, days, STALE_DAYS_MAX, &n, p->d))
+		p->p->collateral_grace_s = (int64_t)n * DAY_S;
+}
+
 static void read_root(struct parse *p)
 {
-	static const char *const known[] = { "tcb", "td", "measurements", "hardware", "simulated", "snp", NULL };
+	static const char *const known[] = { "tcb",        "td",        "measurements", "hardware",
+					     "collateral", "simulated", "snp",          NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 
 	if (!yaml_known_keys(p->doc, root, known, p->d))
@@ -371,6 +383,7 @@ static void read_root(struct parse *p)
 	read_tcb(p);
 	read_td(p);
 	read_measurements(p);
+	read_collateral(p);
 	each(p, root, "hardware", ID_HARDWARE_MAX, read_hardware);
 	read_snp(p);
 	if (yaml_get(root, "simulated"))

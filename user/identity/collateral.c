@@ -259,6 +259,13 @@ bool id_signed_body(const char *body, size_t len, const char *member, struct in 
 	return true;
 }
 
+bool id_collateral_is_processor_ca(const struct id_collateral *c)
+{
+	const struct in *issuer = &c->pck_crl.issuer;
+
+	return memmem(issuer->p, issuer->left, ID_PROCESSOR_CA, strlen(ID_PROCESSOR_CA)) != NULL;
+}
+
 int64_t id_collateral_until(const struct id_collateral *c)
 {
 	const int64_t end[] = { c->tcb.next_update, c->qe.next_update, c->root_crl.next_update, c->pck_crl.next_update,

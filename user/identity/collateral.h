@@ -32,6 +32,12 @@ struct id_platform {
 
 struct id_collaterals;
 
+/* A platform for which a set had nothing; its PCK chain verified. */
+struct id_missed {
+	uint8_t fmspc[ID_FMSPC_LEN];
+	bool is_processor_ca; /* who issued the PCK certificate; else the Platform CA */
+};
+
 /* `root`: DER of the root to believe; NULL: Intel's. Tests have their own. */
 int id_collaterals_new(const uint8_t *root, size_t root_len, struct id_collaterals **set, struct err *e);
 void id_collaterals_free(struct id_collaterals *set); /* accepts NULL */
@@ -59,5 +65,9 @@ const struct id_collateral *id_collaterals_pick(const struct id_collaterals *set
  */
 int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t len, int64_t now,
 			    const struct id_platform **platform, struct err *e);
+/* The last platform for which there was nothing, once. */
+bool id_collaterals_missed(struct id_collaterals *set, struct id_missed *missed);
+/* Whose CRL of PCK certificates it holds. */
+bool id_collateral_is_processor_ca(const struct id_collateral *c);
 /* The first end among its dates. */
 int64_t id_collateral_until(const struct id_collateral *c);

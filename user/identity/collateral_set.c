@@ -12,6 +12,8 @@ struct id_collaterals {
 	size_t n;
 	struct id_platform *platform[ID_PLATFORMS_MAX]; /* remembered; NULL: free */
 	uint64_t uses;
+	bool has_missed;
+	struct id_missed missed;
 };
 
 DEFINE_CLEANUP(set, struct id_collaterals, id_collaterals_free)
@@ -166,6 +168,24 @@ static void remember(struct id_collaterals *set, struct id_platform *p)
 	set->platform[place] = p;
 }
 
+static void note_missed(struct id_collaterals *set, const struct id_pck_chain *chain, const struct id_collateral *c)
+{
+	if (c && memcmp(c->tcb.fmspc, chain->pck.fmspc, ID_FMSPC_LEN) == 0)
+		return;
+	set->has_missed = true;
+	memcpy(set->missed.fmspc, chain->pck.fmspc, ID_FMSPC_LEN);
+	set->missed.is_processor_ca = id_pki_cn_is(&chain->ca, ID_PROCESSOR_CA);
+}
+
+bool id_collaterals_missed(struct id_collaterals *set, struct id_missed *missed)
+{
+	if (!set->has_missed)
+		return false;
+	set->has_missed = false;
+	*missed = set->missed;
+	return true;
+}
+
 int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t len, int64_t now,
 			    const struct id_platform **platform, struct err *e)
 {
@@ -178,6 +198,7 @@ int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t 
 		return err_at(e, -ENOMEM, WHERE, "out of memory");
 	seen = find(set, sha256, now);
 	if (seen) {
+		note_missed(set, &seen->chain, seen->collateral);
 		seen->used = ++set->uses;
 		*platform = seen;
 		return 0;
@@ -190,6 +211,7 @@ int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t 
 	if (ret < 0)
 		return ret;
 	made->collateral = id_collaterals_pick(set, made->chain.pck.fmspc, now);
+	note_missed(set, &made->chain, made->collateral);
 	if (!made->collateral)
 		return err_reason(e, ID_COLLATERAL_MISSING, WHERE, "there is none at all");
 	ret = crls_check(&made->chain, made->collateral, e);

@@ -38,7 +38,8 @@ struct id_evidence_policy {
 	unsigned n_advisories;
 	uint32_t min_evaluation; /* tcbEvaluationDataNumber */
 	int64_t min_tcb_date;
-	uint64_t td_attributes; /* those that may be set beside SEPT_VE_DISABLE */
+	int64_t collateral_grace_s; /* that TCB Info, QE identity and CRLs may be used beyond their end */
+	uint64_t td_attributes;     /* those that may be set beside SEPT_VE_DISABLE */
 	struct {
 		uint8_t value[ID_PINS_MAX][ID_MR_LEN];
 		unsigned n; /* 0: not pinned */

@@ -62,8 +62,7 @@ static int parse(const char *pem, size_t len, struct id_pck_chain *c, struct err
 static int names_check(const struct id_pck_chain *c, struct err *e)
 {
 	if (!id_pki_cn_is(&c->leaf, "Intel SGX PCK Certificate") ||
-	    (!id_pki_cn_is(&c->ca, "Intel SGX PCK Platform CA") &&
-	     !id_pki_cn_is(&c->ca, "Intel SGX PCK Processor CA")) ||
+	    (!id_pki_cn_is(&c->ca, "Intel SGX PCK Platform CA") && !id_pki_cn_is(&c->ca, ID_PROCESSOR_CA)) ||
 	    !id_pki_cn_is(&c->root, "Intel SGX Root CA"))
 		return err_reason(e, ID_QUOTE_CHAIN, WHERE, "names are not those of a PCK certificate and its CAs");
 	return 0;

@@ -6,6 +6,7 @@
 #include "identity/pki.h"
 
 #define ID_PCK_CHAIN_LEN 3
+#define ID_PROCESSOR_CA  "Intel SGX PCK Processor CA"
 
 /* A root that is believed. */
 struct id_root {

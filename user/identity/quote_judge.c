@@ -109,12 +109,13 @@ static void window(struct judge *j, enum id_reason reason, const char *what, int
 static void dates_check(struct judge *j)
 {
 	const struct id_collateral *c = j->col;
+	int64_t more = j->policy->collateral_grace_s;
 
 	if (c) {
-		window(j, ID_COLLATERAL_JSON_OUT_OF_WINDOW, "TCB Info", c->tcb.issued, c->tcb.next_update);
-		window(j, ID_COLLATERAL_JSON_OUT_OF_WINDOW, "QE identity", c->qe.issued, c->qe.next_update);
-		window(j, ID_CRL_OUT_OF_WINDOW, "root CRL", c->root_crl.this_update, c->root_crl.next_update);
-		window(j, ID_CRL_OUT_OF_WINDOW, "PCK CRL", c->pck_crl.this_update, c->pck_crl.next_update);
+		window(j, ID_COLLATERAL_JSON_OUT_OF_WINDOW, "TCB Info", c->tcb.issued, c->tcb.next_update + more);
+		window(j, ID_COLLATERAL_JSON_OUT_OF_WINDOW, "QE identity", c->qe.issued, c->qe.next_update + more);
+		window(j, ID_CRL_OUT_OF_WINDOW, "root CRL", c->root_crl.this_update, c->root_crl.next_update + more);
+		window(j, ID_CRL_OUT_OF_WINDOW, "PCK CRL", c->pck_crl.this_update, c->pck_crl.next_update + more);
 		window(j, ID_COLLATERAL_CHAIN, "TCB signing certificate", c->signer_not_before, c->signer_not_after);
 	}
 	window(j, ID_QUOTE_CHAIN, "PCK chain", j->chain->not_before, j->chain->not_after);
@@ -258,7 +259,9 @@ static void body_judge(struct judge *j)
 	if (j->col) {
 		bool is_ours = is_for_platform(j);
 
-		v->collateral_until = id_collateral_until(j->col);
+		v->collateral_until = id_collateral_until(j->col) + j->policy->collateral_grace_s;
+		if (v->collateral_until > j->col->signer_not_after)
+			v->collateral_until = j->col->signer_not_after;
 		qe_check(j);
 		if (is_ours)
 			tcb_check(j);

@@ -125,6 +125,7 @@ static void mistakes_are_refused_in_place(void **state)
 		{ "tcb: {accept: [UpToDate, UpToDate]}\n", 1, 26, "UpToDate is there already" },
 		{ "tcb: {accept: [{status: OutOfDate, grace_days: 9999}]}\n", 1, 48, "9999 is above 3650" },
 		{ "tcb: {accept: [{status: OutOfDate, grace: 9}]}\n", 1, 36, "unknown key 'grace'" },
+		{ "collateral: {grace_days: 31}\n", 1, 26, "31 is above 30" },
 		{ "tcb: {accept: [{grace_days: 9}]}\n", 1, 16, "the key 'status' is missing" },
 		{ "tcb: {advisories: []}\n", 1, 19, "has 0 entries" },
 		{ "tcb: {min_evaluation: 4294967296}\n", 1, 23, "is above 4294967295" },

@@ -369,6 +369,21 @@ static void grace_ends(void **state)
 	judge(&o, &policy, "tcb-OutOfDate", "OutOfDate");
 }
 
+static void stale_collateral_has_its_limit(void **state)
+{
+	struct intel_opts o = intel_opts();
+	struct id_evidence_policy policy;
+
+	(void)state;
+	id_evidence_policy_strict(&policy);
+	o.crl_to = o.root_crl_to = INTEL_NOW - 5 * INTEL_DAY;
+	judge(&o, &policy, "crl-out-of-window", NULL);
+	policy.collateral_grace_s = 5 * INTEL_DAY;
+	judge(&o, &policy, "", NULL);
+	policy.collateral_grace_s--;
+	judge(&o, &policy, "crl-out-of-window", NULL);
+}
+
 static void advisories_are_listed(void **state)
 {
 	struct intel_opts o = intel_opts();
@@ -552,6 +567,7 @@ int main(void)
 		cmocka_unit_test(accepted_statuses),
 		cmocka_unit_test(not_supported_is_never_accepted),
 		cmocka_unit_test(grace_ends),
+		cmocka_unit_test(stale_collateral_has_its_limit),
 		cmocka_unit_test(advisories_are_listed),
 		cmocka_unit_test(measurements_are_compared_in_full),
 		cmocka_unit_test(hardware_is_listed),
