@@ -23,6 +23,7 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "collateral.h"
 
 #define WHERE         "quote"
@@ -250,6 +251,22 @@ static bool is_for_platform(struct judge *j)
 
 /* --- the whole --- */
 
+/* Nothing that was good at the time of the check is believed beyond its end. */
+static int64_t good_until(const struct judge *j)
+{
+	const struct id_collateral *c = j->col;
+	enum id_tcb_status status = j->v->tcb_status;
+	int64_t end[] = { j->v->collateral_until + j->policy->collateral_grace_s, c->signer_not_after,
+			  j->chain->not_after,
+			  j->policy->status[status].has_grace ? j->v->tcb_date + j->policy->status[status].grace_s
+							      : INT64_MAX };
+	int64_t first = end[0];
+
+	for (size_t i = 1; i < ARRAY_LEN(end); i++)
+		first = end[i] < first ? end[i] : first;
+	return first;
+}
+
 static void body_judge(struct judge *j)
 {
 	struct id_verdict *v = j->v;
@@ -259,9 +276,7 @@ static void body_judge(struct judge *j)
 	if (j->col) {
 		bool is_ours = is_for_platform(j);
 
-		v->collateral_until = id_collateral_until(j->col) + j->policy->collateral_grace_s;
-		if (v->collateral_until > j->col->signer_not_after)
-			v->collateral_until = j->col->signer_not_after;
+		v->collateral_until = id_collateral_until(j->col);
 		qe_check(j);
 		if (is_ours)
 			tcb_check(j);
@@ -271,6 +286,8 @@ static void body_judge(struct judge *j)
 	id_evidence_policy_judge(j->policy, j->q, j->col ? &j->chain->pck : NULL, j->trust->now, v);
 	if (j->q->has_trailing)
 		id_verdict_add(v, ID_NONZERO_TRAILING_BYTES, "bytes other than zero follow the signature data");
+	if (j->col)
+		v->good_until = good_until(j);
 	v->is_accepted = v->n_findings == 0 && (!j->col || v->tcb_status != ID_TCB_NONE);
 }
 

@@ -45,6 +45,7 @@ struct id_verdict {
 	unsigned n_advisories;
 	int64_t tcb_date;         /* the earliest of the TCB levels that count; 0: none */
 	int64_t collateral_until; /* when the first part of the collateral ends; 0: none was used */
+	int64_t good_until;       /* when it must be judged anew: collateral, PCK chain or a grace ends; 0: as above */
 	uint32_t evaluation;      /* the lower tcbEvaluationDataNumber of the two documents */
 };
 

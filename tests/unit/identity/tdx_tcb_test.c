@@ -51,6 +51,14 @@ static void judge(const struct intel_opts *o, const struct id_evidence_policy *p
 			 tcb_status ? tcb_status : "");
 }
 
+static struct id_verdict verdict_of(const struct intel_opts *o, const struct id_evidence_policy *policy)
+{
+	struct id_verdict v;
+
+	intel_judge(o, policy, &v);
+	return v;
+}
+
 /* 33 */
 static void every_combination_converges(void **state)
 {
@@ -365,6 +373,7 @@ static void grace_ends(void **state)
 	policy.status[ID_TCB_OUT_OF_DATE].grace_s = INTEL_NOW - date;
 	o.platform_status = "OutOfDate";
 	judge(&o, &policy, "", "OutOfDate");
+	assert_int_equal(verdict_of(&o, &policy).good_until, INTEL_NOW);
 	policy.status[ID_TCB_OUT_OF_DATE].grace_s--;
 	judge(&o, &policy, "tcb-OutOfDate", "OutOfDate");
 }
@@ -380,6 +389,12 @@ static void stale_collateral_has_its_limit(void **state)
 	judge(&o, &policy, "crl-out-of-window", NULL);
 	policy.collateral_grace_s = 5 * INTEL_DAY;
 	judge(&o, &policy, "", NULL);
+	assert_int_equal(verdict_of(&o, &policy).good_until, INTEL_NOW);
+	o.pck.not_after = INTEL_NOW + 3;
+	policy.collateral_grace_s = 6 * INTEL_DAY;
+	assert_int_equal(verdict_of(&o, &policy).good_until, INTEL_NOW + 3);
+	o.pck.not_after = intel_opts().pck.not_after;
+	policy.collateral_grace_s = 5 * INTEL_DAY;
 	policy.collateral_grace_s--;
 	judge(&o, &policy, "crl-out-of-window", NULL);
 }
