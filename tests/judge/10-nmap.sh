@@ -52,34 +52,12 @@ mkdir "$TMP/bpf"
 mount -t bpf bpf "$TMP/bpf" || skip_all 'no bpffs can be mounted'
 at_end "umount '$TMP/bpf'"
 
-# scan NAME TARGET OPTION...: $TMP/NAME has a line for each port.
-scan() {
-	scan_name=$1 target=$2
-	shift 2
-	in_ns scan nmap -Pn -n --disable-arp-ping -T4 --max-retries 2 --max-rtt-timeout 400ms --send-ip -oX "$TMP/xml" "$@" \
-		"$target" >"$TMP/nmap" 2>&1 || sed 's/^/# /' "$TMP/nmap"
-	# shellcheck disable=SC2086
-	/usr/bin/python3 tests/judge/nmap_states.py $list <"$TMP/xml" >"$TMP/$scan_name"
-}
-
-# want PROTO ALLOWED ALLOWED-BUT-QUIET DENIED: $TMP/want, by what explain says.
-want() {
-	for p in $list; do
-		if "$bailey" policy explain "$TMP/policy.yaml" --from scanner --to machine "$1/$p" >/dev/null; then
-			case " $quiet " in *" $p "*) echo "$p $3" ;; *) echo "$p $2" ;; esac
-		else
-			echo "$p $4"
-		fi
-	done >"$TMP/want"
-}
-
-# as_wanted NAME
-# shellcheck disable=SC2317 # called through check
-as_wanted() { diff "$TMP/want" "$TMP/$1" >"$TMP/diff" || { sed 's/^/# /' "$TMP/diff"; return 1; }; }
-
-# all_are NAME STATE
+# shellcheck source=tests/judge/nmap-lib.sh
+. tests/judge/nmap-lib.sh
+# shellcheck disable=SC2034 # the library's
+scan_from=scan
 # shellcheck disable=SC2317
-all_are() { [ "$(sort -u -k2 "$TMP/$1" | cut -d' ' -f2-)" = "$2" ] || { sed 's/^/# /' "$TMP/$1"; return 1; }; }
+allowed() { "$bailey" policy explain "$TMP/policy.yaml" --from scanner --to machine "$1"; }
 
 list=$all
 # --- can the scans see anything? without a policy --------------------------------------------------------------------------
