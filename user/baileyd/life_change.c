@@ -122,7 +122,7 @@ static void take_back(struct parent *p, struct change *c)
 		free(p->targets[i].image);
 		p->targets[i].image = take_ptr(c->target[i].image);
 		if (c->target[i].answer == COMMITTED && p->targets[i].image)
-			plan_send_image(p, i);
+			plan_send_policy(p, i);
 	}
 }
 

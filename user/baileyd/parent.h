@@ -174,6 +174,7 @@ void own_agent(struct parent *p, const struct msg_token *ask); /* a connection t
 /* For every target with the nodes it may meet, or for none: then `e` says why. */
 int plan_compile(struct parent *p, const struct pol_model *model, struct pol_image *imgs[TARGETS_MAX], struct err *e);
 int plan_send_image(struct parent *p, uint32_t target);
+bool plan_send_policy(struct parent *p, uint32_t target); /* with the nodes that are known now */
 void plan_send_target(struct parent *p, uint32_t target); /* all that it shall know */
 void plan_send_all(struct parent *p);                     /* to a net that knows nothing */
 void plan_send_nodes(struct parent *p);

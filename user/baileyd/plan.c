@@ -243,13 +243,15 @@ void plan_send_nodes(struct parent *p)
 			send_host(p, &p->targets[i]);
 }
 
-/* The image first: nothing is decided by an older policy with the new nodes. */
-static bool send_policy(struct parent *p, struct target *t)
+/*
+ * The image first: nothing is decided by an older policy with the new nodes. It is made anew, because one from before a
+ * node joined has no class for it: the commit would end that node's flows before net hears its class.
+ */
+bool plan_send_policy(struct parent *p, uint32_t target)
 {
-	if (!t->image)
-		return target_compile(p, t) == 0;
-	plan_send_image(p, number_of(p, t));
-	return true;
+	struct target *t = &p->targets[target];
+
+	return target_compile(p, t) == 0 || (t->image && plan_send_image(p, target) == 0);
 }
 
 void plan_send_target(struct parent *p, uint32_t target)
@@ -261,7 +263,7 @@ void plan_send_target(struct parent *p, uint32_t target)
 		t->self = own->id.claims;
 		t->has_self = true;
 	}
-	if (!has_self(t) || !send_policy(p, t))
+	if (!has_self(t) || !plan_send_policy(p, target))
 		return;
 	if (!has_nodes(t))
 		return;
