@@ -244,7 +244,7 @@ static void on_status(struct evhttp_request *req, void *arg)
 
 static void on_metrics(struct evhttp_request *req, void *arg)
 {
-	report_ask_net(arg, req, false, answer_metrics);
+	report_ask_net(arg, req, true, answer_metrics);
 }
 
 static void answer_counters(struct parent *p, struct evhttp_request *req)

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "report_filter.h"
 
+#define AUDIT_NAMED 100 /* rules in audit mode that status names */
+
 const char *const report_dir_name[BY_DIR_COUNT] = { "in", "out" };
 
 static json_t *hex(const void *bytes, size_t n)
@@ -58,12 +60,35 @@ static json_t *stored_part(const struct stored *s)
 			 "digest", hex(s->digest, sizeof(s->digest)));
 }
 
+/* Rules in audit mode of what net was told to load, and how many there are: those of workloads are the overlay's. */
+static json_t *audit_part(const struct parent *p, size_t *n)
+{
+	json_t *list = json_array();
+
+	*n = 0;
+	for (uint32_t t = 0; t < p->n_targets; t++) {
+		const struct pol_image *img = p->targets[t].kind == TARGET_IS_WORKLOAD ? NULL : p->targets[t].image;
+
+		for (uint32_t i = 0; img && i < img->n_rules; i++) {
+			const struct by_rule *rule = &pol_image_rules(img)[i];
+
+			if (rule->flags & BY_RULE_AUDIT && ++*n <= AUDIT_NAMED)
+				json_array_append_new(
+					list, json_pack("{s:s, s:s}", "name", rule->name, "where", rule->where));
+		}
+	}
+	return list;
+}
+
 /* Of the policy that decides; beside it what a rollback goes back to, and what becomes of one that is not confirmed. */
 static json_t *policy_part(const struct parent *p)
 {
 	json_t *o = stored_part(life_deciding(p));
 	int64_t left = life_seconds_left(p);
+	size_t n_audit;
 
+	json_object_set_new(o, "audit", audit_part(p, &n_audit));
+	json_object_set_new(o, "audit_rules", json_integer((json_int_t)n_audit));
 	json_object_set_new(o, "rules", json_integer((json_int_t)pol_rule_count(p->model)));
 	json_object_set_new(o, "loads", json_integer(p->policy_loads));
 	json_object_set_new(o, "refusals", json_integer(p->policy_refusals));

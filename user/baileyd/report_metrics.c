@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "report_json.h"
 
+#define PEERS_MAX 256 /* lines stay few, whoever joins */
+
 static void put(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put(struct out *out, const char *fmt, ...)
 {
@@ -84,6 +86,39 @@ static void rules(struct out *out, const struct parent *p)
 			    p->targets[hits->target].interface, rule->name,
 			    rule->flags & BY_RULE_AUDIT ? "audit" : "enforce", (unsigned long long)hits->hits.packets);
 	}
+}
+
+static void peer_lines(struct out *out, const char *interface, const char *node, const struct by_pair *pair)
+{
+	static const char *const outcome[BY_OUTCOME_COUNT] = { [BY_PASSED] = "passed", [BY_DROPPED] = "dropped" };
+
+	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
+		for (int o = 0; o < BY_OUTCOME_COUNT; o++)
+			put(out,
+			    "bailey_peer_packets_total{interface=\"%s\",node=\"%s\",dir=\"%s\",outcome=\"%s\"} %llu\n",
+			    interface, node, report_dir_name[dir], outcome[o],
+			    (unsigned long long)pair->n[dir][o].packets);
+}
+
+/* In the order of their identities, which a peer keeps: the same peers each time, however many come after them. */
+static void peer_packets(struct out *out, struct parent *p)
+{
+	size_t n[TARGETS_MAX] = { 0 }, left_out = 0;
+
+	head(out, "peer_packets_total", "counter", "Packets between this node and a peer, from 0 for each identity.");
+	for (size_t i = 0; i < p->report.n_pairs; i++) {
+		const struct pair_count *c = &p->report.pairs[i];
+		const struct node *peer = node_find(p, c->instance_id);
+
+		if (!peer || c->target >= p->n_targets)
+			continue;
+		if (n[c->target]++ < PEERS_MAX)
+			peer_lines(out, p->targets[c->target].interface, peer->id.record.node, &c->n);
+		else
+			left_out++;
+	}
+	single(out, "peers_uncounted", "gauge",
+	       "Peers without lines in peer_packets_total, which has the first 256 of each interface.", left_out);
 }
 
 /* Names of workloads are [a-z0-9-]. */
@@ -184,6 +219,7 @@ char *report_metrics_text(struct parent *p)
 	if (p->report.is_known) {
 		packets(&out, p);
 		rules(&out, p);
+		peer_packets(&out, p);
 		workloads(&out, p);
 		each_target(&out, p, "flows", "gauge", "Tracked flows.", flows_of);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",

@@ -75,6 +75,20 @@ static void print_addrs(const json_t *list)
 		printf("%s%s", i ? " " : "", json_string_value(item));
 }
 
+static void print_audit(const json_t *policy)
+{
+	const json_t *list = json_object_get(policy, "audit"), *o;
+	long long more = ji(policy, "audit_rules") - (long long)json_array_size(list);
+	size_t i;
+
+	json_array_foreach (list, i, o)
+		printf("%s%s %s", i ? ", " : "          in audit mode, drops nothing: ", js(o, "name"), js(o, "where"));
+	if (more > 0)
+		printf(", and %lld more", more);
+	if (json_array_size(list))
+		putchar('\n');
+}
+
 static void print_policy(const json_t *policy)
 {
 	const json_t *left = json_object_get(policy, "confirm_in_s"), *previous = json_object_get(policy, "previous");
@@ -84,6 +98,7 @@ static void print_policy(const json_t *policy)
 		snprintf(more, sizeof(more), " and %lld more", ji(policy, "files") - 1);
 	printf("policy    %s%s (%s), %lld rules, generation %lld, %.12s\n", js(policy, "file"), more,
 	       js(policy, "origin"), ji(policy, "rules"), ji(policy, "generation"), js(policy, "digest"));
+	print_audit(policy);
 	if (left)
 		printf("          %snot confirmed%s: back to %.12s in %lld s\n", red(), plain(), js(previous, "digest"),
 		       (long long)json_integer_value(left));
@@ -178,7 +193,8 @@ static void print_counters(const json_t *drops, const json_t *rules, const char 
 	if (json_array_size(rules))
 		printf("rules     on %s: packets that a rule decided (first of a flow, or denied)\n", interface);
 	json_array_foreach (rules, i, o)
-		printf("  %10lld  %-24s %s\n", ji(o, "packets"), js(o, "name"), js(o, "where"));
+		printf("  %10lld  %-24s %s%s\n", ji(o, "packets"), js(o, "name"), js(o, "where"),
+		       *js(o, "mode") ? "  audit: would have been dropped" : "");
 	if (json_array_size(drops))
 		printf("drops     on %s\n", interface);
 	json_array_foreach (drops, i, o)
