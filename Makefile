@@ -164,7 +164,7 @@ clean: ## remove what was built (keeps downloaded packages and kernels in build/
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
-	@echo '  variables: V=1 (commands), SAN=1 (ASan and UBSan), ONLY=text (tests whose name has it), CFLAGS, PREFIX, DESTDIR'
+	@echo '  variables: V=1 (commands), SAN=1 (ASan and UBSan), ONLY=text,... (tests whose name has one), CFLAGS, PREFIX, DESTDIR'
 
 .PHONY: all tests check check-unit check-bpf check-crash check-net check-equal check-fuzz vmtest bench demo lint deps deps-test deps-vm \
 	deps-bench deps-demo install compile_commands clean help
