@@ -7,6 +7,10 @@
  * Only the helpers that know the listening socket do for that (bpf_tcp_gen_syncookie): they tell the socket that it is
  * overflown, without which the stack believes no cookie; the raw ones need a proxy behind them. The answer carries MSS
  * and no other option, so such a connection has no window scaling: slower, while there is a flood.
+ *
+ * The answer is written over the SYN, whose frame keeps its length: a program that resizes frames can not take a place
+ * in the dispatcher of libxdp before 1.5.5 (the kernel compares it with the function it replaces). What is left of the
+ * SYN is padding; a frame without room for the MSS gets an answer without.
  */
 #pragma once
 
@@ -38,7 +42,9 @@ struct syn6 {
 	struct tcp_mss mss;
 };
 
-#define SEGMENT_BYTES (sizeof(struct tcp_hdr) + sizeof(struct tcp_mss))
+#define SEGMENT_BYTES                                                                                                  \
+	(sizeof(struct tcp_hdr) + sizeof(struct tcp_mss)) /* of the answer; without MSS, in a short frame: */
+#define SEGMENT_SHORT sizeof(struct tcp_hdr)
 
 union tcp_head {
 	struct tcp_hdr hdr;
@@ -115,24 +121,31 @@ static __always_inline __u16 fold(__u32 sum)
 	return (__u16)~sum;
 }
 
-/* From the addresses on, which are the greater part of the pseudo header. */
-static __always_inline __u16 l4_sum(void *packet, __u32 from, __u32 to)
+static __always_inline __u32 segment_bytes(const struct pkt *p)
 {
-	__u32 seed = bpf_htons(NEXT_TCP) + bpf_htons(SEGMENT_BYTES);
+	return p->off + SEGMENT_BYTES <= p->len ? SEGMENT_BYTES : SEGMENT_SHORT;
+}
+
+/* From the addresses on, which are the greater part of the pseudo header. An MSS that is not sent is zero here. */
+static __always_inline __u16 l4_sum(void *packet, __u32 from, __u32 to, __u32 segment)
+{
+	__u32 seed = bpf_htons(NEXT_TCP) + bpf_htons((__u16)segment);
 
 	return fold(bpf_csum_diff(0, 0, (__be32 *)((char *)packet + from), to - from, seed));
 }
 
 static __always_inline void synack_fill(struct tcp_hdr *tcp, struct tcp_mss *opt, const struct tcp_hdr *syn,
-					__s64 cookie)
+					__s64 cookie, __u32 segment)
 {
 	tcp->src_be = syn->dst_be;
 	tcp->dst_be = syn->src_be;
 	tcp->seq_be = bpf_htonl((__u32)cookie);
 	tcp->ack_be = bpf_htonl(bpf_ntohl(syn->seq_be) + 1);
-	tcp->offset = SEGMENT_BYTES / 4 << 4;
+	tcp->offset = (__u8)(segment / 4 << 4);
 	tcp->flags = TCP_SYN | TCP_ACK;
 	tcp->window_be = 0xffff;
+	if (segment != SEGMENT_BYTES)
+		return;
 	opt->kind = 2;
 	opt->len = sizeof(*opt);
 	opt->mss_be = bpf_htons((__u16)(cookie >> 32));
@@ -142,8 +155,7 @@ static __always_inline int send_back(struct hook_ctx *ctx, struct pkt *p, void *
 {
 	__u8 macs[12], turned[12];
 
-	if (bpf_xdp_load_bytes(ctx, 0, macs, sizeof(macs)) ||
-	    bpf_xdp_adjust_tail(ctx, (int)(p->l3 + len) - (int)p->len))
+	if (bpf_xdp_load_bytes(ctx, 0, macs, sizeof(macs)))
 		return -BY_DROP_INTERNAL;
 	__builtin_memcpy(turned, macs + 6, 6);
 	__builtin_memcpy(turned + 6, macs, 6);
@@ -155,37 +167,44 @@ static __always_inline int send_back(struct hook_ctx *ctx, struct pkt *p, void *
 
 static __always_inline int synack4(struct hook_ctx *ctx, struct pkt *p, const struct tcp_hdr *syn, __s64 cookie)
 {
+	__u32 segment = segment_bytes(p);
 	struct syn4 out = { 0 };
 
 	out.ip.version_ihl = 0x45;
-	out.ip.len_be = bpf_htons(sizeof(out));
+	out.ip.len_be = bpf_htons((__u16)(sizeof(out.ip) + segment));
 	out.ip.frag_be = bpf_htons(IP4_DONT_FRAG);
 	out.ip.ttl = COOKIE_TTL;
 	out.ip.proto = NEXT_TCP;
 	out.ip.src = ((const __u32 *)p->key.local.b)[3];
 	out.ip.dst = ((const __u32 *)p->key.peer.b)[3];
 	out.ip.sum = fold(bpf_csum_diff(0, 0, (__be32 *)&out.ip, sizeof(out.ip), 0));
-	synack_fill(&out.tcp, &out.mss, syn, cookie);
-	out.tcp.sum = l4_sum(&out, offsetof(struct syn4, ip.src), sizeof(out));
-	return send_back(ctx, p, &out, sizeof(out));
+	synack_fill(&out.tcp, &out.mss, syn, cookie, segment);
+	out.tcp.sum = l4_sum(&out, offsetof(struct syn4, ip.src), sizeof(out), segment);
+	if (segment == SEGMENT_BYTES)
+		return send_back(ctx, p, &out, sizeof(out));
+	return send_back(ctx, p, &out, sizeof(out.ip) + SEGMENT_SHORT);
 }
 
 static __always_inline int synack6(struct hook_ctx *ctx, struct pkt *p, const struct tcp_hdr *syn, __s64 cookie)
 {
+	__u32 segment = segment_bytes(p);
 	struct syn6 out = { 0 };
 
 	out.ip.version_class_flow_be = bpf_htonl(6u << 28);
-	out.ip.payload_be = bpf_htons(SEGMENT_BYTES);
+	out.ip.payload_be = bpf_htons((__u16)segment);
 	out.ip.next = NEXT_TCP;
 	out.ip.hops = COOKIE_TTL;
 	__builtin_memcpy(out.ip.src, p->key.local.b, sizeof(out.ip.src));
 	__builtin_memcpy(out.ip.dst, p->key.peer.b, sizeof(out.ip.dst));
-	synack_fill(&out.tcp, &out.mss, syn, cookie);
-	out.tcp.sum = l4_sum(&out, offsetof(struct syn6, ip.src), sizeof(out));
-	return send_back(ctx, p, &out, sizeof(out));
+	synack_fill(&out.tcp, &out.mss, syn, cookie, segment);
+	out.tcp.sum = l4_sum(&out, offsetof(struct syn6, ip.src), sizeof(out), segment);
+	if (segment == SEGMENT_BYTES)
+		return send_back(ctx, p, &out, sizeof(out));
+	return send_back(ctx, p, &out, sizeof(out.ip) + SEGMENT_SHORT);
 }
 
-/* -BY_DROP_SYN_COOKIE, with p->is_answered unless it can not be read; 0: nobody listens, the stack shall say so. */
+/* -BY_DROP_SYN_COOKIE, with p->is_answered unless it can not be read or brings data, which would go back with it; 0:
+ * nobody listens, the stack shall say so. */
 __noinline int cookie_answer(struct hook_ctx *ctx, struct pkt *p)
 {
 	__u64 *clock = cookie_clock();
@@ -198,7 +217,7 @@ __noinline int cookie_answer(struct hook_ctx *ctx, struct pkt *p)
 	if (!p || !clock)
 		return -BY_DROP_INTERNAL;
 	len = tcp_read(ctx, p, &syn);
-	if (len < 0 || ip_read(ctx, p, &ip) < 0)
+	if (len < 0 || p->len > p->off + TCP_HDR_MAX || ip_read(ctx, p, &ip) < 0)
 		return -BY_DROP_SYN_COOKIE;
 	sk = listener_of(ctx, p);
 	if (!sk)

@@ -162,25 +162,32 @@ static uint32_t sum16(uint32_t sum, const uint8_t *at, size_t n)
 	return sum;
 }
 
-/* The answer to a SYN from port `port`: a SYN-ACK that a stack takes. Returns its sequence number. */
-static uint32_t check_answer(bool is_v6, uint16_t port, uint32_t seq)
+/*
+ * The answer to a SYN from port `port`, whose frame ended `padding` bytes behind its header: a SYN-ACK that a stack
+ * takes, with MSS where there is room. Returns its sequence number.
+ */
+static uint32_t check_answer(bool is_v6, uint16_t port, uint32_t seq, size_t padding)
 {
 	const struct frame *f = &w->back;
-	size_t l4 = is_v6 ? 54 : 34;
+	size_t l4 = is_v6 ? 54 : 34, segment = padding < 4 ? 20 : 24;
 	const uint8_t *tcp = f->data + l4;
 
-	assert_int_equal(f->len, l4 + 24);
+	assert_int_equal(f->len, l4 + 20 + padding);
+	assert_int_equal(get16(f->data + (is_v6 ? 18 : 16)), segment + (is_v6 ? 0 : 20));
+	assert_int_equal(tcp[12] >> 4, segment / 4);
 	assert_memory_equal(f->data, "\x02\x00\x00\x00\x00\x07\x02\x00\x00\x00\x00\x01", 12); /* turned round */
 	assert_int_equal(get16(tcp), 22);
 	assert_int_equal(get16(tcp + 2), port);
 	assert_int_equal(get32(tcp + 8), seq + 1);
 	assert_int_equal(tcp[13], F_SYN | F_ACK);
-	assert_memory_equal(tcp + 20, "\x02\x04", 2);
-	assert_true(get16(tcp + 22) >= 536);
+	if (segment == 24)
+		assert_memory_equal(tcp + 20, "\x02\x04", 2);
+	assert_true(segment == 20 || get16(tcp + 22) >= 536);
 	if (!is_v6)
 		assert_int_equal(sum16(0, f->data + 14, 20), 0xffff);
 	/* addresses, protocol, length, segment */
-	assert_int_equal(sum16(P_TCP + 24, f->data + (is_v6 ? 22 : 26), (is_v6 ? 32 : 8) + 24), 0xffff);
+	assert_int_equal(sum16(P_TCP + (uint32_t)segment, f->data + (is_v6 ? 22 : 26), (is_v6 ? 32 : 8) + segment),
+			 0xffff);
 	return get32(tcp + 4);
 }
 
@@ -191,24 +198,34 @@ static void seq_set(struct frame *f, uint32_t seq, uint32_t ack)
 	memcpy(f->data + host_l4_of(f) + 4, be, sizeof(be));
 }
 
-static enum by_drop segment(const char *src, const char *dst, uint16_t port, uint8_t flags, uint32_t seq, uint32_t ack)
+/* `padding` bytes behind the packet, as a device adds them to a short frame. */
+static enum by_drop padded(const char *src, const char *dst, uint16_t port, uint8_t flags, uint32_t seq, uint32_t ack,
+			   size_t padding)
 {
 	struct frame f;
 
 	host_frame(&f, &(struct pkt){ TCP(src, dst, port, 22, flags) }, 0);
+	f.len = host_l4_of(&f) + 20;
+	memset(f.data + f.len, 0xee, padding);
+	f.len += padding;
 	seq_set(&f, seq, ack);
 	return host_send_frame(w, HOOK_XDP, &f);
 }
 
-static void cookie_round(const char *src, const char *dst)
+static enum by_drop segment(const char *src, const char *dst, uint16_t port, uint8_t flags, uint32_t seq, uint32_t ack)
+{
+	return padded(src, dst, port, flags, seq, ack, 0);
+}
+
+static void cookie_round(const char *src, const char *dst, size_t padding)
 {
 	bool is_v6 = strchr(src, ':') != NULL;
 	uint32_t cookie;
 
 	assert_int_equal(segment(src, dst, 1, F_SYN, 100, 0), 0); /* the burst: the stack may have it */
-	assert_int_equal(segment(src, dst, 2, F_SYN, 0x01020304, 0), BY_DROP_SYN_COOKIE);
+	assert_int_equal(padded(src, dst, 2, F_SYN, 0x01020304, 0, padding), BY_DROP_SYN_COOKIE);
 	assert_int_equal(w->retval, 3); /* XDP_TX */
-	cookie = check_answer(is_v6, 2, 0x01020304);
+	cookie = check_answer(is_v6, 2, 0x01020304, padding);
 	assert_int_equal(segment(src, dst, 2, F_ACK, 0x01020305, cookie), BY_DROP_NO_FLOW);     /* not plus one */
 	assert_int_equal(segment(src, dst, 3, F_ACK, 0x01020305, cookie + 1), BY_DROP_NO_FLOW); /* another's */
 	assert_int_equal(segment(src, dst, 2, F_ACK | F_RST, 0x01020305, cookie + 1), BY_DROP_NO_FLOW);
@@ -219,6 +236,7 @@ static void cookie_round(const char *src, const char *dst)
 /* In a network namespace of its own: the sysctl and the ports are this test's. */
 static void cookies(void **state)
 {
+	static const size_t padding[] = { 0, 3, 4, 40 };
 	struct dp_host_options o = { .syns = { .rate = FLOOD_RATE, .burst = 1 } };
 	int fd4, fd6;
 
@@ -227,11 +245,18 @@ static void cookies(void **state)
 	sysctl_set("2");
 	fd4 = listener(AF_INET);
 	fd6 = listener(AF_INET6);
-	opened(&o);
-	cookie_round(FRIEND4, HOST4);
-	gone(NULL);
-	opened(&o);
-	cookie_round(FRIEND6, HOST6);
+	for (size_t i = 0; i < 4; i++) {
+		if (i)
+			gone(NULL);
+		opened(&o);
+		cookie_round(FRIEND4, HOST4, padding[i]);
+		gone(NULL);
+		opened(&o);
+		cookie_round(FRIEND6, HOST6, padding[i]);
+	}
+	/* what brings data would send it back, and gets no answer */
+	assert_int_equal(padded(FRIEND4, HOST4, 8, F_SYN, 1, 0, 41), BY_DROP_SYN_COOKIE);
+	assert_int_equal(w->retval, 1);
 	/* who is not allowed in gets no answer, and neither does what can not be read */
 	assert_int_equal(segment(WORLD4, HOST4, 5, F_SYN, 1, 0), BY_DROP_POLICY_DENY);
 	assert_int_equal(host_send(w, HOOK_XDP, &(struct pkt){ TCP(FRIEND4, HOST4, 6, 22, F_SYN), .options = 4 }),
