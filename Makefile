@@ -18,7 +18,7 @@ say      = @$(if $(filter 1,$(V)),:,printf '  %-8s %s\n') '$(1)' '$(2)'
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wundef -Wvla -Wformat=2
-LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl
+LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl libxdp
 , := ,
 SAN_FLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)

@@ -37,6 +37,7 @@ event2/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user
 curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/
+xdp/: user/datapath/
 '
 
 # $1 root of a tree: one line for each include that the tables do not allow.

@@ -29,13 +29,12 @@ static int no_new_privileges(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-int box_net(struct err *e)
+static int box_root(const int *keep, size_t n, const char *who, struct err *e)
 {
-	static const int keep[] = { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON };
 	int ret = lock_root();
 
 	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
+	for (size_t i = 0; i < n; i++)
 		/* inheritable, so that wireguard-go can be given CAP_NET_ADMIN as an ambient capability */
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET,
 			     (unsigned)keep[i]);
@@ -43,7 +42,21 @@ int box_net(struct err *e)
 		ret = -EPERM;
 	if (!ret)
 		ret = no_new_privileges();
-	return ret ? err_at(e, ret, "net process", "can not drop capabilities: %s", strerror(-ret)) : 0;
+	return ret ? err_at(e, ret, who, "can not drop capabilities: %s", strerror(-ret)) : 0;
+}
+
+int box_net(struct err *e)
+{
+	static const int keep[] = { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON };
+
+	return box_root(keep, ARRAY_LEN(keep), "net process", e);
+}
+
+int box_dispatcher(struct err *e)
+{
+	static const int keep[] = { CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN };
+
+	return box_root(keep, ARRAY_LEN(keep), "dispatcher process", e);
 }
 
 /*

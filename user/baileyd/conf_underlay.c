@@ -212,9 +212,11 @@ static void read_limits(struct conf_parse *p, const struct yaml_node *map)
 
 static void read_attach(struct conf_parse *p, const struct yaml_node *map)
 {
-	static const char *const mode[] = {
-		[DP_HOST_AUTO] = "auto", [DP_HOST_NATIVE] = "native", [DP_HOST_GENERIC] = "generic", [DP_HOST_TC] = "tc"
-	};
+	static const char *const mode[] = { [DP_HOST_AUTO] = "auto",
+					    [DP_HOST_NATIVE] = "native",
+					    [DP_HOST_GENERIC] = "generic",
+					    [DP_HOST_TC] = "tc",
+					    [DP_HOST_DISPATCHER] = "dispatcher" };
 	const char *s = conf_text(p, map, "attach", false);
 
 	for (size_t i = 0; s && i < ARRAY_LEN(mode); i++) {
@@ -224,7 +226,8 @@ static void read_attach(struct conf_parse *p, const struct yaml_node *map)
 		}
 	}
 	if (s)
-		yaml_error(p->doc, yaml_get(map, "attach"), p->d, "needs auto, native, generic or tc, found '%s'", s);
+		yaml_error(p->doc, yaml_get(map, "attach"), p->d,
+			   "needs auto, dispatcher, native, generic or tc, found '%s'", s);
 }
 
 static void read_interface(struct conf_parse *p, const struct yaml_node *map)

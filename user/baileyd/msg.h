@@ -238,7 +238,7 @@ struct msg_counts {
 	uint32_t target;
 	int32_t code; /* 0 or -errno: nothing below is known */
 	struct dp_status dp;
-	char attach[16];
+	char attach[24];
 	struct dp_host_status host; /* of the underlay */
 	char trouble[160];          /* why its device is not guarded; "" when it is */
 };

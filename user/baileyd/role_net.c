@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -326,13 +327,50 @@ static void net_fini(struct net *net)
 	explicit_bzero(&net->conf, sizeof(net->conf));
 }
 
+static void dispatcher_main(int fd)
+{
+	struct err e = ERR_INIT;
+	char text[600];
+
+	close(IPC_CHILD_FD);
+	if (box_dispatcher(&e) < 0)
+		log_err("%s", err_text(&e, text, sizeof(text)));
+	else
+		dp_dispatcher_serve(fd);
+	_exit(0);
+}
+
+/* Before the net process drops CAP_SYS_ADMIN. It ends when this process does, which alone holds the other end. */
+static int dispatcher_start(struct err *e)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (!dp_dispatcher_is_possible())
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_at(e, -errno, "dispatcher process", "%s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		return err_at(e, -errno, "dispatcher process", "%s", strerror(errno));
+	if (!pid) {
+		close(fds[0]);
+		dispatcher_main(fds[1]);
+	}
+	close(fds[1]);
+	dp_dispatcher_helper(fds[0]);
+	return 0;
+}
+
 int role_net(void)
 {
 	static struct net net;
 	struct err e = ERR_INIT;
 	char text[600];
-	int ret = box_net(&e);
+	int ret = dispatcher_start(&e);
 
+	if (!ret)
+		ret = box_net(&e);
 	if (!ret)
 		ret = open_channel(&net);
 	if (ret)

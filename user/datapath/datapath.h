@@ -32,6 +32,7 @@ enum dp_host_mode {
 	DP_HOST_NATIVE,
 	DP_HOST_GENERIC,
 	DP_HOST_TC,
+	DP_HOST_DISPATCHER, /* XDP beside others' programs, in libxdp's dispatcher */
 };
 
 /* `rate` a second, `burst` at once; rate 0: no limit. */
@@ -128,12 +129,21 @@ int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e);
 int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e);
 
 struct dp_host_status {
-	char attach[16];      /* "xdp-native", "xdp-generic", "tcx", "clsact"; "none" */
-	char not_better[160]; /* why nothing before it in this order was taken; "" */
+	char attach[24];      /* "dispatcher-" or "xdp-" and "native" or "generic"; "tcx", "clsact"; "none" */
+	char not_better[240]; /* why nothing before it in this order was taken; "" */
 	char no_cookies[120]; /* why SYNs are not answered with cookies; "": they are */
 };
 
 void dp_host_status(const struct dp *dp, struct dp_host_status *st);
+
+/*
+ * libxdp asks for programs by number, which takes CAP_SYS_ADMIN. A process that does without it forks one that has it
+ * and does nothing else than this, before it drops its own: the child calls dp_dispatcher_serve(), which returns when
+ * the other end is closed; the parent calls dp_dispatcher_helper(). Without a helper the caller's own do.
+ */
+bool dp_dispatcher_is_possible(void); /* the kernel replaces functions of XDP programs */
+void dp_dispatcher_serve(int fd);
+void dp_dispatcher_helper(int fd); /* takes it */
 
 /* --- what it did --- */
 

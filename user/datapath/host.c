@@ -69,24 +69,28 @@ static struct by_host_conf constants(struct host *h)
 	return c;
 }
 
-static int load_xdp(struct dp *dp, const struct by_host_conf *c, struct err *e)
+int host_xdp_open(const char *dir, const struct by_host_conf *c, struct xdp_bpf **out, struct err *e)
+{
+	struct xdp_bpf *xdp = xdp_bpf__open();
+
+	*out = xdp;
+	if (!xdp)
+		return kernel_refused(e, -errno, "BPF object");
+	xdp->rodata->host = *c;
+	xdp->rodata->conf.events_per_sec = EVENTS_PER_SEC;
+	xdp->rodata->conf.captures_per_sec = CAPTURES_PER_SEC;
+	xdp->rodata->conf.has_pairs = 0;
+	return maps_adopt(dir, xdp->obj, e);
+}
+
+static int load_xdp(struct dp *dp, struct err *e)
 {
 	struct host *h = dp->host;
-	int ret;
+	int ret = host_xdp_open(dp->dir, &h->conf, &h->xdp, e);
 
-	h->xdp = xdp_bpf__open();
-	if (!h->xdp)
-		return kernel_refused(e, -errno, "BPF object");
-	dp->obj = h->xdp->obj;
-	h->xdp->rodata->host = *c;
-	h->xdp->rodata->conf.events_per_sec = EVENTS_PER_SEC;
-	h->xdp->rodata->conf.captures_per_sec = CAPTURES_PER_SEC;
-	h->xdp->rodata->conf.has_pairs = 0;
-	ret = sizes_set(dp, e);
-	if (!ret)
-		ret = maps_adopt(dp, dp->obj, e);
 	if (ret < 0)
 		return ret;
+	dp->obj = h->xdp->obj;
 	ret = xdp_bpf__load(h->xdp);
 	if (ret < 0)
 		return kernel_refused(e, ret, "the kernel refused the XDP program");
@@ -96,7 +100,7 @@ static int load_xdp(struct dp *dp, const struct by_host_conf *c, struct err *e)
 }
 
 /* After load_xdp(): all maps are pinned, so this object adopts them. */
-static int load_tc(struct dp *dp, const struct by_host_conf *c, struct err *e)
+static int load_tc(struct dp *dp, struct err *e)
 {
 	struct host *h = dp->host;
 	int ret;
@@ -104,11 +108,11 @@ static int load_tc(struct dp *dp, const struct by_host_conf *c, struct err *e)
 	h->tc = host_bpf__open();
 	if (!h->tc)
 		return kernel_refused(e, -errno, "BPF object");
-	h->tc->rodata->host = *c;
+	h->tc->rodata->host = h->conf;
 	h->tc->rodata->conf.events_per_sec = EVENTS_PER_SEC;
 	h->tc->rodata->conf.captures_per_sec = CAPTURES_PER_SEC;
 	h->tc->rodata->conf.has_pairs = 0;
-	ret = maps_adopt(dp, h->tc->obj, e);
+	ret = maps_adopt(dp->dir, h->tc->obj, e);
 	if (ret < 0)
 		return ret;
 	ret = host_bpf__load(h->tc);
@@ -122,7 +126,6 @@ static int load_tc(struct dp *dp, const struct by_host_conf *c, struct err *e)
 
 static int load(struct dp *dp, struct err *e)
 {
-	struct by_host_conf c;
 	int ret;
 
 	dp->host = calloc(1, sizeof(*dp->host));
@@ -130,9 +133,9 @@ static int load(struct dp *dp, struct err *e)
 		return err_at(e, -ENOMEM, NULL, "out of memory");
 	dp->host->options = dp->options.host;
 	snprintf(dp->host->status.attach, sizeof(dp->host->status.attach), "none");
-	c = constants(dp->host);
-	ret = load_xdp(dp, &c, e);
-	return ret ? ret : load_tc(dp, &c, e);
+	dp->host->conf = constants(dp->host);
+	ret = load_xdp(dp, e);
+	return ret ? ret : load_tc(dp, e);
 }
 
 int dp_host_open(const char *bpffs, const char *instance, const struct dp_host_options *options, struct dp **dp,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The host's programs onto its network device. Outwards there is tc alone; inwards XDP in the driver, else XDP behind
- * it, else tc, each tried and not presumed. What was not taken and why is in the status.
+ * The host's programs onto its network device. Outwards there is tc alone; inwards XDP beside others' programs, else
+ * alone in the driver, else behind it, else tc, each tried and not presumed. What was not taken and why is in the
+ * status.
  *
  * A pinned link keeps the program on the device when the daemon dies, and is updated in place. Where the way in has to
  * change, the tc program stands in for the moment: no packet passes unjudged.
@@ -104,18 +105,22 @@ static bool runs_in(unsigned ifindex, uint32_t flags)
 	return q.attach_mode == (flags & XDP_FLAGS_DRV_MODE ? XDP_ATTACHED_DRV : XDP_ATTACHED_SKB);
 }
 
-/* The tc program judges while the link is made anew. */
+/* The tc program judges while the way in changes. */
+static int stand_in(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	int ret = attach_one(dp, BY_DIR_IN, ifindex, e);
+
+	return ret ? ret : link_remove(dp->dir, LINK_XDP, e);
+}
+
 static int xdp_create(struct dp *dp, unsigned ifindex, uint32_t flags, bool was_there, struct err *e)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
 	auto_fd int fd = -1;
 	int ret = 0;
 
-	if (was_there) {
-		ret = attach_one(dp, BY_DIR_IN, ifindex, e);
-		if (!ret)
-			ret = link_remove(dp->dir, LINK_XDP, e);
-	}
+	if (was_there)
+		ret = stand_in(dp, ifindex, e);
 	if (ret)
 		return ret;
 	fd = bpf_link_create(dp->host->xdp_prog, (int)ifindex, BPF_XDP, &opts);
@@ -156,6 +161,57 @@ static bool may_try(struct host *h, size_t i, unsigned ifindex)
 	return false;
 }
 
+static int dispatcher_try(struct dp *dp, unsigned ifindex, bool is_native, struct err *e)
+{
+	struct host *h = dp->host;
+	uint32_t id;
+	auto_fd int fd = own_link(dp, ifindex, &id);
+	int ret = fd >= 0 ? stand_in(dp, ifindex, e) : 0;
+
+	if (!ret)
+		ret = dispatcher_join(dp, ifindex, &is_native, e);
+	if (!ret)
+		snprintf(h->status.attach, sizeof(h->status.attach), "dispatcher-%s", is_native ? "native" : "generic");
+	return ret;
+}
+
+/* 1: our program is in the device's dispatcher; 0: it is not, and `not_better` says why. */
+static int dispatcher_in(struct dp *dp, unsigned ifindex)
+{
+	struct host *h = dp->host;
+	int ret = -EOPNOTSUPP;
+
+	if (h->options.mode != DP_HOST_AUTO && h->options.mode != DP_HOST_DISPATCHER)
+		return 0;
+	if (!dp_dispatcher_is_possible()) {
+		not_taken(h, "dispatcher: the kernel has no freplace");
+		return 0;
+	}
+	for (int native = !is_veth(ifindex); native >= 0 && ret && ret != -EBUSY; native--) {
+		struct err e = ERR_INIT;
+
+		ret = dispatcher_try(dp, ifindex, native, &e);
+		if (ret)
+			not_taken(h, "dispatcher-%s: %s", native ? "native" : "generic", e.msg);
+	}
+	return ret == 0;
+}
+
+/* Our place in the dispatcher is given up: another way was told, or the dispatcher refuses. */
+static int dispatcher_out(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	struct err why = ERR_INIT;
+	bool is_there = false;
+	int ret;
+
+	if (foreign_prog(dp, ifindex) && dispatcher_has_ours(dp->dir, ifindex, &is_there, &why) < 0)
+		not_taken(dp->host, "%s", why.msg);
+	if (!is_there)
+		return 0;
+	ret = stand_in(dp, ifindex, e);
+	return ret ? ret : dispatcher_leave(dp->dir, 0, e);
+}
+
 /* 1: XDP judges what comes in; 0: it does not, and `not_better` says why. */
 static int xdp_in(struct dp *dp, unsigned ifindex)
 {
@@ -185,17 +241,30 @@ static int tc_in(struct dp *dp, unsigned ifindex, struct err *e)
 	struct host *h = dp->host;
 	int ret;
 
-	if (h->options.mode == DP_HOST_NATIVE || h->options.mode == DP_HOST_GENERIC)
+	if (h->options.mode != DP_HOST_AUTO && h->options.mode != DP_HOST_TC)
 		return err_at(e, -EOPNOTSUPP, "underlay", "%s", h->status.not_better);
-	ret = attach_one(dp, BY_DIR_IN, ifindex, e);
-	if (!ret)
-		ret = link_remove(dp->dir, LINK_XDP, e);
+	ret = stand_in(dp, ifindex, e);
 	if (ret)
 		return ret;
 	snprintf(h->status.attach, sizeof(h->status.attach), "%s", dp->attach_mode);
 	if (!h->status.no_cookies[0])
 		snprintf(h->status.no_cookies, sizeof(h->status.no_cookies), "tc can not send answers");
 	return 0;
+}
+
+static int attach_in(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	enum dp_host_mode mode = dp->host->options.mode;
+	int ret = 0;
+
+	if (!dispatcher_in(dp, ifindex)) {
+		ret = dispatcher_out(dp, ifindex, e);
+		if (!ret && (mode == DP_HOST_TC || !xdp_in(dp, ifindex)))
+			return tc_in(dp, ifindex, e);
+	}
+	if (!ret)
+		tc_in_remove(dp, ifindex);
+	return ret;
 }
 
 int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e)
@@ -205,12 +274,10 @@ int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e)
 
 	h->status.not_better[0] = '\0';
 	ret = attach_one(dp, BY_DIR_OUT, ifindex, e);
-	if (ret)
-		return ret;
-	if (h->options.mode != DP_HOST_TC && xdp_in(dp, ifindex))
-		tc_in_remove(dp, ifindex);
-	else
-		ret = tc_in(dp, ifindex, e);
+	if (!ret)
+		ret = attach_in(dp, ifindex, e);
+	if (!ret)
+		ret = dispatcher_leave(dp->dir, ifindex, e);
 	dp->attach_mode = h->status.attach;
 	return ret;
 }
@@ -219,5 +286,7 @@ int host_remove(const char *dir, unsigned ifindex, struct err *e)
 {
 	int ret = link_remove(dir, LINK_XDP, e);
 
+	if (!ret)
+		ret = dispatcher_leave(dir, 0, e);
 	return ret ? ret : attach_remove(dir, ifindex, e);
 }

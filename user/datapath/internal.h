@@ -96,8 +96,8 @@ int kernel_refused(struct err *e, int code, const char *what);
 /* What every datapath is made of; `load` brings its programs. sub: directory of its pins in the instance's, or NULL. */
 int dp_make(const char *bpffs, const char *instance, const char *sub, const struct dp_options *options,
 	    int (*load)(struct dp *dp, struct err *e), struct dp **out, struct err *e);
-int maps_adopt(struct dp *dp, struct bpf_object *obj, struct err *e); /* before the object is loaded */
-int maps_pin(struct dp *dp, struct err *e);                           /* after dp->obj was */
+int maps_adopt(const char *dir, struct bpf_object *obj, struct err *e); /* before the object is loaded */
+int maps_pin(struct dp *dp, struct err *e);                             /* after dp->obj was */
 int prog_pin(struct dp *dp, int fd, const char *name, struct err *e);
 #define EVENTS_PER_SEC   100
 #define CAPTURES_PER_SEC 1000

@@ -99,13 +99,13 @@ static int map_adopt(struct bpf_map *map, const char *dir, struct err *e)
 	return ret < 0 ? err_at(e, ret, path, "%s", strerror(-ret)) : 0;
 }
 
-int maps_adopt(struct dp *dp, struct bpf_object *obj, struct err *e)
+int maps_adopt(const char *dir, struct bpf_object *obj, struct err *e)
 {
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, obj)
 	{
-		int ret = bpf_map__is_internal(map) ? 0 : map_adopt(map, dp->dir, e);
+		int ret = bpf_map__is_internal(map) ? 0 : map_adopt(map, dir, e);
 
 		if (ret < 0)
 			return ret;
@@ -203,7 +203,7 @@ static int load_tc(struct dp *dp, struct err *e)
 	constants_set(dp);
 	ret = sizes_set(dp, e);
 	if (!ret)
-		ret = maps_adopt(dp, dp->obj, e);
+		ret = maps_adopt(dp->dir, dp->obj, e);
 	if (ret < 0)
 		return ret;
 	ret = tc_bpf__load(dp->skel);

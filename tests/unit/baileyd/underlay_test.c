@@ -127,6 +127,8 @@ static void limits_are_read(void **state)
 	assert_int_equal(u->host.handshakes.burst, 3);
 	assert_int_equal(u->host.handshakes_total.rate, 0);
 	assert_int_equal(u->host.syns.rate, 0);
+	u = parsed("underlay: { interface: e, failsafe: none, attach: dispatcher }\n");
+	assert_int_equal(u->host.mode, DP_HOST_DISPATCHER);
 }
 
 /* A section of one line; the error names `path` and says `needed`. */
