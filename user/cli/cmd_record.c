@@ -12,10 +12,13 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "evidence.h"
+#include "evidence/policy_file.h"
+#include "identity/collateral.h"
 #include "identity/eventlog.h"
 #include "identity/quote_tdx.h"
 #include "identity/record.h"
 #include "identity/x509.h"
+#include "quote.h"
 
 #define PEM_MAX   (2 * ID_CERT_MAX)
 #define HOUR_S    3600
@@ -24,13 +27,16 @@
 
 static const char usage[] =
 	"usage: bailey record show FILE [--json]\n"
-	"       bailey record verify FILE --root ROOT.pem --allow-simulated [--at UNIX] [--json]\n"
+	"       bailey record verify FILE [--collateral FILE]... [--policy FILE] [--at UNIX] [--json]\n"
+	"                            [--root ROOT.pem --allow-simulated]\n"
 	"       bailey record sign --cert FILE --key FILE --node NAME --wg-key BASE64 --addr ADDR... [--endpoint "
 	"A:P]...\n"
 	"                          [--epoch N] [--not-before UNIX] [--hours N] [--out FILE]\n"
 	"\n"
 	"  show    what a record says; nothing is verified\n"
-	"  verify  certificate, quote, signature, validity, identity. Exit status: 0 accepted, 1 refused\n"
+	"  verify  certificate, quote, signature, validity, identity, with collateral and policy as `bailey quote "
+	"verify`.\n"
+	"          Exit status: 0 accepted, 1 refused\n"
 	"  sign    app-id and instance-id come from the certificate's event log. The epoch is the current time unless\n"
 	"          given. It begins five minutes ago and ends after --hours (24, at most 744).\n";
 
@@ -100,17 +106,19 @@ static int show(const uint8_t *bytes, size_t len, const struct ev_args *args)
 	return EV_OK;
 }
 
-static int verify(const uint8_t *bytes, size_t len, const struct ev_args *args)
+struct read_args {
+	struct ev_args ev;
+	struct quote_files collateral;
+	const char *policy;
+};
+
+static int judge(const uint8_t *bytes, size_t len, const struct id_trust *trust, const struct ev_args *args)
 {
-	auto_free char *roots = NULL;
 	struct err e = ERR_INIT;
-	struct id_trust trust;
 	struct id_node node;
 	json_t *report;
 
-	if (ev_trust(args, &trust, &roots, &e) < 0)
-		return ev_fail(&e);
-	if (id_record_verify(bytes, len, &trust, &node, &e) < 0) {
+	if (id_record_verify(bytes, len, trust, &node, &e) < 0) {
 		if (args->is_json)
 			ev_print(json_pack("{s:b, s:s, s:o}", "verified", 0, "verdict", "refused", "refusal",
 					   ev_refusal(&e)),
@@ -129,14 +137,59 @@ static int verify(const uint8_t *bytes, size_t len, const struct ev_args *args)
 	return EV_OK;
 }
 
+static int verify(const uint8_t *bytes, size_t len, const struct read_args *args)
+{
+	auto_free struct id_evidence_policy *policy = malloc(sizeof(*policy));
+	auto_free char *roots = NULL;
+	struct err e = ERR_INIT;
+	struct id_trust trust;
+	int status;
+
+	if (!policy || ev_trust(&args->ev, &trust, &roots, &e) < 0 ||
+	    (args->policy && evp_load(args->policy, policy, &e) < 0) ||
+	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
+		return ev_fail(&e);
+	trust.policy = args->policy ? policy : NULL;
+	status = quote_collateral_read(&args->collateral, trust.collaterals, &e) < 0
+			 ? ev_fail(&e)
+			 : judge(bytes, len, &trust, &args->ev);
+	id_collaterals_free(trust.collaterals);
+	return status;
+}
+
+static bool verify_option(struct read_args *a, int c)
+{
+	switch (c) {
+	case 'r':
+		a->ev.root = optarg;
+		return true;
+	case 's':
+		return a->ev.allow_simulated = true;
+	case 'a':
+		return a->ev.has_at = ev_int(optarg, 0, INT64_MAX, &a->ev.at_s);
+	case 'p':
+		a->policy = optarg;
+		return true;
+	case 'c':
+		if (a->collateral.n == QUOTE_FILES_MAX)
+			return false;
+		a->collateral.path[a->collateral.n++] = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int read_main(int argc, char **argv, bool is_verify)
 {
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "root", required_argument, NULL, 'r' },
 						 { "allow-simulated", no_argument, NULL, 's' },
 						 { "at", required_argument, NULL, 'a' },
+						 { "collateral", required_argument, NULL, 'c' },
+						 { "policy", required_argument, NULL, 'p' },
 						 { NULL, 0, NULL, 0 } };
-	struct ev_args args = { 0 };
+	struct read_args args = { 0 };
 	auto_free char *data = NULL;
 	struct err e = ERR_INIT;
 	bool ok = true;
@@ -146,23 +199,17 @@ static int read_main(int argc, char **argv, bool is_verify)
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'j')
-			args.is_json = true;
-		else if (c == 'r' && is_verify)
-			args.root = optarg;
-		else if (c == 's' && is_verify)
-			args.allow_simulated = true;
-		else if (c == 'a' && is_verify)
-			ok = ok && (args.has_at = ev_int(optarg, 0, INT64_MAX, &args.at_s));
+			args.ev.is_json = true;
 		else
-			ok = false;
+			ok = is_verify && verify_option(&args, c) && ok;
 	}
 	if (!ok || optind != argc - 1)
 		return usage_error("one FILE is needed");
-	if (is_verify && !args.root)
-		return usage_error("--root is needed to verify");
+	if (is_verify && !args.ev.root && !args.collateral.n)
+		return usage_error("--collateral, or --root for simulated evidence, is needed to verify");
 	if (file_read_arg(argv[optind], ID_RECORD_MAX, &data, &len, &e) < 0)
 		return ev_fail(&e);
-	return is_verify ? verify((uint8_t *)data, len, &args) : show((uint8_t *)data, len, &args);
+	return is_verify ? verify((uint8_t *)data, len, &args) : show((uint8_t *)data, len, &args.ev);
 }
 
 /* --- sign --- */

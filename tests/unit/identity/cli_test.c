@@ -175,6 +175,16 @@ static void records_are_shown_and_verified(void **state)
 	assert_true(out_has("CERT_VALIDITY"));
 	assert_int_equal(run("record verify web.pem --root r/root.pem --allow-simulated"), 1);
 	assert_true(out_has("RECORD_MALFORMED"));
+	assert_int_equal(system("echo 'simulated: true' >sim.yaml; echo 'measurements: { mrtd: " ZERO_MR
+				" }' >zero.yaml; echo '{}' >none.json"),
+			 0);
+	assert_int_equal(run("record verify web.rec --root r/root.pem --policy sim.yaml"), 0);
+	assert_int_equal(run("record verify web.rec --root r/root.pem --allow-simulated --policy zero.yaml"), 1);
+	assert_true(out_has("MEASUREMENT"));
+	assert_int_equal(run("record verify web.rec --collateral none.json"), 1);
+	assert_true(out_has("COLLATERAL_MALFORMED"));
+	assert_int_equal(run("record verify web.rec --collateral gone.json"), 2);
+	assert_int_equal(system("rm sim.yaml zero.yaml none.json"), 0);
 }
 
 /* Writes a log of two events; its RTMR3 is `eventlog replay`'s own answer. */
