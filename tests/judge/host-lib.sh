@@ -42,4 +42,4 @@ host_node() {
 }
 
 # shellcheck disable=SC2317 # called through wait_until
-host_is_judged() { status_of web | jq -e '.ready and (.underlay.attach // "" | test("xdp|tcx|clsact"))' >/dev/null; }
+host_is_judged() { status_has web '.ready and (.underlay.attach // "" | test("xdp|tcx|clsact"))'; }

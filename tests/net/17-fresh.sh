@@ -72,7 +72,7 @@ own_cert() { jq -r .cert "$dir/state-$1/self.record" | base64 -d; }
 issuer_of() { own_cert "$1" | openssl x509 -inform DER -noout -issuer; }
 key_of() { own_cert "$1" | openssl x509 -inform DER -noout -pubkey | sha256sum; }
 has_changed() { [ "$(key_of "$1")" != "$2" ]; }
-refused() { status_of "$1" | jq -e ".refusals[] | select(.text | test(\"$2\"))" >/dev/null; }
+refused() { status_has "$1" ".refusals[] | select(.text | test(\"$2\"))"; }
 
 # --- identity from the agent -------------------------------------------------------------------------------------------
 configure a dstack.sock 30 b
@@ -128,7 +128,7 @@ peer_of() { status_of "$1" | jq -r ".peers[0].$2"; }
 # shellcheck disable=SC2317 # called through check
 forgets() { [ "$(status_of "$1" | jq '.peers | length')" = 0 ]; }
 # has_reason NODE REASON [SECONDS]: refused so, lately
-has_reason() { status_of "$1" | jq -e ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-5})" >/dev/null; }
+has_reason() { status_has "$1" ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-5})"; }
 
 configure a dstack.sock 86400 b 'freshness: { level: quote, max_age: 15 }'
 configure b tappd.sock 86400 a 'freshness: { level: key, max_age: 15 }'

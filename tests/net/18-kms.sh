@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# bailey-kms from outside: its calls by curl, what it refuses, what its disk survives, a second KMS, and the whole way
-# from a guest agent over the KMS to two nodes of an overlay that believe each other.
+# bailey-kms from outside: its calls by curl, what it refuses, what its disk survives, a second KMS, a guest agent over it.
+# The way on to two nodes is in 16-chain.sh.
 . tests/net/lib.sh
 
 need curl jq openssl python3 ip

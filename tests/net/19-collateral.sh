@@ -35,7 +35,7 @@ checked() { "$baileyd" -c "$dir/a.yaml" --check 2>&1; }
 of_collateral() { status_of a | jq -r ".collateral | $1"; }
 says() { [ "$(of_collateral "$1")" = "$2" ]; }
 at_least() { n=$(of_collateral "$1") && [ "${n:-null}" != null ] && [ "$n" -ge "$2" ]; }
-refused() { [ -n "$(status_of a | jq ".refusals[] | select(.origin | test(\"$1\")) | select(.reason == \"$2\")")" ]; }
+refused() { status_has a ".refusals[] | select(.origin | test(\"$1\")) | select(.reason == \"$2\")"; }
 
 # --- refusals of the configuration ---------------------------------------------------------------------------------
 with_trust 'collateral_service: pccs.example'

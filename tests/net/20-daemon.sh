@@ -188,9 +188,8 @@ check 'false evidence is made' forge_for web db "$(underlay_of lax):51820"
 "$bailey" reload --instance "$prefix-db"
 for pair in stolen-quote:QUOTE_BINDING altered-quote:QUOTE_SIGNATURE altered-signature:RECORD_SIGNATURE \
 	altered-key:RECORD_SIGNATURE; do
-	check "${pair%:*} is refused as ${pair#*:}" eventually 5 sh -c \
-		"'$bailey' status --instance '$prefix-db' --json | jq -e '.refusals[] |
-		select(.reason == \"${pair#*:}\" and (.origin | endswith(\"${pair%:*}.record\")))'"
+	check "${pair%:*} is refused as ${pair#*:}" eventually 5 status_has db ".refusals[] |
+		select(.reason == \"${pair#*:}\" and (.origin | endswith(\"${pair%:*}.record\")))"
 done
 check 'the real web is who it was' tcp_ok web "$(overlay_of db)" 5432
 

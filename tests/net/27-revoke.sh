@@ -113,7 +113,7 @@ nobody_may "$dir/db-policy.yaml"
 asked=$(now)
 check 'a policy that forbids it' reload_db
 last_before "$(now)" "$asked" 'overlay, policy' 'it was asked for'
-check 'it was dropped as what policy denies' sh -c "'$bailey' drops --instance '$prefix-db' --reason POLICY_DENY --port tcp/5432 --json | jq -e 'length > 0' >/dev/null"
+check 'it was dropped as what policy denies' sh -c "[ \$('$bailey' drops --instance '$prefix-db' --reason POLICY_DENY --port tcp/5432 --json | jq length) -gt 0 ]"
 flow_ends
 
 # --- a record that ends: nobody renews it --------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ policy() { command=$1 && shift && "$bailey" policy "$command" --instance "$prefi
 reaches() { in_ns "$1" timeout 2 "$talk" ask "$2" "$3" "$4"; }
 of_underlay() { status_of web | jq -r ".underlay.$1"; }
 dropped() { status_of web | jq "[.underlay.drops[] | select(.reason == \"$1\") | .packets] | add // 0"; }
-is_judged() { [ "$(of_underlay attach)" != null ] && [ "$(of_underlay attach)" != none ]; }
+is_judged() { status_has web '.underlay.attach | select(. != "none")'; }
 ready() { knows web 1 && is_judged; }
 role_pid() { pgrep -P "$(cat "$dir/web.pid")" -f -- "--role=$1" | head -n 1; }
 restart() { # [SIGNAL]

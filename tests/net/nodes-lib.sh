@@ -16,6 +16,11 @@ underlay_of() { echo "10.99.0.$(host_of "$1")"; }
 instance_of() { printf '%040d' "$(host_of "$1")"; }
 app_of() { sed -n "s/^  $1: *{ *app-id: *\([0-9a-f]\{40\}\).*/\1/p" policy/examples/three-tier.yaml; }
 status_of() { "$bailey" status --instance "$prefix-$1" --json; }
+# status_has NODE FILTER: the node answers, and jq's filter gives something but null and false. jq -e alone says yes to a
+# node that does not answer at all.
+status_has() {
+	case $(status_of "$1" | jq "$2") in '' | null | false) return 1 ;; esac
+}
 ifname_of() { echo "by-$1"; }
 pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v2"; }
 
