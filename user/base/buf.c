@@ -161,6 +161,16 @@ void out_u32be(struct out *out, uint32_t v)
 	out_bytes(out, &v, sizeof(v));
 }
 
+bool bytes_are_zero(const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any |= b[i];
+	return !any;
+}
+
 bool out_ok(const struct out *out)
 {
 	return !out->failed;

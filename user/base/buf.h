@@ -30,6 +30,8 @@ bool in_u64le(struct in *in, uint64_t *v);
 bool in_u16be(struct in *in, uint16_t *v);
 bool in_u32be(struct in *in, uint32_t *v);
 
+bool bytes_are_zero(const void *p, size_t n); /* looks at all of them, whatever they are */
+
 struct out {
 	uint8_t *data; /* owned; out_fini() */
 	size_t len, cap;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "crypto.h"
 
 void id_claims_from_log(const struct id_log *log, struct id_claims *claims)
@@ -15,15 +16,6 @@ void id_claims_from_log(const struct id_log *log, struct id_claims *claims)
 	memcpy(claims->os_image_hash, log->os_image_hash, sizeof(claims->os_image_hash));
 	claims->has_os_image_hash = log->has_os_image_hash;
 	memcpy(claims->key_provider, log->key_provider, sizeof(claims->key_provider));
-}
-
-static bool is_zero(const uint8_t *p, size_t len)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= p[i];
-	return !any;
 }
 
 /* SHA-256(MRTD || RTMR0..2 || SHA-256(key provider)), 32 zero bytes where there is no key provider */
@@ -46,7 +38,8 @@ static bool aggregated_sum(const struct id_quote *quote, uint8_t sum[ID_HASH_LEN
 	memcpy(host, quote->mr_config_id, ID_MR_LEN);
 	memcpy(host + ID_MR_LEN, quote->mr_owner, ID_MR_LEN);
 	memcpy(host + 2 * ID_MR_LEN, quote->mr_owner_config, ID_MR_LEN);
-	return id_hash(EVP_sha256(), sum, all, sizeof(all), host, is_zero(host, sizeof(host)) ? 0 : sizeof(host));
+	return id_hash(EVP_sha256(), sum, all, sizeof(all), host,
+		       bytes_are_zero(host, sizeof(host)) ? 0 : sizeof(host));
 }
 
 bool id_claims_from_quote(const struct id_quote *quote, const struct id_log *log, struct id_claims *claims)

@@ -23,6 +23,7 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "collateral.h"
 
@@ -53,16 +54,6 @@ struct judge {
 static uint16_t u16le(const uint8_t *p)
 {
 	return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static bool is_zero(const void *p, size_t len)
-{
-	const uint8_t *b = p;
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= b[i];
-	return !any;
 }
 
 /* --- 4, 5: signatures --- */
@@ -281,7 +272,7 @@ static void body_judge(struct judge *j)
 		if (is_ours)
 			tcb_check(j);
 	}
-	if (j->q->seam_attributes || !is_zero(j->q->mr_signer_seam, ID_MR_LEN))
+	if (j->q->seam_attributes || !bytes_are_zero(j->q->mr_signer_seam, ID_MR_LEN))
 		id_verdict_add(v, ID_MODULE_MISMATCH, "TDX module is not a production module of Intel");
 	id_evidence_policy_judge(j->policy, j->q, j->col ? &j->chain->pck : NULL, j->trust->now, v);
 	if (j->q->has_trailing)

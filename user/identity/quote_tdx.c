@@ -120,16 +120,6 @@ static int parse_signature(struct in in, struct id_quote *q, struct err *e)
 	return parse_qe(qe, q, e);
 }
 
-static bool is_zero(const void *p, size_t len)
-{
-	const uint8_t *b = p;
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= b[i];
-	return !any;
-}
-
 int id_quote_parse(const uint8_t *bytes, size_t len, struct id_quote *quote, struct err *e)
 {
 	struct id_quote q = { .signed_bytes = bytes };
@@ -152,7 +142,7 @@ int id_quote_parse(const uint8_t *bytes, size_t len, struct id_quote *quote, str
 	ret = parse_signature(signature, &q, e);
 	if (ret < 0)
 		return ret;
-	q.has_trailing = !is_zero(in.p, in.left);
+	q.has_trailing = !bytes_are_zero(in.p, in.left);
 	*quote = q;
 	return 0;
 }

@@ -111,25 +111,16 @@ static int signature_check(const struct id_snp_report *r, X509 *vek, struct err 
 	return 0;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= bytes[i];
-	return !any;
-}
-
 /* The VCEK is one chip's, and its HWID says which: 64 raw bytes, on Turin 8. */
 static int chip_check(const struct id_snp_report *r, const struct id_snp_vek *vek, struct err *e)
 {
 	size_t len = vek->product == ID_SNP_TURIN ? TURIN_CHIP_ID_LEN : ID_SNP_CHIP_ID_LEN;
 
-	if (r->is_chip_masked || is_zero(r->chip_id, ID_SNP_CHIP_ID_LEN))
+	if (r->is_chip_masked || bytes_are_zero(r->chip_id, ID_SNP_CHIP_ID_LEN))
 		return err_reason(e, ID_SNP_VEK, WHERE, "the chip id is masked: no VCEK can be matched to it");
 	if (!vek->hwid.p || vek->hwid.left != len)
 		return err_reason(e, ID_SNP_VEK, "VEK certificate", "HWID is missing or not %zu raw bytes", len);
-	if (memcmp(vek->hwid.p, r->chip_id, len) != 0 || !is_zero(r->chip_id + len, ID_SNP_CHIP_ID_LEN - len))
+	if (memcmp(vek->hwid.p, r->chip_id, len) != 0 || !bytes_are_zero(r->chip_id + len, ID_SNP_CHIP_ID_LEN - len))
 		return err_reason(e, ID_SNP_VEK, WHERE, "chip id is not the HWID of the VEK");
 	return 0;
 }

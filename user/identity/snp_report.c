@@ -44,15 +44,6 @@ bool id_snp_is_report(const uint8_t *bytes, size_t len)
 	return len == ID_SNP_REPORT_LEN && u32(bytes) <= UINT16_MAX;
 }
 
-static bool is_zero(const uint8_t *bytes, size_t from, size_t to)
-{
-	uint8_t any = 0;
-
-	for (size_t i = from; i < to; i++)
-		any |= bytes[i];
-	return !any;
-}
-
 static int reserved_check(const uint8_t *b, uint32_t version, struct err *e)
 {
 	static const struct {
@@ -66,7 +57,7 @@ static int reserved_check(const uint8_t *b, uint32_t version, struct err *e)
 
 	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
 		if ((!reserved[i].until || version < reserved[i].until) &&
-		    !is_zero(b, reserved[i].from, reserved[i].to))
+		    !bytes_are_zero(b + reserved[i].from, reserved[i].to - reserved[i].from))
 			return err_reason(e, ID_SNP_MALFORMED, WHERE, "bytes 0x%zx to 0x%zx must be zero",
 					  reserved[i].from, reserved[i].to - 1);
 	return 0;
@@ -204,7 +195,7 @@ static int entries_read(struct in in, struct entry entries[ENTRIES_MAX], struct 
 
 		if (!in_ref(&in, &entry.guid, GUID_LEN) || !in_u32le(&in, &entry.offset) || !in_u32le(&in, &entry.len))
 			return table_malformed(e, (size_t)n, "the table does not end in a zero entry");
-		if (is_zero(entry.guid, 0, ENTRY_LEN))
+		if (bytes_are_zero(entry.guid, ENTRY_LEN))
 			return n;
 		if (n < ENTRIES_MAX)
 			entries[n] = entry;
