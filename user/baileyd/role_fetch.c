@@ -26,13 +26,9 @@ struct fetch {
 static int verify(const char *bundle, size_t len, struct err *e)
 {
 	struct id_collateral *c = NULL;
-	struct id_root root = { 0 };
-	int ret = id_root_load(id_intel_root, id_intel_root_len, &root, e);
+	int ret = id_collateral_load(bundle, len, NULL, &c, e);
 
-	if (!ret)
-		ret = id_collateral_load(bundle, len, &root, &c, e);
 	id_collateral_free(c);
-	id_root_fini(&root);
 	return ret;
 }
 

@@ -83,7 +83,7 @@ static int platform_of(const char *path, struct pcs_request *req, struct err *e)
 }
 
 /* What FILE has may not be newer than what a service tells now: it may be an old answer that is told again. */
-static int no_rollback(const char *path, const struct id_collateral *made, const struct id_root *root, struct err *e)
+static int no_rollback(const char *path, const struct id_collateral *made, struct err *e)
 {
 	struct id_collateral *old = NULL;
 	struct err ignored = ERR_INIT;
@@ -92,7 +92,7 @@ static int no_rollback(const char *path, const struct id_collateral *made, const
 	int ret = 0;
 
 	if (file_read(path, ID_BUNDLE_MAX, &text, &len, &ignored) < 0 ||
-	    id_collateral_load(text, len, root, &old, &ignored) < 0)
+	    id_collateral_load(text, len, NULL, &old, &ignored) < 0)
 		return 0;
 	if (memcmp(old->tcb.fmspc, made->tcb.fmspc, ID_FMSPC_LEN) != 0)
 		ret = err_at(e, -EEXIST, path, "is for another platform");
@@ -105,17 +105,13 @@ static int no_rollback(const char *path, const struct id_collateral *made, const
 static int keep(const char *path, const char *bundle, size_t len, struct err *e)
 {
 	struct id_collateral *made = NULL;
-	struct id_root root = { 0 };
-	int ret = id_root_load(id_intel_root, id_intel_root_len, &root, e);
+	int ret = id_collateral_load(bundle, len, NULL, &made, e);
 
 	if (!ret)
-		ret = id_collateral_load(bundle, len, &root, &made, e);
-	if (!ret)
-		ret = no_rollback(path, made, &root, e);
+		ret = no_rollback(path, made, e);
 	if (!ret)
 		ret = file_write(path, bundle, len, 0644, e);
 	id_collateral_free(made);
-	id_root_fini(&root);
 	return ret;
 }
 
@@ -220,22 +216,18 @@ static json_t *bundle_report(const struct id_collateral *c, int64_t now)
 static int show_file(const char *path, const struct ev_args *ev, json_t *all, struct err *e)
 {
 	struct id_collateral *c = NULL;
-	struct id_root root = { 0 };
 	auto_free char *text = NULL;
 	bool is_good = false;
 	size_t len;
 	int ret = file_read_arg(path, ID_BUNDLE_MAX, &text, &len, e);
 
 	if (!ret)
-		ret = id_root_load(id_intel_root, id_intel_root_len, &root, e);
-	if (!ret)
-		ret = id_collateral_load(text, len, &root, &c, e);
+		ret = id_collateral_load(text, len, NULL, &c, e);
 	if (!ret) {
 		is_good = id_collateral_until(c) >= now_or(ev);
 		json_object_set_new(all, path, bundle_report(c, now_or(ev)));
 	}
 	id_collateral_free(c);
-	id_root_fini(&root);
 	return ret ? ret : is_good;
 }
 

@@ -235,11 +235,14 @@ int id_collateral_load(const char *text, size_t len, const struct id_root *root,
 		       struct err *e)
 {
 	auto_call(cleanup_collateral) struct id_collateral *c = calloc(1, sizeof(*c));
+	auto_call(id_root_fini) struct id_root intel = { 0 };
 	auto_call(bundle_fini) struct bundle b = { 0 };
 	int ret = c ? bundle_read(text, len, &b, e) : err_at(e, -ENOMEM, WHERE, "out of memory");
 
+	if (!ret && !root)
+		ret = id_root_load(id_intel_root, id_intel_root_len, &intel, e);
 	if (!ret)
-		ret = signers_load(&b, root, c, e);
+		ret = signers_load(&b, root ? root : &intel, c, e);
 	if (!ret)
 		*made = take_ptr(c);
 	return ret;

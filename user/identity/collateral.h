@@ -48,7 +48,7 @@ const struct id_collateral *id_collaterals_at(const struct id_collaterals *set, 
  * Refused by name: COLLATERAL_MALFORMED, _KIND, _CHAIN, _SIGNATURE, CRL_INVALID, CERT_REVOKED.
  */
 int id_collaterals_add(struct id_collaterals *set, const char *bundle, size_t len, struct err *e);
-/* Reads one bundle without a set. */
+/* Reads one bundle without a set. `root` NULL: Intel's. */
 int id_collateral_load(const char *bundle, size_t len, const struct id_root *root, struct id_collateral **made,
 		       struct err *e);
 void id_collateral_free(struct id_collateral *c);
