@@ -69,13 +69,3 @@ int arg_bytes(const json_t *args, const char *name, size_t max, uint8_t **bytes,
 	*len = n;
 	return 0;
 }
-
-json_t *json_hex(const void *bytes, size_t len)
-{
-	auto_free char *text = malloc(2 * len + 1);
-
-	if (!text)
-		return NULL;
-	hex_print(text, bytes, len);
-	return json_string(text);
-}

@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "identity/attestation.h"
 #include "keys.h"
 
@@ -28,7 +29,6 @@ int arg_bool(const json_t *args, const char *name, bool *value, struct err *e);
 int arg_time(const json_t *args, const char *name, bool *has, int64_t *value, struct err *e);
 /* Hex, with or without 0x; *bytes is malloc'ed, never NULL on success. */
 int arg_bytes(const json_t *args, const char *name, size_t max, uint8_t **bytes, size_t *len, struct err *e);
-json_t *json_hex(const void *bytes, size_t len);
 
 /* evidence.c: a quote, its log, and what dstack makes of the two */
 struct evidence {

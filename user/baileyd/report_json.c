@@ -12,14 +12,6 @@
 
 const char *const report_dir_name[BY_DIR_COUNT] = { "in", "out" };
 
-static json_t *hex(const void *bytes, size_t n)
-{
-	char text[2 * 64 + 1];
-
-	hex_print(text, bytes, n);
-	return json_string(text);
-}
-
 static json_t *key_text(const uint8_t key[OV_KEY_LEN])
 {
 	char text[BASE64_LEN(OV_KEY_LEN)];
@@ -57,7 +49,7 @@ static json_t *stored_part(const struct stored *s)
 
 	return json_pack("{s:s, s:s, s:I, s:I, s:o}", "file", src->text[0].name, "origin",
 			 s->is_applied ? "applied" : "configured", "files", (json_int_t)src->n, "at", (json_int_t)s->at,
-			 "digest", hex(s->digest, sizeof(s->digest)));
+			 "digest", json_hex(s->digest, sizeof(s->digest)));
 }
 
 /* Rules in audit mode of what net was told to load, and how many there are: those of workloads are the overlay's. */
@@ -226,8 +218,8 @@ static json_t *peer_part(const struct parent *p, const struct node *n, int64_t n
 	const struct id_record *r = &n->id.record;
 	json_t *o =
 		json_pack("{s:s, s:o, s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:s}", "node", r->node, "app",
-			  app_name(p, r->app_id), "app_id", hex(r->app_id, sizeof(r->app_id)), "instance_id",
-			  hex(r->instance_id, sizeof(r->instance_id)), "simulated", n->id.claims.is_simulated,
+			  app_name(p, r->app_id), "app_id", json_hex(r->app_id, sizeof(r->app_id)), "instance_id",
+			  json_hex(r->instance_id, sizeof(r->instance_id)), "simulated", n->id.claims.is_simulated,
 			  "addresses", addr_list(r->addrs, r->n_addrs), "public_key", key_text(r->wg_key), "epoch",
 			  (json_int_t)r->epoch, "expires_in_s", (json_int_t)(r->not_after - now), "origin", n->origin);
 
@@ -296,8 +288,9 @@ json_t *report_status_json(struct parent *p)
 {
 	int64_t now = time(NULL);
 	json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "instance", p->conf.instance, "node", p->conf.node,
-			      "app", app_name(p, p->self.app_id), "app_id", hex(p->self.app_id, sizeof(p->self.app_id)),
-			      "instance_id", hex(p->self.instance_id, sizeof(p->self.instance_id)), "simulated",
+			      "app", app_name(p, p->self.app_id), "app_id",
+			      json_hex(p->self.app_id, sizeof(p->self.app_id)), "instance_id",
+			      json_hex(p->self.instance_id, sizeof(p->self.instance_id)), "simulated",
 			      p->self.is_simulated, "ready", p->is_loaded && p->net_ok);
 	json_t *peers = json_array();
 
@@ -339,7 +332,7 @@ static json_t *pairs_part(struct parent *p, uint32_t target)
 			continue;
 		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node",
 						      n ? n->id.record.node : p->conf.node, "instance_id",
-						      hex(c->instance_id, sizeof(c->instance_id)), "in",
+						      json_hex(c->instance_id, sizeof(c->instance_id)), "in",
 						      counter(&c->n.n[BY_DIR_IN][BY_PASSED]), "out",
 						      counter(&c->n.n[BY_DIR_OUT][BY_PASSED]), "dropped_in",
 						      counter(&c->n.n[BY_DIR_IN][BY_DROPPED]), "dropped_out",

@@ -2,8 +2,7 @@
 /* The shapes of the control socket's answers; the keys are a contract (docs/man/baileyd.8). Each is the caller's. */
 #pragma once
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "parent.h"
 
 json_t *report_status_json(struct parent *p);

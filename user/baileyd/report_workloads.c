@@ -9,14 +9,6 @@
 #include "base/text.h"
 #include "report_json.h"
 
-static json_t *hex(const void *bytes, size_t n)
-{
-	char text[2 * 64 + 1];
-
-	hex_print(text, bytes, n);
-	return json_string(text);
-}
-
 static json_t *addresses(const struct node *n)
 {
 	json_t *list = json_array();
@@ -48,13 +40,13 @@ static json_t *one(struct parent *p, uint32_t target)
 	const struct node *n = node_find(p, t->workload.instance_id);
 	const char *app = n && p->model ? pol_app_name(p->model, n->id.record.app_id) : NULL;
 	json_t *o = json_pack("{s:s, s:s, s:o, s:b, s:b, s:o}", "name", t->workload.name, "interface", t->interface,
-			      "instance_id", hex(t->workload.instance_id, BY_INSTANCE_ID_LEN), "configured",
+			      "instance_id", json_hex(t->workload.instance_id, BY_INSTANCE_ID_LEN), "configured",
 			      t->is_configured, "verified", n != NULL, "addresses", addresses(n));
 
 	if (n) {
 		json_object_set_new(o, "node", json_string(n->id.record.node));
 		json_object_set_new(o, "app", app ? json_string(app) : json_null());
-		json_object_set_new(o, "app_id", hex(n->id.record.app_id, BY_APP_ID_LEN));
+		json_object_set_new(o, "app_id", json_hex(n->id.record.app_id, BY_APP_ID_LEN));
 		json_object_set_new(o, "simulated", json_boolean(n->id.claims.is_simulated));
 	}
 	if (p->report.is_known)

@@ -63,12 +63,12 @@ static json_t *issuer_report(const struct id_issuer *issuer)
 	json_t *o = json_object();
 
 	if (c->has_app_id)
-		json_object_set_new(o, "app_id", ev_hex(c->app_id, sizeof(c->app_id)));
+		json_object_set_new(o, "app_id", json_hex(c->app_id, sizeof(c->app_id)));
 	if (c->usage[0])
 		json_object_set_new(o, "usage", json_string(c->usage));
 	if (c->has_app_info) {
-		json_object_set_new(o, "compose_hash", ev_hex(c->app_info.compose_hash, ID_HASH_LEN));
-		json_object_set_new(o, "device_id", ev_hex(c->app_info.device_id, ID_HASH_LEN));
+		json_object_set_new(o, "compose_hash", json_hex(c->app_info.compose_hash, ID_HASH_LEN));
+		json_object_set_new(o, "device_id", json_hex(c->app_info.device_id, ID_HASH_LEN));
 	}
 	json_object_set_new(o, "ca_without_keycertsign", json_boolean(issuer->used_exception));
 	return o;

@@ -54,7 +54,7 @@ static json_t *usage_text(const struct in *ext)
 {
 	for (size_t i = 0; i < ext->left; i++)
 		if (!isprint(ext->p[i]))
-			return ev_hex(ext->p, ext->left);
+			return json_hex(ext->p, ext->left);
 	return json_stringn((const char *)ext->p, ext->left);
 }
 
@@ -73,7 +73,7 @@ static json_t *exts_report(const struct id_cert *cert)
 		if (cert->ext[sized[i].n].p)
 			json_object_set_new(o, sized[i].name, json_integer((json_int_t)cert->ext[sized[i].n].left));
 	if (cert->ext[ID_EXT_APP_ID].p)
-		json_object_set_new(o, "app_id", ev_hex(cert->ext[ID_EXT_APP_ID].p, cert->ext[ID_EXT_APP_ID].left));
+		json_object_set_new(o, "app_id", json_hex(cert->ext[ID_EXT_APP_ID].p, cert->ext[ID_EXT_APP_ID].left));
 	if (cert->ext[ID_EXT_USAGE].p)
 		json_object_set_new(o, "usage", usage_text(&cert->ext[ID_EXT_USAGE]));
 	return o;
@@ -88,17 +88,17 @@ static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q
 	json_object_set_new(o, "version", json_integer(ID_QUOTE_VERSION));
 	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
 	json_object_set_new(o, "qe_vendor",
-			    is_intel ? json_string("Intel") : ev_hex(q->qe_vendor, sizeof(q->qe_vendor)));
+			    is_intel ? json_string("Intel") : json_hex(q->qe_vendor, sizeof(q->qe_vendor)));
 	json_object_set_new(o, "binds_key", json_boolean(id_cert_is_bound(cert, q->report_data)));
 	snprintf(number, sizeof(number), "0x%016llx%s", (unsigned long long)q->td_attributes,
 		 q->td_attributes & ID_TD_DEBUG_BIT ? " (DEBUG)" : "");
 	json_object_set_new(o, "td_attributes", json_string(number));
-	json_object_set_new(o, "mrtd", ev_hex(q->mrtd, sizeof(q->mrtd)));
+	json_object_set_new(o, "mrtd", json_hex(q->mrtd, sizeof(q->mrtd)));
 	for (int i = 0; i < 4; i++)
-		json_array_append_new(rtmr, ev_hex(q->rtmr[i], sizeof(q->rtmr[i])));
+		json_array_append_new(rtmr, json_hex(q->rtmr[i], sizeof(q->rtmr[i])));
 	json_object_set_new(o, "rtmr", rtmr);
-	json_object_set_new(o, "mr_config_id", ev_hex(q->mr_config_id, sizeof(q->mr_config_id)));
-	json_object_set_new(o, "report_data", ev_hex(q->report_data, sizeof(q->report_data)));
+	json_object_set_new(o, "mr_config_id", json_hex(q->mr_config_id, sizeof(q->mr_config_id)));
+	json_object_set_new(o, "report_data", json_hex(q->report_data, sizeof(q->report_data)));
 	return o;
 }
 
@@ -124,7 +124,7 @@ static void cert_report(const struct id_cert *cert, json_t *o)
 	json_object_set_new(o, "self_signed", json_boolean(cert->is_self_signed));
 	json_object_set_new(o, "not_before", ev_time(cert->not_before));
 	json_object_set_new(o, "not_after", ev_time(cert->not_after));
-	json_object_set_new(o, "key_sha256", ev_hex(sha256, sizeof(sha256)));
+	json_object_set_new(o, "key_sha256", json_hex(sha256, sizeof(sha256)));
 	json_object_set_new(o, "extensions", exts_report(cert));
 }
 

@@ -201,7 +201,7 @@ static json_t *bundle_report(const struct id_collateral *c, int64_t now)
 	int64_t until = id_collateral_until(c);
 	json_t *o = json_object();
 
-	json_object_set_new(o, "fmspc", ev_hex(c->tcb.fmspc, ID_FMSPC_LEN));
+	json_object_set_new(o, "fmspc", json_hex(c->tcb.fmspc, ID_FMSPC_LEN));
 	json_object_set_new(o, "tcb_evaluation_data_number", json_integer(c->tcb.evaluation));
 	json_object_set_new(o, "tcb_info_until", ev_time(c->tcb.next_update));
 	json_object_set_new(o, "qe_identity_until", ev_time(c->qe.next_update));

@@ -112,9 +112,9 @@ static bool registers_report(const struct id_log *log, const struct args *args, 
 
 		snprintf(name, sizeof(name), "rtmr%d", i);
 		json_object_set_new(o, "events", json_integer(log->n_events[i]));
-		json_object_set_new(o, "replayed", ev_hex(log->rtmr[i], ID_MR_LEN));
+		json_object_set_new(o, "replayed", json_hex(log->rtmr[i], ID_MR_LEN));
 		if (args->has[i])
-			json_object_set_new(o, "expected", ev_hex(args->rtmr[i], ID_MR_LEN));
+			json_object_set_new(o, "expected", json_hex(args->rtmr[i], ID_MR_LEN));
 		json_object_set_new(o, "result", json_string(text));
 		json_object_set_new(report, name, o);
 		ok = ok && strcmp(text, "differs") != 0;

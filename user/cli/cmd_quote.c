@@ -61,28 +61,28 @@ static json_t *body_report(const struct id_quote *q)
 	json_object_set_new(o, "td_report", json_string(q->body == ID_TD_REPORT_10 ? "1.0" : "1.5"));
 	json_object_set_new(o, "td_attributes", quote_number(q->td_attributes));
 	json_object_set_new(o, "xfam", quote_number(q->xfam));
-	json_object_set_new(o, "tee_tcb_svn", ev_hex(q->tee_tcb_svn, sizeof(q->tee_tcb_svn)));
+	json_object_set_new(o, "tee_tcb_svn", json_hex(q->tee_tcb_svn, sizeof(q->tee_tcb_svn)));
 	if (q->body != ID_TD_REPORT_10)
-		json_object_set_new(o, "tee_tcb_svn2", ev_hex(q->tee_tcb_svn2, sizeof(q->tee_tcb_svn2)));
-	json_object_set_new(o, "mrseam", ev_hex(q->mr_seam, ID_MR_LEN));
-	json_object_set_new(o, "mrtd", ev_hex(q->mrtd, ID_MR_LEN));
+		json_object_set_new(o, "tee_tcb_svn2", json_hex(q->tee_tcb_svn2, sizeof(q->tee_tcb_svn2)));
+	json_object_set_new(o, "mrseam", json_hex(q->mr_seam, ID_MR_LEN));
+	json_object_set_new(o, "mrtd", json_hex(q->mrtd, ID_MR_LEN));
 	for (int i = 0; i < 4; i++)
-		json_object_set_new(o, rtmr[i], ev_hex(q->rtmr[i], ID_MR_LEN));
-	json_object_set_new(o, "mrconfigid", ev_hex(q->mr_config_id, ID_MR_LEN));
-	json_object_set_new(o, "mrowner", ev_hex(q->mr_owner, ID_MR_LEN));
-	json_object_set_new(o, "mrownerconfig", ev_hex(q->mr_owner_config, ID_MR_LEN));
+		json_object_set_new(o, rtmr[i], json_hex(q->rtmr[i], ID_MR_LEN));
+	json_object_set_new(o, "mrconfigid", json_hex(q->mr_config_id, ID_MR_LEN));
+	json_object_set_new(o, "mrowner", json_hex(q->mr_owner, ID_MR_LEN));
+	json_object_set_new(o, "mrownerconfig", json_hex(q->mr_owner_config, ID_MR_LEN));
 	if (q->body != ID_TD_REPORT_10)
-		json_object_set_new(o, "mr_servicetd", ev_hex(q->mr_service_td, ID_MR_LEN));
-	json_object_set_new(o, "report_data", ev_hex(q->report_data, sizeof(q->report_data)));
+		json_object_set_new(o, "mr_servicetd", json_hex(q->mr_service_td, ID_MR_LEN));
+	json_object_set_new(o, "report_data", json_hex(q->report_data, sizeof(q->report_data)));
 	return o;
 }
 
 static void platform_report(const struct id_pck *pck, json_t *o)
 {
-	json_object_set_new(o, "fmspc", ev_hex(pck->fmspc, sizeof(pck->fmspc)));
-	json_object_set_new(o, "ppid", ev_hex(pck->ppid, sizeof(pck->ppid)));
+	json_object_set_new(o, "fmspc", json_hex(pck->fmspc, sizeof(pck->fmspc)));
+	json_object_set_new(o, "ppid", json_hex(pck->ppid, sizeof(pck->ppid)));
 	if (pck->has_instance)
-		json_object_set_new(o, "platform_instance_id", ev_hex(pck->instance, sizeof(pck->instance)));
+		json_object_set_new(o, "platform_instance_id", json_hex(pck->instance, sizeof(pck->instance)));
 	json_object_set_new(o, "pce_svn", json_integer(pck->pce_svn));
 }
 
@@ -217,10 +217,10 @@ static int show(const struct args *args)
 	if (id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
 		return ev_fail(&e);
 	o = body_report(&q);
-	json_object_set_new(o, "mrsignerseam", ev_hex(q.mr_signer_seam, ID_MR_LEN));
+	json_object_set_new(o, "mrsignerseam", json_hex(q.mr_signer_seam, ID_MR_LEN));
 	json_object_set_new(o, "seam_attributes", quote_number(q.seam_attributes));
-	json_object_set_new(o, "qe_vendor", ev_hex(q.qe_vendor, sizeof(q.qe_vendor)));
-	json_object_set_new(o, "qe_auth_data", ev_hex(q.auth, q.auth_len));
+	json_object_set_new(o, "qe_vendor", json_hex(q.qe_vendor, sizeof(q.qe_vendor)));
+	json_object_set_new(o, "qe_auth_data", json_hex(q.auth, q.auth_len));
 	json_object_set_new(o, "pck_chain_bytes", json_integer((json_int_t)q.pck_pem_len));
 	json_object_set_new(o, "nonzero_trailing_bytes", json_boolean(q.has_trailing));
 	json_object_set_new(o, "verdict", json_string("not verified: bailey quote verify does that"));

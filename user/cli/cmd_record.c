@@ -59,8 +59,8 @@ static void record_report(const struct id_record *r, json_t *o)
 	for (uint32_t i = 0; i < r->n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(endpoint_print(&r->endpoints[i], text)));
 	json_object_set_new(o, "node", json_string(r->node));
-	json_object_set_new(o, "app_id", ev_hex(r->app_id, sizeof(r->app_id)));
-	json_object_set_new(o, "instance_id", ev_hex(r->instance_id, sizeof(r->instance_id)));
+	json_object_set_new(o, "app_id", json_hex(r->app_id, sizeof(r->app_id)));
+	json_object_set_new(o, "instance_id", json_hex(r->instance_id, sizeof(r->instance_id)));
 	json_object_set_new(o, "wg_key", json_string(key));
 	json_object_set_new(o, "addrs", addrs);
 	json_object_set_new(o, "endpoints", endpoints);
@@ -96,7 +96,7 @@ static int show(const uint8_t *bytes, size_t len, const struct ev_args *args)
 	record_report(&envelope.record, report);
 	json_object_set_new(report, "certificate_bytes", json_integer((json_int_t)envelope.cert_len));
 	id_hash(EVP_sha256(), digest, bytes, len, NULL, 0);
-	json_object_set_new(report, "digest", ev_hex(digest, sizeof(digest)));
+	json_object_set_new(report, "digest", json_hex(digest, sizeof(digest)));
 	json_object_set_new(report, "simulated", json_boolean(simulated));
 	json_object_set_new(report, "verified", json_false());
 	json_object_set_new(
@@ -128,7 +128,7 @@ static int judge(const uint8_t *bytes, size_t len, const struct id_trust *trust,
 	report = json_object();
 	record_report(&node.record, report);
 	json_object_set_new(report, "certificate", ev_claims(&node.claims));
-	json_object_set_new(report, "digest", ev_hex(node.digest, sizeof(node.digest)));
+	json_object_set_new(report, "digest", json_hex(node.digest, sizeof(node.digest)));
 	json_object_set_new(report, "simulated", json_boolean(node.claims.is_simulated));
 	json_object_set_new(report, "verified", json_true());
 	json_object_set_new(report, "verdict",

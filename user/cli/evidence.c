@@ -94,16 +94,6 @@ int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e)
 	return ev_cert_first(path, data, data_len, der, len, e);
 }
 
-json_t *ev_hex(const void *bytes, size_t len)
-{
-	auto_free char *hex = malloc(2 * len + 1);
-
-	if (!hex)
-		return NULL;
-	hex_print(hex, bytes, len);
-	return json_string(hex);
-}
-
 json_t *ev_time(int64_t unix_s)
 {
 	time_t t = (time_t)unix_s;
@@ -119,12 +109,12 @@ json_t *ev_log_identity(const struct id_log *log)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "app_id", ev_hex(log->app_id, sizeof(log->app_id)));
-	json_object_set_new(o, "compose_hash", ev_hex(log->compose_hash, sizeof(log->compose_hash)));
+	json_object_set_new(o, "app_id", json_hex(log->app_id, sizeof(log->app_id)));
+	json_object_set_new(o, "compose_hash", json_hex(log->compose_hash, sizeof(log->compose_hash)));
 	if (log->has_instance_id)
-		json_object_set_new(o, "instance_id", ev_hex(log->instance_id, sizeof(log->instance_id)));
+		json_object_set_new(o, "instance_id", json_hex(log->instance_id, sizeof(log->instance_id)));
 	if (log->has_os_image_hash)
-		json_object_set_new(o, "os_image_hash", ev_hex(log->os_image_hash, sizeof(log->os_image_hash)));
+		json_object_set_new(o, "os_image_hash", json_hex(log->os_image_hash, sizeof(log->os_image_hash)));
 	if (log->key_provider[0])
 		json_object_set_new(o, "key_provider", json_string(log->key_provider));
 	return o;
@@ -135,16 +125,16 @@ json_t *ev_claims(const struct id_claims *claims)
 	json_t *o = json_object();
 
 	json_object_set_new(o, "tee", json_string(claims->is_simulated ? "SIMULATED TDX" : "TDX"));
-	json_object_set_new(o, "app_id", ev_hex(claims->app_id, sizeof(claims->app_id)));
+	json_object_set_new(o, "app_id", json_hex(claims->app_id, sizeof(claims->app_id)));
 	if (claims->has_instance_id)
-		json_object_set_new(o, "instance_id", ev_hex(claims->instance_id, sizeof(claims->instance_id)));
-	json_object_set_new(o, "compose_hash", ev_hex(claims->compose_hash, sizeof(claims->compose_hash)));
+		json_object_set_new(o, "instance_id", json_hex(claims->instance_id, sizeof(claims->instance_id)));
+	json_object_set_new(o, "compose_hash", json_hex(claims->compose_hash, sizeof(claims->compose_hash)));
 	if (claims->has_os_image_hash)
-		json_object_set_new(o, "os_image_hash", ev_hex(claims->os_image_hash, sizeof(claims->os_image_hash)));
+		json_object_set_new(o, "os_image_hash", json_hex(claims->os_image_hash, sizeof(claims->os_image_hash)));
 	if (claims->key_provider[0])
 		json_object_set_new(o, "key_provider", json_string(claims->key_provider));
-	json_object_set_new(o, "mrtd", ev_hex(claims->mrtd, sizeof(claims->mrtd)));
-	json_object_set_new(o, "key_sha256", ev_hex(claims->spki_sha256, sizeof(claims->spki_sha256)));
+	json_object_set_new(o, "mrtd", json_hex(claims->mrtd, sizeof(claims->mrtd)));
+	json_object_set_new(o, "key_sha256", json_hex(claims->spki_sha256, sizeof(claims->spki_sha256)));
 	json_object_set_new(o, "not_after", ev_time(claims->not_after));
 	return o;
 }

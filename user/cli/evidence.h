@@ -2,9 +2,8 @@
 /* What the commands about certificates and records share: arguments, files, and one report for people and programs. */
 #pragma once
 
-#include <jansson.h>
-
 #include "base/err.h"
+#include "base/json.h"
 #include "identity/eventlog.h"
 #include "identity/identity.h"
 
@@ -28,7 +27,6 @@ int ev_cert_read(const char *path, uint8_t **der, size_t *len, struct err *e);
 /* The same of bytes at hand. */
 int ev_cert_first(const char *where, const char *data, size_t data_len, uint8_t **der, size_t *len, struct err *e);
 
-json_t *ev_hex(const void *bytes, size_t len);
 json_t *ev_time(int64_t unix_s);
 /* What the runtime events say, proved by nothing but their replay. */
 json_t *ev_log_identity(const struct id_log *log);

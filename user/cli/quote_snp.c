@@ -47,12 +47,12 @@ static json_t *body_report(const struct id_snp_report *r)
 	json_object_set_new(o, "platform_info", quote_number(r->platform));
 	json_object_set_new(o, "vmpl", json_integer(r->vmpl));
 	json_object_set_new(o, "signer", json_string(r->signer == ID_SNP_VCEK ? "VCEK" : "VLEK"));
-	json_object_set_new(o, "measurement", ev_hex(r->measurement, ID_MR_LEN));
-	json_object_set_new(o, "host_data", ev_hex(r->host_data, ID_SNP_HOST_DATA_LEN));
-	json_object_set_new(o, "id_key_digest", ev_hex(r->id_key_digest, ID_MR_LEN));
-	json_object_set_new(o, "author_key_digest", ev_hex(r->author_key_digest, ID_MR_LEN));
-	json_object_set_new(o, "chip_id", ev_hex(r->chip_id, ID_SNP_CHIP_ID_LEN));
-	json_object_set_new(o, "report_data", ev_hex(r->report_data, ID_REPORT_DATA_LEN));
+	json_object_set_new(o, "measurement", json_hex(r->measurement, ID_MR_LEN));
+	json_object_set_new(o, "host_data", json_hex(r->host_data, ID_SNP_HOST_DATA_LEN));
+	json_object_set_new(o, "id_key_digest", json_hex(r->id_key_digest, ID_MR_LEN));
+	json_object_set_new(o, "author_key_digest", json_hex(r->author_key_digest, ID_MR_LEN));
+	json_object_set_new(o, "chip_id", json_hex(r->chip_id, ID_SNP_CHIP_ID_LEN));
+	json_object_set_new(o, "report_data", json_hex(r->report_data, ID_REPORT_DATA_LEN));
 	return o;
 }
 
@@ -101,10 +101,10 @@ int quote_snp_show(const uint8_t *bytes, size_t len, bool is_json)
 	if (id_snp_parse(bytes, len, &r, &e) < 0)
 		return ev_fail(&e);
 	o = body_report(&r);
-	json_object_set_new(o, "current_tcb", ev_hex(r.current_tcb, 8));
-	json_object_set_new(o, "reported_tcb", ev_hex(r.reported_tcb, 8));
-	json_object_set_new(o, "committed_tcb", ev_hex(r.committed_tcb, 8));
-	json_object_set_new(o, "launch_tcb", ev_hex(r.launch_tcb, 8));
+	json_object_set_new(o, "current_tcb", json_hex(r.current_tcb, 8));
+	json_object_set_new(o, "reported_tcb", json_hex(r.reported_tcb, 8));
+	json_object_set_new(o, "committed_tcb", json_hex(r.committed_tcb, 8));
+	json_object_set_new(o, "launch_tcb", json_hex(r.launch_tcb, 8));
 	json_object_set_new(o, "verdict", json_string("not verified: bailey quote verify does that"));
 	ev_print(o, is_json);
 	return EV_OK;

@@ -2,15 +2,13 @@
 /* What the files of this room share. */
 #pragma once
 
-#include <jansson.h>
-
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "kms.h"
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 #define auto_json auto_call(cleanup_json)
 
-json_t *kms_hex(const void *bytes, size_t len);
 /* A call of the guest agent at this socket; blocks. */
 int kms_agent_ask(const char *agent, const char *path, const json_t *args, json_t **answer, struct err *e);
 /* The file behind fd is regular, ours, and nobody else has a part in it. */

@@ -45,11 +45,11 @@ static char *members_of(const char *what, const struct kms_msg_request *m, json_
 	const struct kms_boot *boot = &m->boot;
 	auto_json json_t *o = json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "what", what, "from", m->from, "tee",
-		boot->tee_variant, "app_id", kms_hex(boot->app_id, BY_APP_ID_LEN), "instance_id",
-		kms_hex(boot->instance_id, boot->has_instance_id ? BY_INSTANCE_ID_LEN : 0), "compose_hash",
-		kms_hex(boot->compose_hash, ID_HASH_LEN), "mr_aggregated", kms_hex(boot->mr_aggregated, ID_HASH_LEN),
-		"device_id", kms_hex(boot->device_id, boot->has_device_id ? ID_HASH_LEN : 0), "tcb_status",
-		boot->tcb_status, "key_sha256", kms_hex(m->spki_sha256, ID_HASH_LEN));
+		boot->tee_variant, "app_id", json_hex(boot->app_id, BY_APP_ID_LEN), "instance_id",
+		json_hex(boot->instance_id, boot->has_instance_id ? BY_INSTANCE_ID_LEN : 0), "compose_hash",
+		json_hex(boot->compose_hash, ID_HASH_LEN), "mr_aggregated", json_hex(boot->mr_aggregated, ID_HASH_LEN),
+		"device_id", json_hex(boot->device_id, boot->has_device_id ? ID_HASH_LEN : 0), "tcb_status",
+		boot->tcb_status, "key_sha256", json_hex(m->spki_sha256, ID_HASH_LEN));
 	char *text, *inside;
 
 	if (more)
@@ -88,11 +88,11 @@ static int app_keys(struct keys *k, const struct kms_msg_request *m, struct in b
 		ret = record(k, "app-keys", m, NULL, e);
 	if (!ret)
 		*answer = json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o}", "ca_cert", k->root_pem,
-				    "disk_crypt_key", kms_hex(disk, sizeof(disk)), "env_crypt_key",
-				    kms_hex(env, sizeof(env)), "k256_key", kms_hex(k256, sizeof(k256)),
-				    "k256_signature", kms_hex(sig, sizeof(sig)), "tproxy_app_id", m->gateway_app_id,
+				    "disk_crypt_key", json_hex(disk, sizeof(disk)), "env_crypt_key",
+				    json_hex(env, sizeof(env)), "k256_key", json_hex(k256, sizeof(k256)),
+				    "k256_signature", json_hex(sig, sizeof(sig)), "tproxy_app_id", m->gateway_app_id,
 				    "gateway_app_id", m->gateway_app_id, "os_image_hash",
-				    kms_hex(boot->os_image_hash, boot->has_os_image_hash ? ID_HASH_LEN : 0));
+				    json_hex(boot->os_image_hash, boot->has_os_image_hash ? ID_HASH_LEN : 0));
 	OPENSSL_cleanse(disk, sizeof(disk));
 	OPENSSL_cleanse(env, sizeof(env));
 	OPENSSL_cleanse(k256, sizeof(k256));
@@ -155,7 +155,7 @@ static json_t *cert_digest(X509 *leaf)
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
 
-	return X509_digest(leaf, EVP_sha256(), digest, &n) == 1 ? kms_hex(digest, n) : NULL;
+	return X509_digest(leaf, EVP_sha256(), digest, &n) == 1 ? json_hex(digest, n) : NULL;
 }
 
 static int sign(struct keys *k, const struct kms_msg_request *m, struct in blob, json_t **answer, struct err *e)
@@ -190,9 +190,9 @@ static int env_key(struct keys *k, const struct kms_msg_request *m, struct in bl
 	OPENSSL_cleanse(secret, sizeof(secret));
 	if (!ok)
 		return err_at(e, -EIO, "keys", "can not be derived");
-	*answer = json_pack("{s:o, s:o, s:I, s:o}", "public_key", kms_hex(public, sizeof(public)), "signature",
-			    kms_hex(sig, sizeof(sig)), "timestamp", (json_int_t)now, "signature_v1",
-			    kms_hex(sig_v1, sizeof(sig_v1)));
+	*answer = json_pack("{s:o, s:o, s:I, s:o}", "public_key", json_hex(public, sizeof(public)), "signature",
+			    json_hex(sig, sizeof(sig)), "timestamp", (json_int_t)now, "signature_v1",
+			    json_hex(sig_v1, sizeof(sig_v1)));
 	return *answer ? 0 : no_memory(e);
 }
 
@@ -216,7 +216,7 @@ static int kms_keys_out(struct keys *k, const struct kms_msg_request *m, struct 
 	ret = root && temp ? record(k, "root-keys", m, NULL, e) : no_memory(e);
 	if (!ret)
 		*answer = json_pack("{s:s, s:[{s:s, s:o}]}", "temp_ca_key", temp, "keys", "ca_key", root, "k256_key",
-				    kms_hex(k->roots.k256, ID_SCALAR_LEN));
+				    json_hex(k->roots.k256, ID_SCALAR_LEN));
 	if (root)
 		OPENSSL_cleanse(root, strlen(root));
 	return ret || *answer ? ret : no_memory(e);
@@ -361,7 +361,7 @@ static int ready_make(struct keys *k, json_t **ready, struct err *e)
 		return no_memory(e);
 	*ready = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "ca_cert", k->root_pem, "temp_ca_cert", temp_cert,
 			   "temp_ca_key", temp_key, "cert", cert, "key", secret, "k256_pubkey",
-			   kms_hex(k256, sizeof(k256)), "bootstrap_info", bootstrap_info(k->conf));
+			   json_hex(k256, sizeof(k256)), "bootstrap_info", bootstrap_info(k->conf));
 	OPENSSL_cleanse(secret, strlen(secret));
 	return *ready ? 0 : no_memory(e);
 }

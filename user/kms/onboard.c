@@ -22,7 +22,7 @@ static int no_memory(struct err *e)
 int kms_own_evidence(const struct kms_conf *conf, const uint8_t report_data[ID_REPORT_DATA_LEN], uint8_t **attestation,
 		     size_t *len, struct err *e)
 {
-	auto_json json_t *args = json_pack("{s:o}", "report_data", kms_hex(report_data, ID_REPORT_DATA_LEN)),
+	auto_json json_t *args = json_pack("{s:o}", "report_data", json_hex(report_data, ID_REPORT_DATA_LEN)),
 			 *answer = NULL;
 	const char *hex, *log;
 	auto_call(id_events_fini) struct id_events events = { 0 };
@@ -134,7 +134,7 @@ static int info_write(const struct kms_conf *conf, const struct kms_roots *roots
 	if (ret < 0)
 		return ret;
 	o = json_pack("{s:s, s:s, s:o}", "ca_pubkey", hex_spki, "k256_pubkey", hex_k256, "attestation",
-		      kms_hex(attestation ? attestation : (const uint8_t *)"", len));
+		      json_hex(attestation ? attestation : (const uint8_t *)"", len));
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	return text ? file_write(path, text, strlen(text), 0644, e) : no_memory(e);
 }

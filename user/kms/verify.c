@@ -8,16 +8,6 @@
 #include "identity/quote_tdx.h"
 #include "internal.h"
 
-json_t *kms_hex(const void *bytes, size_t len)
-{
-	auto_free char *text = malloc(2 * len + 1);
-
-	if (!text)
-		return NULL;
-	hex_print(text, bytes, len);
-	return json_string(text);
-}
-
 static void claims_take(const struct id_claims *claims, struct kms_boot *boot)
 {
 	memcpy(boot->app_id, claims->app_id, BY_APP_ID_LEN);
@@ -137,13 +127,13 @@ char *kms_boot_json(const struct kms_boot *boot)
 {
 	auto_json json_t *o =
 		json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "teeVariant", boot->tee_variant,
-			  "mrAggregated", kms_hex(boot->mr_aggregated, ID_HASH_LEN), "osImageHash",
-			  kms_hex(boot->os_image_hash, boot->has_os_image_hash ? ID_HASH_LEN : 0), "mrSystem",
-			  kms_hex(boot->mr_system, ID_HASH_LEN), "appId", kms_hex(boot->app_id, BY_APP_ID_LEN),
-			  "composeHash", kms_hex(boot->compose_hash, ID_HASH_LEN), "instanceId",
-			  kms_hex(boot->instance_id, boot->has_instance_id ? BY_INSTANCE_ID_LEN : 0), "deviceId",
-			  kms_hex(boot->device_id, boot->has_device_id ? ID_HASH_LEN : 0), "keyProviderInfo",
-			  kms_hex(boot->key_provider, boot->key_provider_len), "tcbStatus", boot->tcb_status,
+			  "mrAggregated", json_hex(boot->mr_aggregated, ID_HASH_LEN), "osImageHash",
+			  json_hex(boot->os_image_hash, boot->has_os_image_hash ? ID_HASH_LEN : 0), "mrSystem",
+			  json_hex(boot->mr_system, ID_HASH_LEN), "appId", json_hex(boot->app_id, BY_APP_ID_LEN),
+			  "composeHash", json_hex(boot->compose_hash, ID_HASH_LEN), "instanceId",
+			  json_hex(boot->instance_id, boot->has_instance_id ? BY_INSTANCE_ID_LEN : 0), "deviceId",
+			  json_hex(boot->device_id, boot->has_device_id ? ID_HASH_LEN : 0), "keyProviderInfo",
+			  json_hex(boot->key_provider, boot->key_provider_len), "tcbStatus", boot->tcb_status,
 			  "advisoryIds", advisories_json(boot));
 
 	return o ? json_dumps(o, JSON_COMPACT) : NULL;

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "identity/collateral.h"
 
@@ -127,16 +128,6 @@ static bool set(json_t *bundle, const char *key, json_t *value)
 	return value && json_object_set_new(bundle, key, value) == 0;
 }
 
-static json_t *hex_of(const void *bytes, size_t len)
-{
-	auto_free char *text = malloc(2 * len + 1);
-
-	if (!text)
-		return NULL;
-	hex_print(text, bytes, len);
-	return json_string(text);
-}
-
 /* The signed object is kept to the byte: its signature covers these characters. */
 static int add_signed(const struct pcs_request *req, const char *url, const char *const *header, const char *member,
 		      const char *prefix, json_t *bundle, struct err *e)
@@ -155,7 +146,7 @@ static int add_signed(const struct pcs_request *req, const char *url, const char
 	snprintf(sig, sizeof(sig), "%s_signature", prefix);
 	if (!set(bundle, chain, json_string(a.chain)) ||
 	    !set(bundle, prefix, json_stringn((const char *)text.p, text.left)) ||
-	    !set(bundle, sig, hex_of(signature, sizeof(signature))))
+	    !set(bundle, sig, json_hex(signature, sizeof(signature))))
 		return err_at(e, -ENOMEM, url, "out of memory");
 	return 0;
 }
@@ -167,7 +158,7 @@ static json_t *crl_hex(const struct out *body)
 	size_t len = body->len;
 
 	if (len && body->data[0] == 0x30 && len > 1 && body->data[1] >= 0x80)
-		return hex_of(body->data, len);
+		return json_hex(body->data, len);
 	while (len && (body->data[len - 1] == '\n' || body->data[len - 1] == '\r'))
 		len--;
 	{
@@ -177,7 +168,7 @@ static json_t *crl_hex(const struct out *body)
 		if (!text || !der || !len || len % 2 || !hex_parse(der, len / 2, text))
 			return NULL;
 	}
-	return hex_of(der, len / 2);
+	return json_hex(der, len / 2);
 }
 
 static int add_crl(const struct pcs_request *req, const char *url, const char *const *header, const char *key,
