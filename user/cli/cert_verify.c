@@ -7,17 +7,14 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "cert.h"
-#include "evidence/policy_file.h"
-#include "identity/collateral.h"
 #include "identity/issuer_chain.h"
 #include "identity/quote_tdx.h"
 #include "quote.h"
 
 struct args {
-	struct ev_args ev;
-	const char *cert, *policy, *ca;
+	struct verify_args v;
+	const char *cert, *ca;
 	bool allow_ca_without_key_cert_sign;
-	struct quote_files collateral;
 };
 
 /* All reasons against a TDX quote, where the certificate's own verification names the first. */
@@ -82,7 +79,7 @@ static int issuer_part(const struct args *args, const char *pem, size_t len, int
 	auto_free char *roots = NULL;
 	struct id_issuer issuer;
 	struct err why = ERR_INIT;
-	int ret = file_read_arg(args->ca, QUOTE_FILE_MAX, &roots, &trust.roots_len, e);
+	int ret = file_read_arg(args->ca, VERIFY_FILE_MAX, &roots, &trust.roots_len, e);
 
 	if (ret < 0)
 		return ret;
@@ -106,75 +103,33 @@ static int judge(const struct args *args, const char *pem, size_t len, const str
 		return ev_fail(&e);
 	}
 	v.is_accepted = v.n_findings == 0;
-	return quote_verdict_print(&v, claims, args->ev.is_json);
+	return quote_verdict_print(&v, claims, args->v.ev.is_json);
 }
 
 static int verify(const struct args *args)
 {
-	auto_free char *pem = NULL, *roots = NULL;
-	struct id_evidence_policy policy;
+	auto_call(verify_trust_fini) struct verify_trust t = { 0 };
+	auto_free char *pem = NULL;
 	struct id_snp_trust snp = { 0 };
 	struct err e = ERR_INIT;
-	struct id_trust trust;
 	size_t len;
-	int status;
 
-	if (file_read_arg(args->cert, QUOTE_FILE_MAX, &pem, &len, &e) < 0 ||
-	    ev_trust(&args->ev, &trust, &roots, &e) < 0 || (args->policy && evp_load(args->policy, &policy, &e) < 0) ||
-	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
+	if (file_read_arg(args->cert, VERIFY_FILE_MAX, &pem, &len, &e) < 0 || verify_trust_open(&args->v, &t, &e) < 0)
 		return ev_fail(&e);
-	trust.policy = args->policy ? &policy : NULL;
-	if (args->policy && policy.snp.is_allowed) {
-		snp.policy = policy.snp.demand;
-		trust.snp = &snp;
+	if (t.policy.snp.is_allowed) {
+		snp.policy = t.policy.snp.demand;
+		t.trust.snp = &snp;
 	}
-	status = quote_collateral_read(&args->collateral, trust.collaterals, &e) < 0
-			 ? quote_refused_print(&e, args->ev.is_json)
-			 : judge(args, pem, len, &trust);
-	id_collaterals_free(trust.collaterals);
-	return status;
-}
-
-static bool option(struct args *a, int c)
-{
-	switch (c) {
-	case 'c':
-		if (a->collateral.n == QUOTE_FILES_MAX)
-			return false;
-		a->collateral.path[a->collateral.n++] = optarg;
-		return true;
-	case 'p':
-		a->policy = optarg;
-		return true;
-	case 'i':
-		a->ca = optarg;
-		return true;
-	case 'k':
-		return a->allow_ca_without_key_cert_sign = true;
-	case 'j':
-		return a->ev.is_json = true;
-	case 'r':
-		a->ev.root = optarg;
-		return true;
-	case 's':
-		return a->ev.allow_simulated = true;
-	case 'a':
-		return a->ev.has_at = ev_int(optarg, 0, INT64_MAX, &a->ev.at_s);
-	default:
-		return false;
-	}
+	if (verify_collateral_read(&args->v.collateral, t.trust.collaterals, &e) < 0)
+		return quote_refused_print(&e, args->v.ev.is_json);
+	return judge(args, pem, len, &t.trust);
 }
 
 int cert_verify_main(int argc, char **argv, const char *usage)
 {
-	static const struct option options[] = { { "collateral", required_argument, NULL, 'c' },
-						 { "policy", required_argument, NULL, 'p' },
-						 { "ca", required_argument, NULL, 'i' },
+	static const struct option options[] = { { "ca", required_argument, NULL, 'i' },
 						 { "ca-without-keycertsign", no_argument, NULL, 'k' },
-						 { "json", no_argument, NULL, 'j' },
-						 { "root", required_argument, NULL, 'r' },
-						 { "allow-simulated", no_argument, NULL, 's' },
-						 { "at", required_argument, NULL, 'a' },
+						 VERIFY_OPTIONS,
 						 { NULL, 0, NULL, 0 } };
 	struct args args = { 0 };
 	bool ok = true;
@@ -182,7 +137,12 @@ int cert_verify_main(int argc, char **argv, const char *usage)
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		ok = option(&args, c) && ok;
+		if (c == 'i')
+			args.ca = optarg;
+		else if (c == 'k')
+			args.allow_ca_without_key_cert_sign = true;
+		else
+			ok = verify_option(&args.v, c) && ok;
 	if (!ok || optind != argc - 1 || (args.allow_ca_without_key_cert_sign && !args.ca)) {
 		fputs(usage, stderr);
 		return EV_USAGE;

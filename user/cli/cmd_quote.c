@@ -9,8 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "evidence/policy_file.h"
-#include "identity/collateral.h"
 #include "identity/quote_tdx.h"
 #include "quote.h"
 
@@ -36,9 +34,8 @@ static const char usage[] =
 	"  --json             for programs\n";
 
 struct args {
-	struct ev_args ev;
-	const char *quote, *policy;
-	struct quote_files collateral;
+	struct verify_args v;
+	const char *quote;
 };
 
 json_t *quote_number(uint64_t v)
@@ -148,21 +145,6 @@ int quote_refused_print(const struct err *e, bool is_json)
 	return quote_verdict_print(&v, json_object(), is_json);
 }
 
-int quote_collateral_read(const struct quote_files *files, struct id_collaterals *set, struct err *e)
-{
-	for (size_t i = 0; i < files->n; i++) {
-		auto_free char *data = NULL;
-		size_t len;
-		int ret = file_read_arg(files->path[i], QUOTE_FILE_MAX, &data, &len, e);
-
-		if (!ret)
-			ret = id_collaterals_add(set, data, len, e);
-		if (ret < 0)
-			return e->reason ? err_wrap(e, "%s", files->path[i]) : ret;
-	}
-	return 0;
-}
-
 static int judge(const struct args *args, const char *bytes, size_t len, struct id_trust *trust)
 {
 	struct id_verdict verdict;
@@ -171,33 +153,27 @@ static int judge(const struct args *args, const char *bytes, size_t len, struct 
 	struct id_quote quote;
 
 	if (id_snp_is_report((const uint8_t *)bytes, len))
-		return quote_snp_verify((const uint8_t *)bytes, len, &args->collateral, trust->now, trust->policy,
-					args->ev.is_json);
+		return quote_snp_verify((const uint8_t *)bytes, len, &args->v.collateral, trust->now, trust->policy,
+					args->v.ev.is_json);
 	/* the quote first: what is no TDX quote needs no collateral to be refused */
 	if (id_quote_parse((const uint8_t *)bytes, len, &quote, &e) < 0 ||
-	    quote_collateral_read(&args->collateral, trust->collaterals, &e) < 0)
-		return quote_refused_print(&e, args->ev.is_json);
+	    verify_collateral_read(&args->v.collateral, trust->collaterals, &e) < 0)
+		return quote_refused_print(&e, args->v.ev.is_json);
 	id_quote_judge(&quote, trust, &verdict, &pck);
-	return quote_verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->ev.is_json);
+	return quote_verdict_print(&verdict, claims_report(&quote, &pck, &verdict, trust->now), args->v.ev.is_json);
 }
 
 static int verify(const struct args *args)
 {
-	auto_free char *bytes = NULL, *roots = NULL;
-	struct id_evidence_policy policy;
+	auto_call(verify_trust_fini) struct verify_trust t = { 0 };
+	auto_free char *bytes = NULL;
 	struct err e = ERR_INIT;
-	struct id_trust trust;
 	size_t len;
-	int status;
 
-	if (file_read_arg(args->quote, QUOTE_FILE_MAX, &bytes, &len, &e) < 0 ||
-	    ev_trust(&args->ev, &trust, &roots, &e) < 0 || (args->policy && evp_load(args->policy, &policy, &e) < 0) ||
-	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
+	if (file_read_arg(args->quote, VERIFY_FILE_MAX, &bytes, &len, &e) < 0 ||
+	    verify_trust_open(&args->v, &t, &e) < 0)
 		return ev_fail(&e);
-	trust.policy = args->policy ? &policy : NULL;
-	status = judge(args, bytes, len, &trust);
-	id_collaterals_free(trust.collaterals);
-	return status;
+	return judge(args, bytes, len, &t.trust);
 }
 
 /* --- show --- */
@@ -210,10 +186,10 @@ static int show(const struct args *args)
 	size_t len;
 	json_t *o;
 
-	if (file_read_arg(args->quote, QUOTE_FILE_MAX, &bytes, &len, &e) < 0)
+	if (file_read_arg(args->quote, VERIFY_FILE_MAX, &bytes, &len, &e) < 0)
 		return ev_fail(&e);
 	if (id_snp_is_report((const uint8_t *)bytes, len))
-		return quote_snp_show((const uint8_t *)bytes, len, args->ev.is_json);
+		return quote_snp_show((const uint8_t *)bytes, len, args->v.ev.is_json);
 	if (id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
 		return ev_fail(&e);
 	o = body_report(&q);
@@ -224,55 +200,27 @@ static int show(const struct args *args)
 	json_object_set_new(o, "pck_chain_bytes", json_integer((json_int_t)q.pck_pem_len));
 	json_object_set_new(o, "nonzero_trailing_bytes", json_boolean(q.has_trailing));
 	json_object_set_new(o, "verdict", json_string("not verified: bailey quote verify does that"));
-	ev_print(o, args->ev.is_json);
+	ev_print(o, args->v.ev.is_json);
 	return EV_OK;
 }
 
 /* --- arguments --- */
 
-static bool option(struct args *a, int c)
-{
-	switch (c) {
-	case 'q':
-		a->quote = optarg;
-		return true;
-	case 'c':
-		if (a->collateral.n == QUOTE_FILES_MAX)
-			return false;
-		a->collateral.path[a->collateral.n++] = optarg;
-		return true;
-	case 'p':
-		a->policy = optarg;
-		return true;
-	case 'j':
-		return a->ev.is_json = true;
-	case 'r':
-		a->ev.root = optarg;
-		return true;
-	case 's':
-		return a->ev.allow_simulated = true;
-	case 'a':
-		return a->ev.has_at = ev_int(optarg, 0, INT64_MAX, &a->ev.at_s);
-	default:
-		return false;
-	}
-}
-
 static int quote_main(int argc, char **argv, bool is_verify)
 {
-	static const struct option options[] = {
-		{ "quote", required_argument, NULL, 'q' },      { "json", no_argument, NULL, 'j' },
-		{ "collateral", required_argument, NULL, 'c' }, { "policy", required_argument, NULL, 'p' },
-		{ "at", required_argument, NULL, 'a' },         { "root", required_argument, NULL, 'r' },
-		{ "allow-simulated", no_argument, NULL, 's' },  { NULL, 0, NULL, 0 }
-	};
+	static const struct option options[] = { { "quote", required_argument, NULL, 'q' },
+						 VERIFY_OPTIONS,
+						 { NULL, 0, NULL, 0 } };
 	struct args args = { 0 };
 	bool ok = true;
 	int c;
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		ok = (is_verify || c == 'q' || c == 'j') && option(&args, c) && ok;
+		if (c == 'q')
+			args.quote = optarg;
+		else
+			ok = (is_verify || c == 'j') && verify_option(&args.v, c) && ok;
 	if (!args.quote && optind == argc - 1)
 		args.quote = argv[optind++];
 	if (!ok || !args.quote || optind != argc) {

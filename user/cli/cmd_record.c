@@ -11,14 +11,11 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "evidence.h"
-#include "evidence/policy_file.h"
-#include "identity/collateral.h"
 #include "identity/eventlog.h"
 #include "identity/quote_tdx.h"
 #include "identity/record.h"
 #include "identity/x509.h"
-#include "quote.h"
+#include "verify.h"
 
 #define PEM_MAX   (2 * ID_CERT_MAX)
 #define HOUR_S    3600
@@ -106,12 +103,6 @@ static int show(const uint8_t *bytes, size_t len, const struct ev_args *args)
 	return EV_OK;
 }
 
-struct read_args {
-	struct ev_args ev;
-	struct quote_files collateral;
-	const char *policy;
-};
-
 static int judge(const uint8_t *bytes, size_t len, const struct id_trust *trust, const struct ev_args *args)
 {
 	struct err e = ERR_INIT;
@@ -137,59 +128,21 @@ static int judge(const uint8_t *bytes, size_t len, const struct id_trust *trust,
 	return EV_OK;
 }
 
-static int verify(const uint8_t *bytes, size_t len, const struct read_args *args)
+static int verify(const uint8_t *bytes, size_t len, const struct verify_args *args)
 {
-	auto_free struct id_evidence_policy *policy = malloc(sizeof(*policy));
-	auto_free char *roots = NULL;
+	auto_call(verify_trust_fini) struct verify_trust t = { 0 };
 	struct err e = ERR_INIT;
-	struct id_trust trust;
-	int status;
 
-	if (!policy || ev_trust(&args->ev, &trust, &roots, &e) < 0 ||
-	    (args->policy && evp_load(args->policy, policy, &e) < 0) ||
-	    id_collaterals_new(NULL, 0, &trust.collaterals, &e) < 0)
+	if (verify_trust_open(args, &t, &e) < 0 ||
+	    verify_collateral_read(&args->collateral, t.trust.collaterals, &e) < 0)
 		return ev_fail(&e);
-	trust.policy = args->policy ? policy : NULL;
-	status = quote_collateral_read(&args->collateral, trust.collaterals, &e) < 0
-			 ? ev_fail(&e)
-			 : judge(bytes, len, &trust, &args->ev);
-	id_collaterals_free(trust.collaterals);
-	return status;
-}
-
-static bool verify_option(struct read_args *a, int c)
-{
-	switch (c) {
-	case 'r':
-		a->ev.root = optarg;
-		return true;
-	case 's':
-		return a->ev.allow_simulated = true;
-	case 'a':
-		return a->ev.has_at = ev_int(optarg, 0, INT64_MAX, &a->ev.at_s);
-	case 'p':
-		a->policy = optarg;
-		return true;
-	case 'c':
-		if (a->collateral.n == QUOTE_FILES_MAX)
-			return false;
-		a->collateral.path[a->collateral.n++] = optarg;
-		return true;
-	default:
-		return false;
-	}
+	return judge(bytes, len, &t.trust, &args->ev);
 }
 
 static int read_main(int argc, char **argv, bool is_verify)
 {
-	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-						 { "root", required_argument, NULL, 'r' },
-						 { "allow-simulated", no_argument, NULL, 's' },
-						 { "at", required_argument, NULL, 'a' },
-						 { "collateral", required_argument, NULL, 'c' },
-						 { "policy", required_argument, NULL, 'p' },
-						 { NULL, 0, NULL, 0 } };
-	struct read_args args = { 0 };
+	static const struct option options[] = { VERIFY_OPTIONS, { NULL, 0, NULL, 0 } };
+	struct verify_args args = { 0 };
 	auto_free char *data = NULL;
 	struct err e = ERR_INIT;
 	bool ok = true;
@@ -198,10 +151,7 @@ static int read_main(int argc, char **argv, bool is_verify)
 
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'j')
-			args.ev.is_json = true;
-		else
-			ok = is_verify && verify_option(&args, c) && ok;
+		ok = (is_verify || c == 'j') && verify_option(&args, c) && ok;
 	}
 	if (!ok || optind != argc - 1)
 		return usage_error("one FILE is needed");

@@ -2,16 +2,7 @@
 /* What `bailey quote` does with reports of SEV-SNP (quote_snp.c), and what it shares with TDX quotes. */
 #pragma once
 
-#include "evidence.h"
-#include "identity/evidence_policy.h"
-
-#define QUOTE_FILE_MAX  (1 << 20)
-#define QUOTE_FILES_MAX 64
-
-struct quote_files {
-	const char *path[QUOTE_FILES_MAX];
-	size_t n;
-};
+#include "verify.h"
 
 json_t *quote_number(uint64_t v); /* 0x and 16 digits */
 /* Prints and frees claims; the exit status. */
@@ -19,10 +10,7 @@ int quote_verdict_print(const struct id_verdict *v, json_t *claims, bool is_json
 /* Refused before anything could be judged. */
 int quote_refused_print(const struct err *e, bool is_json);
 
-/* Bundles of TDX collateral. An err without a reason is that of a file. */
-int quote_collateral_read(const struct quote_files *files, struct id_collaterals *set, struct err *e);
-
 /* files: certificates (PEM, DER, or the kernel's table), a CRL. policy NULL: strict. */
-int quote_snp_verify(const uint8_t *report, size_t len, const struct quote_files *files, int64_t now,
+int quote_snp_verify(const uint8_t *report, size_t len, const struct verify_files *files, int64_t now,
 		     const struct id_evidence_policy *policy, bool is_json);
 int quote_snp_show(const uint8_t *report, size_t len, bool is_json);

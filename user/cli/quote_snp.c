@@ -6,12 +6,12 @@
 
 /* --- files --- */
 
-static int files_read(const struct quote_files *files, struct id_snp_bundle *bundle, struct err *e)
+static int files_read(const struct verify_files *files, struct id_snp_bundle *bundle, struct err *e)
 {
 	for (size_t i = 0; i < files->n; i++) {
 		auto_free char *data = NULL;
 		size_t len = 0;
-		int ret = file_read_arg(files->path[i], QUOTE_FILE_MAX, &data, &len, e);
+		int ret = file_read_arg(files->path[i], VERIFY_FILE_MAX, &data, &len, e);
 
 		if (!ret)
 			ret = id_snp_bundle_add(bundle, (uint8_t *)data, len, files->path[i], e);
@@ -73,7 +73,7 @@ static json_t *claims_report(const struct id_snp_report *r, const struct id_snp_
 	return o;
 }
 
-int quote_snp_verify(const uint8_t *bytes, size_t len, const struct quote_files *files, int64_t now,
+int quote_snp_verify(const uint8_t *bytes, size_t len, const struct verify_files *files, int64_t now,
 		     const struct id_evidence_policy *policy, bool is_json)
 {
 	auto_call(id_snp_bundle_fini) struct id_snp_bundle bundle = { 0 };
