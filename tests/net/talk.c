@@ -7,6 +7,8 @@
  *   talk hold ADDR PORT            one TCP connection: says each line of standard input, prints what comes back
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +17,9 @@
 #include "base/addr.h"
 #include "base/cleanup.h"
 
-#define WAIT_MS   3000
+#define WAIT_MS 3000
+#define GONE_MS                                                                                                        \
+	2000 /* a peer that the firewall cut off acknowledges nothing: its connection must not hold up the others */
 #define FDS_MAX   64
 #define LISTENERS 2 /* fds[0] TCP, fds[1] UDP, connections after them */
 
@@ -64,6 +68,15 @@ static bool answer_tcp(int fd)
 	return n > 0 && write(fd, buf, (size_t)n) == n;
 }
 
+static int accept_peer(int listener)
+{
+	unsigned ms = GONE_MS;
+	int fd = accept(listener, NULL, NULL);
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	return fd;
+}
+
 static int echo(unsigned port)
 {
 	struct pollfd fds[FDS_MAX] = { { .fd = serve(port, SOCK_STREAM), .events = POLLIN },
@@ -80,7 +93,7 @@ static int echo(unsigned port)
 		if (fds[1].revents)
 			answer_udp(fds[1].fd);
 		if (fds[0].revents && n < FDS_MAX)
-			fds[n++] = (struct pollfd){ .fd = accept(fds[0].fd, NULL, NULL), .events = POLLIN };
+			fds[n++] = (struct pollfd){ .fd = accept_peer(fds[0].fd), .events = POLLIN };
 	}
 	return 1;
 }
