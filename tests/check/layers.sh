@@ -17,7 +17,8 @@ pcs: base identity
 datapath: base policy identity
 overlay: base policy identity
 agent: base policy identity
-mesh: base policy identity datapath overlay agent
+http: base
+mesh: base policy identity http datapath overlay agent
 vpc: base policy identity datapath overlay agent
 gateway: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway
