@@ -145,6 +145,9 @@ like 'evidence of another key, replayed' "$(error_as stolen)" '*report_data*'
 like 'a quote that was altered' "$(error_as altered)" '*sign*'
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -days 5 -keyout "$TMP/plain.key" -out "$TMP/plain.pem" 2>/dev/null
 like 'a certificate without evidence' "$(error_as plain)" '*carries no quote*'
+printf '{"app_id":"%s","compose_hash":"%s","key_provider":"kms"}' $app "$good" >"$TMP/snp.json"
+"$BUILD/tests/net/forge" snp-report "$TMP/snp.json" "$TMP/snp"
+like 'a SEV-SNP report, of which the policy does not speak' "$(error_as snp)" '*no section snp*'
 # what the temp CA signs proves nothing: a leaf of it without evidence
 openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj '/CN=RA-TLS TEMP Cert' -keyout "$TMP/temped.key" -out "$TMP/temped.csr" 2>/dev/null
 echo keyUsage=critical,digitalSignature >"$TMP/ext"
@@ -169,7 +172,10 @@ check_not 'nor one with TLS 1.2' in_ns k curl -sk -m 5 --tls-max 1.2 "https://12
 head -c 5000 /dev/urandom | in_ns k openssl s_client -quiet -connect 127.0.0.1:$port >"$TMP/out" 2>&1
 is 'after all that it answers' "$(app_key web)" "$(jq -r .k256_key "$TMP/keys")"
 is 'and what was refused was not issued' "$(records)" $((before + 1))
-is 'refusals are counted' "$(in_ns k curl -sk https://127.0.0.1:$port/metrics | sed -n 's/^dstack_kms_attestation_failures_total //p')" 5
+is 'refusals are counted' "$(in_ns k curl -sk https://127.0.0.1:$port/metrics | sed -n 's/^dstack_kms_attestation_failures_total //p')" 6
+echo 'snp: { min_tcb: { boot_loader: 0, tee: 0, snp: 0, microcode: 0 } }' >>"$TMP/evidence.yaml"
+kill -HUP "$main_pid"
+like 'as soon as it does, the report is judged' "$(error_as snp)" '*VEK*'
 
 # --- processes ----------------------------------------------------------------------------------------------------------
 for pid in $(pgrep -P "$main_pid"); do

@@ -4,6 +4,7 @@
 . tests/net/lib.sh
 need ip nsenter jq curl wg python3
 need_file "$BUILD/baileyd" 'run make'
+need_file "$BUILD/tests/net/forge" 'make tests builds it'
 
 dir=$TMP
 prefix=$T
@@ -63,6 +64,23 @@ check 'a bundle that is none is refused by name' eventually 10 refused bad.json 
 check_not 'other files are let be' refused readme.txt COLLATERAL_MALFORMED
 is 'the fetch process runs without a capability' "$(sed -n 's/^CapEff:\t//p' "/proc/$(status_of a | jq .processes.fetch.pid)/status")" 0000000000000000
 is 'and with a filter' "$(sed -n 's/^Seccomp:\t//p' "/proc/$(status_of a | jq .processes.fetch.pid)/status")" 2
+
+# --- SEV-SNP, which only a policy that speaks of it admits -----------------------------------------------------------
+printf '{"app_id":"%s","compose_hash":"%s","instance_id":"%s","key_provider":"kms"}' "$(app_of web)" "$(printf '%064d' 1)" \
+	"$(printf '%040d' 9)" >"$dir/snp.json"
+"$forge" snp-report "$dir/snp.json" "$dir/snp"
+check 'a record with a report is signed' "$bailey" record sign --cert "$dir/snp.pem" --key "$dir/snp.key" --node snp \
+	--wg-key "$("$bailey" genkey | "$bailey" pubkey)" --addr 100.64.0.9 --out "$dir/records-a/snp.record"
+"$bailey" reload --instance "$prefix-a" >/dev/null
+check 'the daemon refuses it: nothing says which TCB is good' eventually 10 refused snp.record SNP_TCB
+echo 'snp: { min_tcb: { boot_loader: 0, tee: 0, snp: 0, microcode: 0 } }' >>"$dir/evidence.yaml"
+like 'as does who verifies by hand' "$("$bailey" record verify "$dir/records-a/snp.record" --root "$dir/root/root.pem" 2>&1)" '*SNP_TCB*no section snp*'
+like 'with such a section the report is judged' \
+	"$("$bailey" record verify "$dir/records-a/snp.record" --root "$dir/root/root.pem" --policy "$dir/evidence.yaml" 2>&1)" '*SNP_VEK*'
+end_pid "$dir/a.pid"
+start_node a
+check 'by the daemon, too' eventually 20 refused snp.record SNP_VEK
+rm "$dir/records-a/snp.record"
 
 # --- Intel's own, where it is at hand: all of it is out of date by now, so it is due at once -------------------------
 data=${BAILEY_SHARED:-../shared}/data/quotes/collateral

@@ -4,6 +4,7 @@
  *
  *   forge stolen-quote VICTIM.pem OUT     a certificate of a new key with the victim's quote and log: OUT.pem OUT.key
  *   forge altered-quote VICTIM.pem OUT    the same, and the quote's report_data made to name the new key
+ *   forge snp-report IDENTITY.json OUT    a certificate of a new key with a SEV-SNP report that no processor signed
  *   forge altered-key RECORD OUT          a record whose WireGuard key is another
  *   forge altered-signature RECORD OUT    a record with one bit of the signature flipped
  */
@@ -14,7 +15,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "identity/scale.h"
 #include "identity/sim.h"
+#include "identity/snp.h"
 
 #define REPORT_DATA_AT 568 /* in a v4 quote */
 
@@ -80,6 +83,42 @@ static int forge_cert(const char *victim_pem, const char *out, bool alter)
 	return write_text(out, ".pem", id_x509_to_pem(leaf)) || write_text(out, ".key", id_key_to_pem(key));
 }
 
+/* A report of zeros, two certificates that are none, and IDENTITY as the document that HOST_DATA names. */
+static bool put_report(struct out *out, const char *identity)
+{
+	static const char tag[] = "dstack-mr-config-v3:";
+	uint8_t report[ID_SNP_REPORT_LEN] = { 3, [0x0a] = 3, [0x34] = 1, [0x188] = 0x19, [0x189] = 1 },
+		zero[ID_REPORT_DATA_LEN] = { 0 };
+
+	if (!id_hash(EVP_sha256(), report + 0xc0, tag, sizeof(tag), identity, strlen(identity)))
+		return false;
+	out_u8(out, 0); /* version */
+	out_u8(out, 3); /* SEV-SNP */
+	scale_put_bytes(out, report, sizeof(report));
+	scale_put_compact(out, 2);
+	scale_put_bytes(out, "ASK", 3);
+	scale_put_bytes(out, "VCEK", 4);
+	scale_put_bytes(out, identity, strlen(identity));
+	scale_put_compact(out, 0); /* runtime events */
+	out_bytes(out, zero, sizeof(zero));
+	scale_put_bytes(out, "", 0);
+	return out_ok(out);
+}
+
+static int forge_snp(const char *identity, const char *out)
+{
+	struct id_sim_request req = { .common_name = "forged", .not_before = 0, .not_after = INT64_C(4000000000) };
+	auto_call(cleanup_pkey) EVP_PKEY *key = id_p256_new();
+	auto_call(cleanup_x509) X509 *leaf = id_sim_leaf_new(&req, key);
+	auto_out struct out bytes = { 0 };
+
+	if (!leaf || !put_report(&bytes, identity) ||
+	    !id_x509_add_ext(leaf, ID_EXT_ATTESTATION, bytes.data, bytes.len) ||
+	    X509_sign(leaf, key, EVP_sha256()) <= 0)
+		return -1;
+	return write_text(out, ".pem", id_x509_to_pem(leaf)) || write_text(out, ".key", id_key_to_pem(key));
+}
+
 static int alter_payload(json_t *record)
 {
 	const char *old = json_string_value(json_object_get(record, "payload"));
@@ -134,6 +173,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (strcmp(argv[1], "stolen-quote") == 0 || strcmp(argv[1], "altered-quote") == 0)
 		ret = forge_cert(text, argv[3], argv[1][0] == 'a');
+	else if (strcmp(argv[1], "snp-report") == 0)
+		ret = forge_snp(text, argv[3]);
 	else if (strcmp(argv[1], "altered-key") == 0)
 		ret = forge_record(text, argv[3], alter_payload);
 	else if (strcmp(argv[1], "altered-signature") == 0)

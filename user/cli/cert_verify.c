@@ -110,16 +110,11 @@ static int verify(const struct args *args)
 {
 	auto_call(verify_trust_fini) struct verify_trust t = { 0 };
 	auto_free char *pem = NULL;
-	struct id_snp_trust snp = { 0 };
 	struct err e = ERR_INIT;
 	size_t len;
 
 	if (file_read_arg(args->cert, VERIFY_FILE_MAX, &pem, &len, &e) < 0 || verify_trust_open(&args->v, &t, &e) < 0)
 		return ev_fail(&e);
-	if (t.policy.snp.is_allowed) {
-		snp.policy = t.policy.snp.demand;
-		t.trust.snp = &snp;
-	}
 	if (verify_collateral_read(&args->v.collateral, t.trust.collaterals, &e) < 0)
 		return quote_refused_print(&e, args->v.ev.is_json);
 	return judge(args, pem, len, &t.trust);

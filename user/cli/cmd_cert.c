@@ -9,10 +9,8 @@
 
 #include "base/cleanup.h"
 #include "cert.h"
-#include "evidence.h"
-#include "identity/eventlog.h"
-#include "identity/quote_tdx.h"
-#include "identity/x509.h"
+#include "identity/evidence.h"
+#include "quote.h"
 
 static const char usage[] =
 	"usage: bailey cert inspect FILE [--json] [--root ROOT.pem [--allow-simulated]] [--at UNIX]\n"
@@ -79,38 +77,15 @@ static json_t *exts_report(const struct id_cert *cert)
 	return o;
 }
 
-static json_t *quote_report(const struct id_cert *cert, const struct id_quote *q)
-{
-	bool is_intel = memcmp(q->qe_vendor, id_qe_vendor_intel, sizeof(q->qe_vendor)) == 0;
-	json_t *o = json_object(), *rtmr = json_array();
-	char number[32];
-
-	json_object_set_new(o, "version", json_integer(ID_QUOTE_VERSION));
-	json_object_set_new(o, "tee", json_string(id_quote_is_simulated(q) ? "SIMULATED TDX" : "TDX"));
-	json_object_set_new(o, "qe_vendor",
-			    is_intel ? json_string("Intel") : json_hex(q->qe_vendor, sizeof(q->qe_vendor)));
-	json_object_set_new(o, "binds_key", json_boolean(id_cert_is_bound(cert, q->report_data)));
-	snprintf(number, sizeof(number), "0x%016llx%s", (unsigned long long)q->td_attributes,
-		 q->td_attributes & ID_TD_DEBUG_BIT ? " (DEBUG)" : "");
-	json_object_set_new(o, "td_attributes", json_string(number));
-	json_object_set_new(o, "mrtd", json_hex(q->mrtd, sizeof(q->mrtd)));
-	for (int i = 0; i < 4; i++)
-		json_array_append_new(rtmr, json_hex(q->rtmr[i], sizeof(q->rtmr[i])));
-	json_object_set_new(o, "rtmr", rtmr);
-	json_object_set_new(o, "mr_config_id", json_hex(q->mr_config_id, sizeof(q->mr_config_id)));
-	json_object_set_new(o, "report_data", json_hex(q->report_data, sizeof(q->report_data)));
-	return o;
-}
-
 static json_t *log_report(const struct id_log *log, const struct id_quote *q)
 {
-	json_t *o = json_object();
+	json_t *o = ev_log_identity(log);
 
-	json_object_set_new(o, "runtime_events", json_integer(log->n_events[3]));
-	if (q)
+	if (q) {
+		json_object_set_new(o, "runtime_events", json_integer(log->n_events[3]));
 		json_object_set_new(o, "replays_to_rtmr3",
 				    json_boolean(memcmp(log->rtmr[3], q->rtmr[3], ID_MR_LEN) == 0));
-	json_object_update_new(o, ev_log_identity(log));
+	}
 	return o;
 }
 
@@ -128,23 +103,53 @@ static void cert_report(const struct id_cert *cert, json_t *o)
 	json_object_set_new(o, "extensions", exts_report(cert));
 }
 
-/* Quote and log as far as they can be read. Returns whether all that is there could be. */
+/* The quote or report as far as it can be read. */
+static json_t *body_report(const struct id_cert *cert, const struct id_evidence *ev, struct id_quote *quote,
+			   struct err *e)
+{
+	const struct in *bytes = &ev->att.evidence;
+	struct id_snp_report r;
+	const uint8_t *bound;
+	json_t *o;
+
+	if (ev->att.kind == ID_ATTESTATION_SNP) {
+		if (id_snp_parse(bytes->p, bytes->left, &r, e) < 0)
+			return ev_refusal(e);
+		o = quote_snp_body(&r);
+		bound = r.report_data;
+	} else {
+		if (id_quote_parse(bytes->p, bytes->left, quote, e) < 0)
+			return ev_refusal(e);
+		o = quote_body(quote);
+		bound = quote->report_data;
+	}
+	json_object_set_new(o, "binds_key", json_boolean(id_cert_is_bound(cert, bound)));
+	return o;
+}
+
+/* Returns whether all that is there could be read. A certificate without evidence, as a CA's, is none to object to. */
 static bool evidence_report(const struct id_cert *cert, json_t *o)
 {
-	const struct in *quote_ext = &cert->ext[ID_EXT_QUOTE], *log_ext = &cert->ext[ID_EXT_EVENTLOG];
+	auto_call(id_evidence_fini) struct id_evidence ev = { 0 };
 	struct err quote_err = ERR_INIT, log_err = ERR_INIT;
 	struct id_quote quote;
 	struct id_log log;
-	bool has_quote = quote_ext->p && id_quote_parse(quote_ext->p, quote_ext->left, &quote, &quote_err) == 0;
+	bool is_tdx;
 
-	json_object_set_new(o, "simulated", json_boolean(has_quote && id_quote_is_simulated(&quote)));
-	if (quote_ext->p)
-		json_object_set_new(o, "quote", has_quote ? quote_report(cert, &quote) : ev_refusal(&quote_err));
-	if (!log_ext->p)
-		return !quote_err.code;
-	id_eventlog_read((const char *)log_ext->p, log_ext->left, NULL, &log, &log_err);
-	json_object_set_new(o, "event_log",
-			    log_err.code ? ev_refusal(&log_err) : log_report(&log, has_quote ? &quote : NULL));
+	json_object_set_new(o, "simulated", json_false());
+	if (!cert->ext[ID_EXT_QUOTE].p && !cert->ext[ID_EXT_EVENTLOG].p && !cert->ext[ID_EXT_ATTESTATION].p)
+		return true;
+	if (id_evidence_read(cert, &ev, &log_err) < 0) {
+		json_object_set_new(o, "evidence", ev_refusal(&log_err));
+		return false;
+	}
+	is_tdx = ev.att.kind == ID_ATTESTATION_TDX;
+	json_object_set_new(o, "simulated", json_boolean(id_evidence_is_simulated(&ev)));
+	json_object_set_new(o, is_tdx ? "quote" : "report", body_report(cert, &ev, &quote, &quote_err));
+	id_evidence_identity(&ev, &log, &log_err);
+	json_object_set_new(o, is_tdx ? "event_log" : "mr_config",
+			    log_err.code ? ev_refusal(&log_err)
+					 : log_report(&log, is_tdx && !quote_err.code ? &quote : NULL));
 	return !quote_err.code && !log_err.code;
 }
 
@@ -186,7 +191,7 @@ static int inspect(const char *path, const struct ev_args *args)
 		status = verdict_report(&cert, args, report);
 	} else {
 		json_object_set_new(report, "verified", json_false());
-		json_object_set_new(report, "verdict", json_string("not verified: no --root was given"));
+		json_object_set_new(report, "verdict", json_string("not verified: bailey cert verify does that"));
 	}
 	ev_print(report, args->is_json);
 	return status;

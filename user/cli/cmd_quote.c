@@ -48,7 +48,7 @@ json_t *quote_number(uint64_t v)
 
 /* --- what a body says --- */
 
-static json_t *body_report(const struct id_quote *q)
+json_t *quote_body(const struct id_quote *q)
 {
 	static const char *const rtmr[] = { "rtmr0", "rtmr1", "rtmr2", "rtmr3" };
 	json_t *o = json_object();
@@ -104,7 +104,7 @@ static json_t *claims_report(const struct id_quote *q, const struct id_pck *pck,
 
 	if (v->tee == ID_TEE_NONE)
 		return json_object();
-	o = body_report(q);
+	o = quote_body(q);
 	if (v->tee == ID_TEE_TDX)
 		platform_report(pck, o);
 	collateral_report(v, now, o);
@@ -192,7 +192,7 @@ static int show(const struct args *args)
 		return quote_snp_show((const uint8_t *)bytes, len, args->v.ev.is_json);
 	if (id_quote_parse((const uint8_t *)bytes, len, &q, &e) < 0)
 		return ev_fail(&e);
-	o = body_report(&q);
+	o = quote_body(&q);
 	json_object_set_new(o, "mrsignerseam", json_hex(q.mr_signer_seam, ID_MR_LEN));
 	json_object_set_new(o, "seam_attributes", quote_number(q.seam_attributes));
 	json_object_set_new(o, "qe_vendor", json_hex(q.qe_vendor, sizeof(q.qe_vendor)));

@@ -11,10 +11,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "identity/eventlog.h"
-#include "identity/quote_tdx.h"
+#include "identity/evidence.h"
 #include "identity/record.h"
-#include "identity/x509.h"
 #include "verify.h"
 
 #define PEM_MAX   (2 * ID_CERT_MAX)
@@ -34,7 +32,7 @@ static const char usage[] =
 	"  verify  certificate, quote, signature, validity, identity, with collateral and policy as `bailey quote "
 	"verify`.\n"
 	"          Exit status: 0 accepted, 1 refused\n"
-	"  sign    app-id and instance-id come from the certificate's event log. The epoch is the current time unless\n"
+	"  sign    app-id and instance-id come from the certificate's evidence. The epoch is the current time unless\n"
 	"          given. It begins five minutes ago and ends after --hours (24, at most 744).\n";
 
 static int usage_error(const char *what)
@@ -69,13 +67,11 @@ static void record_report(const struct id_record *r, json_t *o)
 /* Whether the certificate says itself that it is simulated. */
 static bool is_simulated(const struct id_envelope *envelope)
 {
+	auto_call(id_evidence_fini) struct id_evidence evidence = { 0 };
 	auto_call(id_cert_fini) struct id_cert cert = { 0 };
-	struct err e = ERR_INIT;
-	struct id_quote quote;
 
-	return id_cert_parse(envelope->cert, envelope->cert_len, &cert, &e) == 0 && cert.ext[ID_EXT_QUOTE].p &&
-	       id_quote_parse(cert.ext[ID_EXT_QUOTE].p, cert.ext[ID_EXT_QUOTE].left, &quote, &e) == 0 &&
-	       id_quote_is_simulated(&quote);
+	return id_cert_parse(envelope->cert, envelope->cert_len, &cert, NULL) == 0 &&
+	       id_evidence_read(&cert, &evidence, NULL) == 0 && id_evidence_is_simulated(&evidence);
 }
 
 static int show(const uint8_t *bytes, size_t len, const struct ev_args *args)
@@ -173,19 +169,19 @@ struct sign_args {
 
 static int identity_take(const char *path, struct id_record *r, struct err *e)
 {
+	auto_call(id_evidence_fini) struct id_evidence evidence = { 0 };
 	auto_call(id_cert_fini) struct id_cert cert = { 0 };
 	auto_free uint8_t *der = NULL;
-	const struct in *log_ext = &cert.ext[ID_EXT_EVENTLOG];
 	struct id_log log;
 	size_t len;
 	int ret = ev_cert_read(path, &der, &len, e);
 
 	if (!ret)
 		ret = id_cert_parse(der, len, &cert, e);
-	if (!ret && !log_ext->p)
-		ret = err_reason(e, ID_CERT_EXTENSION, path, "carries no event log");
 	if (!ret)
-		ret = id_eventlog_read((const char *)log_ext->p, log_ext->left, NULL, &log, e);
+		ret = id_evidence_read(&cert, &evidence, e);
+	if (!ret)
+		ret = id_evidence_identity(&evidence, &log, e);
 	if (!ret && !log.has_instance_id)
 		ret = err_reason(e, ID_RECORD_IDENTITY, path, "proves no instance-id");
 	if (ret < 0)

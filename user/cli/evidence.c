@@ -120,11 +120,16 @@ json_t *ev_log_identity(const struct id_log *log)
 	return o;
 }
 
+static const char *tee_name(enum id_tee tee)
+{
+	return tee == ID_TEE_SNP ? "SEV-SNP" : tee == ID_TEE_TDX ? "TDX" : "SIMULATED TDX";
+}
+
 json_t *ev_claims(const struct id_claims *claims)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "tee", json_string(claims->is_simulated ? "SIMULATED TDX" : "TDX"));
+	json_object_set_new(o, "tee", json_string(tee_name(claims->tee)));
 	json_object_set_new(o, "app_id", json_hex(claims->app_id, sizeof(claims->app_id)));
 	if (claims->has_instance_id)
 		json_object_set_new(o, "instance_id", json_hex(claims->instance_id, sizeof(claims->instance_id)));

@@ -36,7 +36,7 @@ static json_t *tcb_report(const struct id_snp_tcb *t, enum id_snp_product produc
 	return o;
 }
 
-static json_t *body_report(const struct id_snp_report *r)
+json_t *quote_snp_body(const struct id_snp_report *r)
 {
 	json_t *o = json_object();
 
@@ -58,7 +58,7 @@ static json_t *body_report(const struct id_snp_report *r)
 
 static json_t *claims_report(const struct id_snp_report *r, const struct id_snp_result *result, int64_t now)
 {
-	json_t *o = body_report(r);
+	json_t *o = quote_snp_body(r);
 
 	json_object_set_new(o, "product", json_string(id_snp_product_name(result->product)));
 	json_object_set_new(o, "reported_tcb", tcb_report(&result->reported, result->product));
@@ -100,7 +100,7 @@ int quote_snp_show(const uint8_t *bytes, size_t len, bool is_json)
 
 	if (id_snp_parse(bytes, len, &r, &e) < 0)
 		return ev_fail(&e);
-	o = body_report(&r);
+	o = quote_snp_body(&r);
 	json_object_set_new(o, "current_tcb", json_hex(r.current_tcb, 8));
 	json_object_set_new(o, "reported_tcb", json_hex(r.reported_tcb, 8));
 	json_object_set_new(o, "committed_tcb", json_hex(r.committed_tcb, 8));

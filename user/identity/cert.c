@@ -111,38 +111,31 @@ static int tdx_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT
 	return id_claims_from_quote(&quote, &log, claims) ? 0 : err_at(e, -ENOMEM, WHERE, "out of memory");
 }
 
-static int snp_pins_check(const struct id_snp_report *r, const struct id_evidence_policy *policy, struct err *e)
-{
-	struct id_verdict verdict = { 0 };
-
-	id_evidence_policy_judge_snp(policy, r, &verdict);
-	verdict.is_accepted = !verdict.n_findings;
-	return id_verdict_err(&verdict, WHERE, e);
-}
-
 /* There are no registers: runtime events prove nothing, and the identity is that of the document in HOST_DATA. */
 static int snp_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
 		     const struct id_trust *trust, struct id_claims *claims, struct err *e)
 {
+	const struct id_snp_trust snp = { .now = trust->now, .roots = trust->snp_roots };
 	const struct in *report = &ev->att.evidence;
-	struct id_snp_trust snp;
-	struct id_snp_certs certs;
 	struct id_snp_result result;
+	struct id_verdict verdict;
+	struct id_snp_certs certs;
 	struct id_snp_report r;
 	struct id_log log;
 	int ret;
 
-	if (!trust->snp)
-		return err_reason(e, ID_SNP_UNSUPPORTED, WHERE, "SEV-SNP evidence is not allowed");
-	snp = *trust->snp;
-	snp.now = trust->now;
-	ret = ev->att.n_certs || !snp.certs ? id_evidence_snp_certs(&ev->att, &certs, e) : 0;
-	if (!ret)
-		ret = id_snp_verify(report->p, report->left, ev->att.n_certs ? &certs : snp.certs, &snp, &result, e);
+	/* said first, and nothing of the report is read: the operator has not asked for any */
+	if (!trust->policy || !trust->policy->snp.is_allowed)
+		return err_reason(
+			e, ID_SNP_TCB, WHERE,
+			"SEV-SNP: the evidence policy has no section snp: nothing says which TCB is new enough");
+	ret = id_evidence_snp_certs(&ev->att, &certs, e);
+	if (ret < 0)
+		return ret;
+	id_snp_judge(report->p, report->left, &certs, &snp, trust->policy, &result, &verdict);
+	ret = id_verdict_err(&verdict, WHERE, e);
 	if (!ret)
 		ret = id_snp_parse(report->p, report->left, &r, e);
-	if (!ret && trust->policy)
-		ret = snp_pins_check(&r, trust->policy, e);
 	if (!ret)
 		ret = binding_check(ev, bound, r.report_data, e);
 	if (!ret)

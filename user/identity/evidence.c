@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "quote_tdx.h"
 #include "snp.h"
 
 #define WHERE "certificate"
@@ -70,6 +71,26 @@ int id_evidence_replay(const struct id_evidence *ev, const uint8_t (*rtmr)[ID_MR
 	if (!ret)
 		*log = made;
 	return ret;
+}
+
+int id_evidence_identity(const struct id_evidence *ev, struct id_log *log, struct err *e)
+{
+	struct id_snp_report r;
+	int ret;
+
+	if (ev->att.kind != ID_ATTESTATION_SNP)
+		return id_evidence_replay(ev, NULL, log, e);
+	ret = id_snp_parse(ev->att.evidence.p, ev->att.evidence.left, &r, e);
+	return ret < 0 ? ret : id_mr_config_read(ev->att.mr_config, r.host_data, log, e);
+}
+
+bool id_evidence_is_simulated(const struct id_evidence *ev)
+{
+	struct id_quote quote;
+
+	return ev->att.kind == ID_ATTESTATION_TDX &&
+	       id_quote_parse(ev->att.evidence.p, ev->att.evidence.left, &quote, NULL) == 0 &&
+	       id_quote_is_simulated(&quote);
 }
 
 /* dstack has [ASK, VCEK], or one certificate table as the kernel gives it; DER in both. */

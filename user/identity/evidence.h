@@ -17,6 +17,9 @@ int id_evidence_read(const struct id_cert *cert, struct id_evidence *ev, struct 
 /* Replays all lists against a quote's registers; then the identity. rtmr NULL: nothing is compared. */
 int id_evidence_replay(const struct id_evidence *ev, const uint8_t (*rtmr)[ID_MR_LEN], struct id_log *log,
 		       struct err *e);
+/* Who it says that it is of, with nothing compared that a signature would have to prove. */
+int id_evidence_identity(const struct id_evidence *ev, struct id_log *log, struct err *e);
+bool id_evidence_is_simulated(const struct id_evidence *ev);
 /* The certificates that came along with a SEV-SNP report. */
 int id_evidence_snp_certs(const struct id_attestation *att, struct id_snp_certs *certs, struct err *e);
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "bailey/types.h"
 
@@ -30,7 +31,6 @@ const char *id_reason_text(int reason);
 
 struct id_collaterals;     /* collateral.h */
 struct id_evidence_policy; /* evidence_policy.h */
-struct id_snp_trust;       /* snp.h */
 
 /* Whose evidence is believed. */
 struct id_trust {
@@ -40,7 +40,7 @@ struct id_trust {
 	size_t simulated_roots_len;
 	struct id_collaterals *collaterals;      /* what Intel says of platforms; NULL: no real quote is accepted */
 	const struct id_evidence_policy *policy; /* NULL: the strict one */
-	const struct id_snp_trust *snp;          /* its clock is not used, this one's is. NULL: SEV-SNP is refused */
+	const struct in *snp_roots;              /* DER by product, for tests; NULL: AMD's */
 	const char *usage;                       /* that a leaf may name; NULL: app:custom */
 };
 

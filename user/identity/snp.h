@@ -71,8 +71,7 @@ struct id_snp_policy {
 
 struct id_snp_trust {
 	int64_t now;
-	const struct id_snp_certs *certs; /* for reports that come without; NULL: none */
-	const struct in *roots;           /* DER by product, for tests; NULL: AMD's */
+	const struct in *roots; /* DER by product, for tests; NULL: AMD's */
 	struct id_snp_policy policy;
 };
 

@@ -395,6 +395,40 @@ static void real_reports_are_judged(void **state)
 	unlink("ask");
 }
 
+/* A self-signed certificate of a new key around a file with an attestation. */
+static void attested(const char *attestation, const char *as)
+{
+	struct id_sim_request req = { .common_name = "snp", .not_before = NOW, .not_after = NOW + 90 * DAY };
+	auto_call(cleanup_pkey) EVP_PKEY *key = id_p256_new();
+	auto_call(cleanup_x509) X509 *leaf = id_sim_leaf_new(&req, key);
+	auto_free char *data = NULL, *pem = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	assert_int_equal(file_read(attestation, 1 << 20, &data, &len, &e), 0);
+	assert_true(id_x509_add_ext(leaf, ID_EXT_ATTESTATION, data, len) && X509_sign(leaf, key, EVP_sha256()) > 0);
+	pem = id_x509_to_pem(leaf);
+	text_put(as, pem);
+}
+
+/* A real guest's, which came without the certificates of its processor. */
+static void real_report_in_a_certificate(void **state)
+{
+	(void)state;
+	shared_copy("snp/s1-dstack-attestation.scale.bin", "att");
+	attested("att", "snp.pem");
+	text_put("policy", "snp: {min_tcb: {boot_loader: 2, tee: 0, snp: 5, microcode: 68}}\n");
+	assert_int_equal(run("cert inspect snp.pem"), 0);
+	assert_true(out_has("SEV-SNP") && out_has("mr_config") && out_has("binds_key        no"));
+	assert_int_equal(run("cert verify snp.pem --at 1790000100"), 1);
+	assert_true(out_has("snp-tcb") && out_has("no section snp"));
+	assert_int_equal(run("cert verify snp.pem --at 1790000100 --policy policy"), 1);
+	assert_true(out_has("snp-chain") && out_has("0 certificates"));
+	unlink("policy");
+	unlink("snp.pem");
+	unlink("att");
+}
+
 /* One real TDX quote, and the very form of the answer. */
 static void real_quotes_are_judged(void **state)
 {
@@ -503,6 +537,7 @@ int main(void)
 		cmocka_unit_test(wrong_use_is_status_2),
 		cmocka_unit_test(quotes_are_judged),
 		cmocka_unit_test_teardown(real_reports_are_judged, back),
+		cmocka_unit_test_teardown(real_report_in_a_certificate, back),
 		cmocka_unit_test_teardown(real_quotes_are_judged, back),
 		cmocka_unit_test(certificates_are_verified),
 		cmocka_unit_test_teardown(real_chain_is_verified, back),

@@ -508,14 +508,17 @@ static const char *snp_reason(struct id_claims *claims)
 
 static void sev_snp_in_a_certificate(void **state)
 {
-	struct id_snp_trust trust = { .roots = snp.roots };
-	struct id_snp_certs certs;
+	struct id_evidence_policy policy;
 	struct id_claims claims;
 
 	(void)state;
 	bind_key = NULL;
-	assert_string_equal(snp_reason(&claims), "SNP_UNSUPPORTED"); /* nobody said that it is allowed */
-	world_trust.snp = &trust;
+	id_evidence_policy_strict(&policy);
+	world_trust.snp_roots = snp.roots;
+	assert_string_equal(snp_reason(&claims), "SNP_TCB"); /* nobody said what is good enough */
+	world_trust.policy = &policy;
+	assert_string_equal(snp_reason(&claims), "SNP_TCB");
+	policy.snp.is_allowed = true;
 	assert_string_equal(snp_reason(&claims), "NONE");
 	assert_true(claims.tee == ID_TEE_SNP && !claims.is_simulated && !claims.has_instance_id);
 	assert_true(claims.app_id[0] == 0x5b && claims.compose_hash[31] == 0xc0 && claims.mrtd[47] == 0x3e);
@@ -530,18 +533,16 @@ static void sev_snp_in_a_certificate(void **state)
 	bind_key = NULL;
 	snp_no_certs = true;
 	assert_string_equal(snp_reason(&claims), "SNP_CHAIN");
-	certs = (struct id_snp_certs){ .vek = in_of(snp_case.vek.p, snp_case.vek.len),
-				       .intermediate = in_of(snp_case.intermediate.p, snp_case.intermediate.len) };
-	auto_free uint8_t *vek = malloc(certs.vek.left), *ask = malloc(certs.intermediate.left);
-	memcpy(vek, certs.vek.p, certs.vek.left);
-	memcpy(ask, certs.intermediate.p, certs.intermediate.left);
-	certs.vek.p = vek;
-	certs.intermediate.p = ask;
-	trust.certs = &certs;
-	assert_string_equal(snp_reason(&claims), "NONE");
-	trust.policy.tcb_min.snp = 8;
+	snp_no_certs = false;
+	policy.snp.demand.tcb_min.snp = 8;
 	assert_string_equal(snp_reason(&claims), "SNP_TCB");
-	world_trust.snp = NULL;
+	policy.snp.demand.tcb_min.snp = 7;
+	policy.snp.n_measurements = 1;
+	assert_string_equal(snp_reason(&claims), "MEASUREMENT");
+	policy.snp.n_measurements = 0;
+	world_trust.snp_roots = NULL; /* AMD's, which never heard of this chip */
+	assert_string_equal(snp_reason(&claims), "SNP_CHAIN");
+	world_trust.policy = NULL;
 	snp_case_free(&snp_case);
 	snp_case = (struct snp_case){ 0 };
 }
