@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "parent.h"
 
@@ -42,25 +43,11 @@ static int need_bpffs(const struct conf *conf, struct err *e)
 	return dir_make(path, 0700, e);
 }
 
-static int bind_one(const struct ip_endpoint *at, struct err *e)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(at, &ss);
-	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	char text[ENDPOINT_TEXT];
-	int one = 1;
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, 128) < 0)
-		return err_at(e, -errno, "exchange.listen", "%s: %s", endpoint_print(at, text), strerror(errno));
-	return take_fd(&fd);
-}
-
 /* The parent keeps the listening sockets, so that peers wait instead of failing while the edge starts again. */
 static int bind_all(struct parent *p, struct err *e)
 {
 	for (uint32_t i = 0; i < p->conf.n_listen; i++) {
-		p->listen_fd[i] = bind_one(&p->conf.listen[i], e);
+		p->listen_fd[i] = tcp_listen(&p->conf.listen[i], "exchange.listen", e);
 		if (p->listen_fd[i] < 0)
 			return p->listen_fd[i];
 	}

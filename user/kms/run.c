@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "baileyd/ipc.h"
 #include "process.h"
@@ -22,7 +23,7 @@
 
 struct run {
 	struct kms_conf conf;
-	struct kms_trust trust;
+	struct evp_files trust;
 	struct kms_allow *allow;
 	pid_t pid[PROCESSES];
 };
@@ -46,26 +47,12 @@ int kms_box(const struct kms_conf *conf, int (*box)(uid_t uid, gid_t gid, struct
 	return box(user->pw_uid, user->pw_gid, e);
 }
 
-static int listen_on(const struct ip_endpoint *at, struct err *e)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(at, &ss);
-	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	char text[ENDPOINT_TEXT];
-	int on = 1;
-
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, 128) < 0)
-		return err_at(e, -errno, endpoint_print(at, text), "can not listen: %s", strerror(errno));
-	return take_fd(&fd);
-}
-
 static int load(const char *path, struct run *run, struct err *e)
 {
 	int ret = kms_conf_load(path, &run->conf, e);
 
 	if (!ret)
-		ret = kms_trust_load(&run->conf, &run->trust, e);
+		ret = evp_files_load(&run->conf.evidence, &run->trust, e);
 	if (!ret && run->conf.allow[0])
 		ret = kms_allow_load(run->conf.allow, &run->allow, e);
 	return ret;
@@ -73,7 +60,7 @@ static int load(const char *path, struct run *run, struct err *e)
 
 static void unload(struct run *run)
 {
-	kms_trust_fini(&run->trust);
+	evp_files_fini(&run->trust);
 	kms_allow_free(run->allow);
 	run->allow = NULL;
 }
@@ -230,7 +217,7 @@ int kms_run(const char *conf_path)
 	signal(SIGPIPE, SIG_IGN);
 	ret = load(conf_path, &run, &e);
 	if (!ret)
-		ret = listener = listen_on(&run.conf.listen, &e);
+		ret = listener = tcp_listen(&run.conf.listen, "listen", &e);
 	if (ret >= 0)
 		ret = start_all(&run, listener, &e);
 	if (!ret)
