@@ -8,27 +8,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "evidence/files.h"
 #include "parent.h"
-
-/* No evidence that is verified today says a TCB status: it stays unknown, which meets no requirement. */
-static struct pol_subject subject_of(const struct id_claims *claims)
-{
-	bool is_proved = claims->tee != ID_TEE_NONE;
-	struct pol_subject s = { .is_simulated = claims->is_simulated,
-				 .has_compose_hash = is_proved,
-				 .has_os_image_hash = claims->has_os_image_hash,
-				 .has_mrtd = is_proved,
-				 .has_rtmr = { is_proved, is_proved, is_proved, is_proved } };
-
-	memcpy(s.app_id, claims->app_id, sizeof(s.app_id));
-	memcpy(s.instance_id, claims->instance_id, sizeof(s.instance_id));
-	memcpy(s.compose_hash, claims->compose_hash, sizeof(s.compose_hash));
-	memcpy(s.os_image_hash, claims->os_image_hash, sizeof(s.os_image_hash));
-	memcpy(s.mrtd, claims->mrtd, sizeof(s.mrtd));
-	memcpy(s.rtmr, claims->rtmr, sizeof(s.rtmr));
-	memcpy(s.key_provider, claims->key_provider, sizeof(s.key_provider));
-	return s;
-}
 
 /* For whom a target's policy is compiled. */
 static const struct id_claims *self_of(const struct parent *p, const struct target *t)
@@ -40,7 +21,7 @@ static const struct id_claims *self_of(const struct parent *p, const struct targ
 static int compile_host(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
 			struct err *e)
 {
-	struct pol_subject self = subject_of(&p->self);
+	struct pol_subject self = evp_subject(&p->self);
 
 	if (!pol_has_host_rules(model))
 		log_warn("the policy has no rule for the host: what the configuration keeps open is all that passes "
@@ -59,7 +40,7 @@ static bool has_self(const struct target *t)
 static int compile(struct parent *p, const struct target *t, const struct pol_model *model, struct pol_image **img,
 		   struct err *e)
 {
-	struct pol_subject self = subject_of(self_of(p, t));
+	struct pol_subject self = evp_subject(self_of(p, t));
 	auto_free struct pol_subject *peers = NULL;
 
 	if (t->kind == TARGET_IS_UNDERLAY)
@@ -68,8 +49,8 @@ static int compile(struct parent *p, const struct target *t, const struct pol_mo
 	if (!peers)
 		return err_at(e, -ENOMEM, "policy", "out of memory");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		peers[i] = subject_of(&p->nodes[i]->id.claims);
-	peers[p->n_nodes] = subject_of(&p->self);
+		peers[i] = evp_subject(&p->nodes[i]->id.claims);
+	peers[p->n_nodes] = evp_subject(&p->self);
 	return pol_compile(model, &self, peers, p->n_nodes + (t->kind == TARGET_IS_WORKLOAD), img, e);
 }
 
@@ -138,7 +119,7 @@ static int target_compile(struct parent *p, struct target *t)
 /* A class that the image lacks needs a new image; the new one has it. */
 static uint32_t class_of(struct parent *p, struct target *t, const struct id_claims *claims)
 {
-	struct pol_subject s = subject_of(claims);
+	struct pol_subject s = evp_subject(claims);
 	uint32_t peer_class = 0; /* nothing is allowed */
 
 	if (pol_classify(p->model, t->image, &s, &peer_class) < 0 && target_compile(p, t) == 0)

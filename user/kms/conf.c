@@ -6,13 +6,10 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "evidence/policy_file.h"
-#include "identity/collateral.h"
 #include "kms.h"
 #include "policy/yaml.h"
 
 #define CONF_FILE_MAX (256 * 1024)
-#define ROOTS_MAX     (64 * 1024)
 #define TIMEOUT_S     5
 #define TIMEOUT_MAX_S 20
 
@@ -88,28 +85,6 @@ static void seal_read(struct parse *p, const struct yaml_node *root)
 		yaml_error(p->doc, yaml_get(root, "seal"), p->d, "agent: needs the key 'agent'");
 }
 
-static void evidence_read(struct parse *p)
-{
-	static const char *const known[] = { "policy", "collateral", "simulated_roots", NULL };
-	const struct yaml_node *map = section(p, "evidence", known), *list;
-
-	if (!map)
-		return;
-	path_read(p, map, "policy", true, p->conf->evidence_policy);
-	path_read(p, map, "simulated_roots", false, p->conf->simulated_roots);
-	list = yaml_get(map, "collateral") ? yaml_need(p->doc, map, "collateral", YAML_LIST, p->d) : NULL;
-	if (list && list->n > KMS_COLLATERAL_MAX)
-		yaml_error(p->doc, list, p->d, "has %zu entries, the limit is %d", list->n, KMS_COLLATERAL_MAX);
-	for (size_t i = 0; list && i < list->n && i < KMS_COLLATERAL_MAX; i++) {
-		const char *text = yaml_str(p->doc, list->child[i], p->d);
-
-		if (text && (text[0] != '/' || strlen(text) >= PATH_MAX))
-			yaml_error(p->doc, list->child[i], p->d, "needs a path from the root, found '%.100s'", text);
-		else if (text)
-			strcpy(p->conf->collateral[p->conf->n_collateral++], text);
-	}
-}
-
 static void authorize_read(struct parse *p)
 {
 	static const char *const known[] = { "allow", "webhook", "timeout_s", NULL };
@@ -149,7 +124,7 @@ static void root_read(struct parse *p)
 	seal_read(p, root);
 	user = text_of(p, root, "user", false);
 	snprintf(p->conf->user, sizeof(p->conf->user), "%s", user ? user : "nobody");
-	evidence_read(p);
+	evp_paths_read(p->doc, &p->conf->evidence, p->d);
 	authorize_read(p);
 	if (onboard)
 		yaml_bool(p->doc, onboard, &p->conf->onboard, p->d);
@@ -185,47 +160,4 @@ int kms_conf_load(const char *path, struct kms_conf *conf, struct err *e)
 		return ret;
 	ret = kms_conf_parse(path, text, len, conf, &d);
 	return ret < 0 && diags_first(&d, e) == 0 ? err_at(e, ret, path, "out of memory") : ret;
-}
-
-/* --- evidence --- */
-
-static int collateral_load(const struct kms_conf *conf, struct kms_trust *trust, struct err *e)
-{
-	int ret = conf->n_collateral ? id_collaterals_new(NULL, 0, &trust->collaterals, e) : 0;
-
-	for (unsigned i = 0; i < conf->n_collateral && !ret; i++) {
-		auto_free char *text = NULL;
-		size_t len;
-
-		ret = file_read(conf->collateral[i], ID_BUNDLE_MAX, &text, &len, e);
-		if (!ret && id_collaterals_add(trust->collaterals, text, len, e) < 0)
-			ret = err_wrap(e, "%.150s", conf->collateral[i]);
-	}
-	return ret;
-}
-
-int kms_trust_load(const struct kms_conf *conf, struct kms_trust *trust, struct err *e)
-{
-	size_t len = 0;
-	int ret = evp_load(conf->evidence_policy, &trust->policy, e);
-
-	if (!ret && conf->simulated_roots[0])
-		ret = file_read(conf->simulated_roots, ROOTS_MAX, &trust->roots, &len, e);
-	if (!ret)
-		ret = collateral_load(conf, trust, e);
-	if (ret < 0)
-		return ret;
-	trust->trust = (struct id_trust){ .allow_simulated = trust->policy.allow_simulated,
-					  .simulated_roots = trust->roots,
-					  .simulated_roots_len = len,
-					  .collaterals = trust->collaterals,
-					  .policy = &trust->policy };
-	return 0;
-}
-
-void kms_trust_fini(struct kms_trust *trust)
-{
-	id_collaterals_free(trust->collaterals);
-	free(trust->roots);
-	*trust = (struct kms_trust){ 0 };
 }

@@ -171,7 +171,7 @@ static void on_down(void *arg)
 	event_base_loopbreak(front->base);
 }
 
-int kms_front(const struct kms_conf *conf, struct kms_trust *trust, const struct kms_allow *allow, int listener,
+int kms_front(const struct kms_conf *conf, struct evp_files *trust, const struct kms_allow *allow, int listener,
 	      int keys_fd, int asker_fd)
 {
 	struct front front = { .conf = conf, .trust = trust, .allow = allow, .listener = listener };

@@ -29,7 +29,7 @@ struct call {
 
 struct front {
 	const struct kms_conf *conf;
-	struct kms_trust *trust;
+	struct evp_files *trust;
 	const struct kms_allow *allow;
 	struct event_base *base;
 	struct evhttp *http;

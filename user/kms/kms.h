@@ -14,16 +14,14 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "evidence/files.h"
 #include "identity/appkeys.h"
 #include "identity/csr.h"
-#include "identity/evidence_policy.h"
-#include "policy/diag.h"
 
-#define KMS_VERSION        "0.5.8" /* of dstack's KMS: the calls that we serve are those of this version */
-#define KMS_TEXT_LEN       256     /* reasons and ids from the authority */
-#define KMS_PROVIDER_MAX   512     /* bytes of a key-provider event */
-#define KMS_BODY_MAX       (1u << 20)
-#define KMS_COLLATERAL_MAX 8
+#define KMS_VERSION      "0.5.8" /* of dstack's KMS: the calls that we serve are those of this version */
+#define KMS_TEXT_LEN     256     /* reasons and ids from the authority */
+#define KMS_PROVIDER_MAX 512     /* bytes of a key-provider event */
+#define KMS_BODY_MAX     (1u << 20)
 
 /* --- configuration (docs/man/bailey-kms.8) --- */
 
@@ -34,9 +32,7 @@ struct kms_conf {
 	char agent[PATH_MAX];    /* guest agent; "": none */
 	char key_file[PATH_MAX]; /* "": the sealing key is the agent's */
 	char user[64];
-	char evidence_policy[PATH_MAX], simulated_roots[PATH_MAX];
-	char collateral[KMS_COLLATERAL_MAX][PATH_MAX];
-	unsigned n_collateral;
+	struct evp_paths evidence;
 	char allow[PATH_MAX]; /* "": the webhook decides */
 	char webhook[PATH_MAX];
 	unsigned timeout_s;
@@ -45,17 +41,6 @@ struct kms_conf {
 
 int kms_conf_parse(const char *file, const char *text, size_t len, struct kms_conf *conf, struct diags *d);
 int kms_conf_load(const char *path, struct kms_conf *conf, struct err *e);
-
-/* Whose evidence is believed: files, read once. */
-struct kms_trust {
-	struct id_evidence_policy policy;
-	struct id_collaterals *collaterals;
-	struct id_trust trust;
-	char *roots;
-};
-
-int kms_trust_load(const struct kms_conf *conf, struct kms_trust *trust, struct err *e);
-void kms_trust_fini(struct kms_trust *trust);
 
 /* --- who asks: what evidence proves, as dstack's authorities are told (boot info) --- */
 
@@ -160,7 +145,7 @@ int kms_path(const struct kms_conf *conf, const char *name, char path[PATH_MAX],
 
 /* --- processes --- */
 
-int kms_front(const struct kms_conf *conf, struct kms_trust *trust, const struct kms_allow *allow, int listener,
+int kms_front(const struct kms_conf *conf, struct evp_files *trust, const struct kms_allow *allow, int listener,
 	      int keys_fd, int asker_fd);
 int kms_keys(const struct kms_conf *conf, int front_fd);
 int kms_asker(const struct kms_conf *conf, int front_fd);

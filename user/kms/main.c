@@ -78,13 +78,13 @@ static int args_read(int argc, char **argv, struct args *a)
 static int check(const struct kms_conf *conf, struct err *e)
 {
 	struct kms_allow *allow = NULL;
-	struct kms_trust trust = { 0 };
-	int ret = kms_trust_load(conf, &trust, e);
+	struct evp_files trust = { 0 };
+	int ret = evp_files_load(&conf->evidence, &trust, e);
 
 	if (!ret && conf->allow[0])
 		ret = kms_allow_load(conf->allow, &allow, e);
 	kms_allow_free(allow);
-	kms_trust_fini(&trust);
+	evp_files_fini(&trust);
 	return ret;
 }
 

@@ -161,7 +161,7 @@ int kms_bootstrap(const struct kms_conf *conf, struct err *e)
 
 struct source {
 	const struct kms_conf *conf;
-	const struct kms_trust *trust;
+	const struct evp_files *trust;
 	const struct kms_allow *allow;
 };
 
@@ -283,7 +283,7 @@ int kms_onboard(const struct kms_conf *conf, const char *url, struct err *e)
 	auto_call(id_authority_fini) struct id_authority ca = { 0 };
 	auto_call(kms_roots_fini) struct kms_roots roots = { 0 };
 	struct kms_allow *allow = NULL;
-	struct kms_trust trust = { 0 };
+	struct evp_files trust = { 0 };
 	struct source source = { .conf = conf, .trust = &trust };
 	int ret = conf->agent[0]
 			  ? 0
@@ -294,7 +294,7 @@ int kms_onboard(const struct kms_conf *conf, const char *url, struct err *e)
 	if (!ret)
 		ret = must_be_empty(conf, e);
 	if (!ret)
-		ret = kms_trust_load(conf, &trust, e);
+		ret = evp_files_load(&conf->evidence, &trust, e);
 	if (!ret && conf->allow[0])
 		ret = kms_allow_load(conf->allow, &allow, e);
 	source.allow = allow;
@@ -303,6 +303,6 @@ int kms_onboard(const struct kms_conf *conf, const char *url, struct err *e)
 	if (!ret)
 		ret = keep(conf, &roots, &ca, "\"what\":\"onboard\"", e);
 	kms_allow_free(allow);
-	kms_trust_fini(&trust);
+	evp_files_fini(&trust);
 	return ret;
 }
