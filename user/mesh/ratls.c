@@ -7,8 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const unsigned char alpn[] = "\x0f" RATLS_ALPN_RECORD;
-_Static_assert(sizeof(RATLS_ALPN_RECORD) - 1 == 0x0f, "the length byte in front of the protocol name");
+#define ALPN_MAX 32
+
+/* As TLS writes a list of one name. */
+static unsigned alpn_wire(const struct ratls *r, unsigned char wire[ALPN_MAX])
+{
+	int n = snprintf((char *)wire + 1, ALPN_MAX - 1, "%s", r->alpn ? r->alpn : RATLS_ALPN_RECORD);
+
+	wire[0] = (unsigned char)n;
+	return (unsigned)n + 1;
+}
 
 static void peer_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
@@ -66,10 +74,14 @@ static int verify_evidence(X509_STORE_CTX *store, void *arg)
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
 		       unsigned int in_len, void *arg)
 {
-	(void)ssl, (void)arg;
-	if (SSL_select_next_proto((unsigned char **)out, out_len, alpn, sizeof(alpn) - 1, in, in_len) !=
-	    OPENSSL_NPN_NEGOTIATED)
+	unsigned char wire[ALPN_MAX];
+	unsigned char *chosen;
+
+	(void)ssl;
+	/* the chosen name is the one in `in` where both have it, so nothing points at our stack afterwards */
+	if (SSL_select_next_proto(&chosen, out_len, in, in_len, wire, alpn_wire(arg, wire)) != OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -110,16 +122,17 @@ static int use_key(SSL_CTX *ctx, const char *pem)
 
 static int set_up(SSL_CTX *ctx, struct ratls *judge)
 {
+	unsigned char wire[ALPN_MAX];
 
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_cert_verify_callback(ctx, verify_evidence, judge);
 	SSL_CTX_set_max_cert_list(ctx, ID_CERT_MAX);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-	SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, judge);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) &&
 	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) && SSL_CTX_set_num_tickets(ctx, 0) &&
-	       SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) == 0;
+	       SSL_CTX_set_alpn_protos(ctx, wire, alpn_wire(judge, wire)) == 0;
 }
 
 int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const char *key_pem, struct err *e)

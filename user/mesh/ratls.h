@@ -21,6 +21,7 @@ struct ratls {
 	SSL_CTX *ctx;
 	void (*trust)(struct id_trust *trust, void *arg);
 	void *arg;
+	const char *alpn; /* the one protocol that is spoken; NULL: RATLS_ALPN_RECORD */
 };
 
 #define RATLS_ALPN_RECORD "bailey-record/2"
