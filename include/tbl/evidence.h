@@ -74,3 +74,5 @@ EVIDENCE(FRESH_IDENTITY, "fresh quote is of another machine than the certificate
 EVIDENCE(FRESH_MISSING, "nothing live proves the record, and freshness is demanded")
 EVIDENCE(CSR_MALFORMED, "certificate signing request can not be parsed")
 EVIDENCE(CSR_SIGNATURE, "certificate signing request is not signed by the key that it is for")
+EVIDENCE(RECORD_NAME, "name belongs to another node")
+EVIDENCE(RECORD_REVOKED, "node was revoked")

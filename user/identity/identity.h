@@ -144,6 +144,7 @@ struct id_registry_conf {
 	struct ip_prefix networks[4]; /* overlay addresses must lie in one of these */
 	uint32_t n_networks;
 	size_t max_nodes;
+	bool names_are_unique; /* a living node's name is no other's */
 };
 
 int id_registry_new(const struct id_registry_conf *conf, struct id_registry **reg, struct err *e);
@@ -155,9 +156,11 @@ enum id_admit {
 	ID_ADMIT_PROVED, /* the same record, proved for longer */
 	ID_ADMIT_SAME,
 };
-/* 0 and what happened, or a refusal (RECORD_EPOCH, RECORD_ADDRESS, RECORD_KEY). Addresses go to who came first. */
+/* 0 and what happened, or a refusal (RECORD_EPOCH, _ADDRESS, _KEY, _NAME, _REVOKED). Addresses go to who came first. */
 int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum id_admit *what, struct err *e);
 int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+/* No record of this instance is admitted until that is taken back; the node that it has is removed. */
+int id_registry_revoke(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_revoked);
 /* Removes one node whose record's or certificate's end has passed and hands it out; false when there is none. */
 bool id_registry_expire(struct id_registry *reg, int64_t now, struct id_node *gone);
 /* Who has it; NULL: nobody. Valid until the registry is next changed. */

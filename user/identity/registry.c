@@ -19,9 +19,9 @@
 
 #define WHERE      "record"
 #define NODES_MAX  (1u << 20)
-#define CLAIMS_MAX (ID_MAX_ADDRS + 1)
+#define CLAIMS_MAX (ID_MAX_ADDRS + 2)
 
-enum claim_kind { CLAIM_ADDR, CLAIM_WG_KEY };
+enum claim_kind { CLAIM_ADDR, CLAIM_WG_KEY, CLAIM_NAME };
 
 struct slot;
 
@@ -43,6 +43,7 @@ struct slot {
 	uint64_t epoch;
 	uint8_t digest[32];
 	int64_t forget_s;  /* a slot without a node goes after this time */
+	bool is_revoked;   /* it has no node and gets none, and is not forgotten */
 	struct live *live; /* NULL: the node is gone */
 	size_t index;      /* of live, in reg->nodes */
 	TAILQ_ENTRY(slot) gone_link;
@@ -132,7 +133,9 @@ static void claim_add(struct live *live, enum claim_kind kind, const void *value
 	claim->slot = slot;
 }
 
-static struct live *live_new(const struct id_node *node, struct slot *slot)
+_Static_assert(BY_NODE_NAME_LEN <= ID_WG_KEY_LEN && sizeof(struct by_addr) <= ID_WG_KEY_LEN, "a claim holds them");
+
+static struct live *live_new(const struct id_registry *reg, const struct id_node *node, struct slot *slot)
 {
 	struct live *live = calloc(1, sizeof(*live));
 
@@ -142,6 +145,8 @@ static struct live *live_new(const struct id_node *node, struct slot *slot)
 	claim_add(live, CLAIM_WG_KEY, node->record.wg_key, sizeof(node->record.wg_key), slot);
 	for (uint32_t i = 0; i < node->record.n_addrs; i++)
 		claim_add(live, CLAIM_ADDR, &node->record.addrs[i], sizeof(node->record.addrs[i]), slot);
+	if (reg->conf.names_are_unique)
+		claim_add(live, CLAIM_NAME, node->record.node, strlen(node->record.node), slot);
 	return live;
 }
 
@@ -212,6 +217,9 @@ static int claims_check(const struct id_registry *reg, const struct id_record *r
 	if (other && other != slot)
 		return err_reason(e, ID_RECORD_KEY, WHERE, "WireGuard key belongs to node %s",
 				  other->live->node.record.node);
+	other = reg->conf.names_are_unique ? holder(reg, CLAIM_NAME, r->node, strlen(r->node)) : NULL;
+	if (other && other != slot)
+		return err_reason(e, ID_RECORD_NAME, WHERE, "the name %s belongs to another instance", r->node);
 	for (uint32_t i = 0; i < r->n_addrs; i++) {
 		addr_print(&r->addrs[i], text);
 		if (!in_networks(reg, &r->addrs[i]))
@@ -283,7 +291,7 @@ static void slot_fill(struct id_registry *reg, struct slot *slot, struct live *l
 
 static int slot_update(struct id_registry *reg, struct slot *slot, const struct id_node *node, struct err *e)
 {
-	struct live *live = live_new(node, slot);
+	struct live *live = live_new(reg, node, slot);
 
 	if (live && claims_put(reg, live)) {
 		slot_fill(reg, slot, live);
@@ -316,6 +324,8 @@ int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum 
 
 	if (!node->claims.has_instance_id)
 		return err_reason(e, ID_RECORD_IDENTITY, WHERE, "the certificate proves no instance-id");
+	if (slot && slot->is_revoked)
+		return err_reason(e, ID_RECORD_REVOKED, WHERE, "%s was revoked", node->record.node);
 	if (slot)
 		ret = epoch_check(slot, node, e);
 	if (ret < 0)
@@ -368,13 +378,29 @@ int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INS
 	return 0;
 }
 
+int id_registry_revoke(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_revoked)
+{
+	struct slot *slot = slot_find(reg, instance_id);
+
+	if (!slot && !is_revoked)
+		return 0;
+	if (!slot)
+		slot = slot_new(reg, instance_id);
+	if (!slot)
+		return -ENOMEM;
+	if (is_revoked && slot->live)
+		node_remove(reg, slot);
+	slot->is_revoked = is_revoked;
+	return 0;
+}
+
 static void gone_purge(struct id_registry *reg, int64_t now)
 {
 	struct slot *slot = TAILQ_FIRST(&reg->gone), *next;
 
 	for (; slot; slot = next) {
 		next = TAILQ_NEXT(slot, gone_link);
-		if (now > slot->forget_s)
+		if (now > slot->forget_s && !slot->is_revoked)
 			slot_forget(reg, slot);
 	}
 }

@@ -116,6 +116,43 @@ static void record_epoch(void **state)
 	assert_int_equal(id_registry_at(reg, 0)->record.epoch, 5);
 }
 
+static void record_name(void **state)
+{
+	struct id_registry_conf conf = { .n_networks = 1, .max_nodes = 4, .names_are_unique = true };
+	struct id_node a = node_of(1, 1), thief = node_of(2, 1), renamed = node_of(1, 2);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	id_registry_free(reg);
+	assert_true(prefix_parse(&conf.networks[0], "100.64.0.0/10"));
+	assert_int_equal(id_registry_new(&conf, &reg, &e), 0);
+	admitted(&a, ID_ADMIT_NEW);
+	strcpy(thief.record.node, "node-1");
+	refused(&thief, "RECORD_NAME");
+	strcpy(renamed.record.node, "node-9");
+	admitted(&renamed, ID_ADMIT_UPDATED);
+	admitted(&thief, ID_ADMIT_NEW); /* nobody's any more */
+}
+
+static void record_revoked(void **state)
+{
+	struct id_node a = node_of(1, 5), newer = node_of(1, 6), b = node_of(2, 1), gone;
+
+	(void)state;
+	admitted(&a, ID_ADMIT_NEW);
+	assert_int_equal(id_registry_revoke(reg, a.record.instance_id, true), 0);
+	assert_null(id_registry_find(reg, a.record.instance_id));
+	refused(&a, "RECORD_REVOKED");
+	refused(&newer, "RECORD_REVOKED");
+	assert_int_equal(id_registry_revoke(reg, b.record.instance_id, true), 0); /* never seen */
+	refused(&b, "RECORD_REVOKED");
+	assert_false(id_registry_expire(reg, NOW + 1000 * DAY, &gone)); /* nor is it forgotten */
+	refused(&newer, "RECORD_REVOKED");
+	assert_int_equal(id_registry_revoke(reg, a.record.instance_id, false), 0);
+	admitted(&a, ID_ADMIT_NEW);
+	admitted(&newer, ID_ADMIT_UPDATED);
+}
+
 static void record_epoch_survives_removal_and_expiry(void **state)
 {
 	struct id_node a = node_of(1, 5), older = node_of(1, 4), gone;
@@ -351,6 +388,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(admits_updates_and_repeats, start, stop),
 		cmocka_unit_test_setup_teardown(finds_who_has_something, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch, start, stop),
+		cmocka_unit_test_setup_teardown(record_name, start, stop),
+		cmocka_unit_test_setup_teardown(record_revoked, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch_survives_removal_and_expiry, start, stop),
 		cmocka_unit_test_setup_teardown(record_address, start, stop),
 		cmocka_unit_test_setup_teardown(record_key, start, stop),
