@@ -11,6 +11,8 @@
 #include "lib/frame.h"
 #include "lib/net.h"
 #include "lib/policy.h"
+
+#include "lib/ask.h"
 #include "lib/report.h"
 
 static __always_inline int judge_frame(struct __sk_buff *skb, struct pkt *p)
@@ -36,6 +38,23 @@ int by_host_out(struct __sk_buff *skb)
 	struct pkt p = { .dir = BY_DIR_OUT };
 
 	return judge_frame(skb, &p);
+}
+
+/* Not attached: user space runs them on a packet that nobody sent (ask.h). */
+SEC("tc")
+int by_host_ask_in(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_IN, .is_asked = 1 };
+
+	return ask(skb, &p, frame_parse(skb, &p));
+}
+
+SEC("tc")
+int by_host_ask_out(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_OUT, .is_asked = 1 };
+
+	return ask(skb, &p, frame_parse(skb, &p));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

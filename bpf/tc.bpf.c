@@ -12,6 +12,7 @@
 #include "lib/policy.h"
 
 #include "lib/ask.h"
+#include "lib/link.h"
 #include "lib/pair.h"
 #include "lib/report.h"
 
@@ -46,7 +47,7 @@ int by_ask_in(struct __sk_buff *skb)
 {
 	struct pkt p = { .dir = BY_DIR_IN, .l3 = conf.l3_offset, .is_asked = 1 };
 
-	return ask(skb, &p);
+	return ask(skb, &p, frame_check(skb, &p));
 }
 
 SEC("tc")
@@ -54,7 +55,7 @@ int by_ask_out(struct __sk_buff *skb)
 {
 	struct pkt p = { .dir = BY_DIR_OUT, .l3 = conf.l3_offset, .is_asked = 1 };
 
-	return ask(skb, &p);
+	return ask(skb, &p, frame_check(skb, &p));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

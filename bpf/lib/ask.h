@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include "link.h"
 #include "policy.h"
 #include "report.h"
 
@@ -16,20 +15,23 @@ static __always_inline int ask_decide(struct __sk_buff *skb, struct pkt *p)
 
 	if (ret < 0)
 		return ret; /* 1 */
-	ret = frame_check(skb, p);
-	if (ret != LINK_IP)
-		return ret < 0 ? ret : 0;
 	ret = parse(skb, p);
 	if (ret < 0)
 		return ret; /* 2 */
 	ret = identify(skb, p);
-	return ret < 0 ? ret : judge_first(p);
+	if (ret)
+		return ret; /* 3, 4 */
+	ret = judge_first(p);
+	return ret == 0 && p->track == TRACK_OPEN ? may_open(skb, p) : ret; /* 10, 11 */
 }
 
-/* Nobody attaches these programs; one that is attached all the same drops. */
-static __always_inline int ask(struct __sk_buff *skb, struct pkt *p)
+/*
+ * `frame`: what the entry found in front of the packet, 0: nothing that decides. Nobody attaches these programs; one
+ * that is attached all the same drops.
+ */
+static __always_inline int ask(struct __sk_buff *skb, struct pkt *p, int frame)
 {
-	int ret = ask_decide(skb, p);
+	int ret = frame ? frame : ask_decide(skb, p);
 
 	skb->cb[0] = (ret < 0 ? -ret : BY_DROP_NONE) | p->live.slot << 8 | (__u32)p->rule_flags << 16;
 	skb->cb[1] = p->live.gen;

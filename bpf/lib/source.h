@@ -42,7 +42,9 @@ static __always_inline int source_take(const struct pkt *p, __u32 kind, const vo
 	key.kind |= p->version == 4 ? BY_SOURCE_IP4 : 0;
 	bucket = bpf_map_lookup_elem(&by_source, &key);
 	if (bucket)
-		return rate_spend(bucket, now, limit->each_ns, limit->depth_ns, 0);
+		return rate_spend(bucket, now, limit->each_ns, limit->depth_ns, p->is_asked);
+	if (p->is_asked)
+		return 0;
 	fresh.full_ns = now + limit->each_ns;
 	/* another CPU may have been quicker: its token is this one's too */
 	return bpf_map_update_elem(&by_source, &key, &fresh, BPF_NOEXIST) ? -BY_DROP_SOURCE_LIMIT : 0;

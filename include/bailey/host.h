@@ -15,6 +15,9 @@
 #define BY_PROG_HOST_IN  "by_host_in"
 #define BY_PROG_HOST_OUT "by_host_out"
 
+#define BY_PROG_HOST_ASK_IN  "by_host_ask_in"
+#define BY_PROG_HOST_ASK_OUT "by_host_ask_out"
+
 #define BY_MAX_NETS    131072 /* prefixes, both slots */
 #define BY_MAX_SOURCES 65536  /* sources under a limit; the least recently used one makes room */
 

@@ -276,6 +276,24 @@ static bool is_named(const struct run *r, uint32_t rule, const char *name)
 	return name ? rule && strcmp(name, pol_image_rules(r->img)[rule - 1].name) == 0 : !rule;
 }
 
+/* The program that `bailey policy explain --live` asks. */
+static bool is_answered_alike(struct run *r, const struct packet *p, const struct by_addr *peer, bool is_allowed,
+			      const struct by_verdict *v)
+{
+	struct dp_question q = { .dir = p->hook == HOOK_OUT ? BY_DIR_OUT : BY_DIR_IN,
+				 .peer = *peer,
+				 .selector = p->selector };
+	struct dp_answer a;
+	struct err e = ERR_INIT;
+
+	assert_true(addr_parse(&q.local, addr_is_v4(peer) ? HOST4 : HOST6));
+	if (dp_ask(r->w->dp, &q, &a, &e) < 0)
+		fail_msg("%s: %s", e.where, e.msg);
+	if ((a.reason == BY_DROP_NONE) != is_allowed)
+		return differ(r, p, "passed (asked)", a.reason == BY_DROP_NONE, is_allowed);
+	return (a.rule == v->rule && a.audit == v->audit) || differ(r, p, "rule (asked)", a.rule, v->rule);
+}
+
 static bool check_packet(struct run *r, const struct packet *p)
 {
 	bool is_out = p->hook == HOOK_OUT;
@@ -299,6 +317,8 @@ static bool check_packet(struct run *r, const struct packet *p)
 		return differ(r, p, "passed (image)", v.action == BY_ALLOW, is_allowed);
 	if (!is_named(r, v.rule, answer.rule) || !is_named(r, v.audit, answer.audit.name))
 		return differ(r, p, "rule of the image, of explain another one", v.rule, 0);
+	if (!is_answered_alike(r, p, &addr, is_allowed, &v))
+		return false;
 	if (is_passed(r, p) != is_allowed)
 		return differ(r, p, "passed (program)", !is_allowed, is_allowed);
 	forget_portless(r, p);

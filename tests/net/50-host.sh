@@ -26,7 +26,7 @@ for n in web db cli adm; do
 	veth_bridge $n eth0 "$(underlay_of $n)/16,$(underlay6_of $n)/64" hub br0
 done
 in_ns web sh -c 'echo 2 >/proc/sys/net/ipv4/tcp_syncookies'
-mac=$(in_ns web cat /sys/class/net/eth0/address)
+mac=$(in_ns web ip -j link show eth0 | jq -r '.[0].address') # /sys is another namespace's
 
 write_policy() { # FILE [RULE...]: beside the overlay's
 	file=$1
@@ -91,6 +91,7 @@ restart() { # [SIGNAL]
 	wait_until 30 ready
 }
 says() { grep -q "$1" "$TMP/monitor"; }
+asked() { policy explain --live "$@" 2>&1; }
 }
 
 # only_open SOURCE PORT/PROTO...: these are reached over both families, and of the others that somebody serves none.
@@ -185,6 +186,24 @@ check 'monitor shows it as it happens' eventually 5 says '443 tcp on eth0'
 wait "$capture"
 like 'capture has the frame' "$(tcpdump -e -nn -r "$TMP/drops.pcapng" 2>/dev/null)" "*ethertype*$web4.443*"
 
+# --- what would become of it -----------------------------------------------------------------------------------------
+cli4=$(underlay_of cli) cli6=$(underlay6_of cli) adm4=$(underlay_of adm)
+like 'the programs are asked: an allowed port' "$(asked "$dir/open.yaml" --from "$cli4" --to host tcp/5432)" \
+	"ALLOW  $cli4 -> $web4 tcp/5432 in on eth0: rule store (open.yaml:9)"
+like 'IPv6' "$(asked --from "$cli6" --to host tcp/5432)" "ALLOW  $cli6 -> $web6 tcp/5432 in on eth0: rule store (open.yaml:9)"
+like 'another source of the same' "$(asked --from "$adm4" --to host tcp/5432)" 'DENY   *POLICY_DENY: no rule allows it'
+like 'outwards' "$(asked --from host --to "$cli4" tcp/8080)" "ALLOW  $web4 -> $cli4 tcp/8080 out on eth0: rule out (open.yaml:11)"
+like 'an opening' "$(asked --from "$adm4" --to host tcp/22)" 'ALLOW  *rule @failsafe-1 (web.yaml:*)'
+like "WireGuard's port" "$(asked --from "$adm4" --to host udp/51820)" 'ALLOW  *passes by itself*'
+like 'a source that can not be' "$(asked --from 127.0.0.1 --to host tcp/80)" 'DENY   *MARTIAN:*'
+like 'in JSON' "$(asked --json --from "$cli4" --to host tcp/443 | jq -c '.answers[0] | [.action, .interface, .reason]')" \
+	'*"deny","eth0","POLICY_DENY"*'
+like 'a network is no packet' "$(asked --from 10.99.0.0/16 --to host tcp/80)" '*the other side of host is one address*'
+like 'nor is a host both' "$(asked --from host --to host tcp/80)" '*the other side of host is one address*'
+like 'a host that nobody judges is not asked' "$("$bailey" policy explain --instance "$prefix-db" --live --from "$cli4" --to host tcp/80 2>&1)" \
+	"*the host of db is not judged: its configuration has no 'underlay'*"
+like 'of another policy the files are no word' "$(asked "$dir/deny.yaml" --from "$cli4" --to host tcp/80)" '*what web has loaded is*'
+
 # --- what nobody honest sends ----------------------------------------------------------------------------------------
 frames() { in_ns cli /usr/bin/python3 tests/net/host_frames.py "$@"; }
 # a SYN or FIN of the steps before may be sent again meanwhile: what policy denies and what belongs to no flow is not counted here
@@ -221,6 +240,8 @@ fi
 # --- nobody is locked out --------------------------------------------------------------------------------------------
 check 'a policy that denies all' policy apply "$dir/deny.yaml"
 check 'shuts everything' only_open cli
+like 'as the programs say, if asked' "$(asked --from "$cli4" --to host tcp/80)" 'DENY   *rule shut (deny.yaml:8)'
+like 'but of the fail-safe' "$(asked --from "$adm4" --to host tcp/22)" 'ALLOW  *rule @failsafe-1 (web.yaml:*)'
 check 'but the fail-safe' only_open adm 22/tcp
 check 'and what the daemon needs' ping_from db "$(overlay_of web)"
 like 'the drop names the rule' "$(bailey_ drops --interface eth0 --port tcp/80)" '*shut*deny.yaml:8*'
@@ -275,6 +296,7 @@ write_underlay eth0 'attach: tc'
 check 'tc instead' restart
 like 'is what judges' "$(of_underlay attach)" '[tc][cl][xs]*'
 check 'the same' only_open cli 80/tcp 80/udp 5432/tcp
+like 'and the same answers' "$(asked --from "$cli4" --to host tcp/443)" 'DENY   *on eth0: POLICY_DENY: *'
 sed -i '/^underlay:/,$d' "$dir/web.yaml"
 end_pid "$dir/web.pid"
 start_node web

@@ -228,17 +228,27 @@ static void asked_rule(struct dp *dp, const struct by_gen *gen, uint32_t number,
 	memcpy(to->where, rule.where, sizeof(to->where));
 }
 
+/* A program that judges no packet of the device has nothing to say about it. */
+static struct dp *judging(const struct net *net, uint32_t target)
+{
+	const struct target *t = &net->targets[target];
+
+	if (target >= net->n_targets || (t->conf.kind == TARGET_IS_UNDERLAY && !t->ifindex))
+		return NULL;
+	return t->dp;
+}
+
 /* The program is asked, and then the maps for the words of its rule: nothing here knows the policy. */
 void send_asked(struct net *net, const struct msg_ask *request)
 {
 	struct msg_asked m = { .token = request->token, .n = request->n };
-	struct dp *dp = request->target < net->n_targets ? net->targets[request->target].dp : NULL;
+	struct dp *dp = judging(net, request->target);
 	struct err e = ERR_INIT;
 
 	for (uint32_t i = 0; i < m.n && i < ASK_MAX; i++) {
 		struct asked *a = &m.answer[i];
 
-		a->code = dp ? dp_ask(dp, &request->question[i], &a->dp, &e) : -ENOENT;
+		a->code = dp ? dp_ask(dp, &request->question[i], &a->dp, &e) : -ENODEV;
 		if (a->code)
 			continue;
 		asked_rule(dp, &a->dp.gen, a->dp.rule, &a->rule);

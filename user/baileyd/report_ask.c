@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * GET /v1/policy/ask?from=&to=&port=: what the loaded programs say to the first packet between this node and another.
- * The parent finds whose addresses are meant, net runs the programs, and the rule's words come from the maps.
+ * GET /v1/policy/ask?from=&to=&port=: what the loaded programs say to the first packet between this node and another,
+ * or between its host and an address. The parent finds whose addresses are meant, net runs the programs, and the rule's
+ * words come from the maps.
  */
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,32 +110,86 @@ static void ask_node(struct asker *a, const struct filter *f, const struct by_ad
 	}
 }
 
+static bool is_address(const struct filter_side *side)
+{
+	return side->is_prefix && side->prefix.bits == (addr_is_v4(&side->prefix.addr) ? 32 : 128);
+}
+
 /* An address that no node has is a question, too. */
 static void ask_stranger(struct asker *a, const struct filter *f, const struct filter_side *side)
 {
-	if (side->is_prefix && side->prefix.bits == (addr_is_v4(&side->prefix.addr) ? 32 : 128) &&
-	    !node_who(a->p, &side->prefix.addr).node)
+	if (is_address(side) && !node_who(a->p, &side->prefix.addr).node)
 		ask_node(a, f, &side->prefix.addr, 1);
 }
 
-static int find_questions(struct asker *a, struct evhttp_request *req, struct err *e)
+static int ask_overlay(struct asker *a, const struct filter *f, struct err *e)
 {
-	struct filter f = { 0 };
-	int ret = filter_parse(a->p, req, FILTER_FROM | FILTER_TO | FILTER_PORT, &f, e);
-
-	if (ret < 0)
-		return ret;
-	if (!f.from.is_set || !f.to.is_set || !f.has_port)
-		return err_at(e, -EINVAL, "question", "needed 'from', 'to' and 'port'");
+	a->ask.target = TARGET_OVERLAY;
 	for (size_t i = 0; i < a->p->n_nodes; i++)
-		ask_node(a, &f, a->p->nodes[i]->id.record.addrs, a->p->nodes[i]->id.record.n_addrs);
-	ask_stranger(a, &f, &f.from);
-	ask_stranger(a, &f, &f.to);
+		ask_node(a, f, a->p->nodes[i]->id.record.addrs, a->p->nodes[i]->id.record.n_addrs);
+	ask_stranger(a, f, &f->from);
+	ask_stranger(a, f, &f->to);
 	if (a->ask.n)
 		return 0;
 	return err_at(e, -EINVAL, "question",
 		      "one side must be this node (%.64s), the other one a node that it knows, or an address",
 		      a->p->conf.node);
+}
+
+/* Which of its addresses the host has in a packet decides nothing, but without one it has no packets. */
+static int own_address(const char *interface, bool is_ip4, struct by_addr *addr, struct err *e)
+{
+	struct ip_endpoint at;
+	struct ifaddrs *list;
+	bool is_found = false;
+
+	if (getifaddrs(&list) < 0)
+		return err_at(e, -errno, interface, "its addresses can not be read: %s", strerror(errno));
+	for (const struct ifaddrs *i = list; i && !is_found; i = i->ifa_next) {
+		if (!i->ifa_addr || strcmp(i->ifa_name, interface) != 0 || !endpoint_from_sockaddr(&at, i->ifa_addr))
+			continue;
+		is_found = addr_is_v4(&at.addr) == is_ip4;
+		*addr = at.addr;
+	}
+	freeifaddrs(list);
+	return is_found ? 0 : err_at(e, -EINVAL, "question", "%s has no IPv%d address", interface, is_ip4 ? 4 : 6);
+}
+
+static int ask_host(struct asker *a, const struct filter *f, struct err *e)
+{
+	const struct filter_side *peer = f->from.is_host ? &f->to : &f->from;
+	struct dp_question *q = &a->ask.question[0];
+	uint32_t n = 0;
+	int ret;
+
+	if (!is_address(peer))
+		return err_at(e, -EINVAL, "question", "the other side of host is one address such as 203.0.113.7");
+	while (n < a->p->n_targets && a->p->targets[n].kind != TARGET_IS_UNDERLAY)
+		n++;
+	if (n == a->p->n_targets)
+		return err_at(e, -EINVAL, "question",
+			      "the host of %.64s is not judged: its configuration has no 'underlay'", a->p->conf.node);
+	*q = (struct dp_question){ .dir = f->from.is_host ? BY_DIR_OUT : BY_DIR_IN,
+				   .peer = peer->prefix.addr,
+				   .selector = f->selector };
+	ret = own_address(a->p->targets[n].interface, addr_is_v4(&q->peer), &q->local, e);
+	if (ret < 0)
+		return ret;
+	a->ask.target = n;
+	a->ask.n = 1;
+	return 0;
+}
+
+static int find_questions(struct asker *a, struct evhttp_request *req, struct err *e)
+{
+	struct filter f = { 0 };
+	int ret = filter_parse(a->p, req, FILTER_FROM | FILTER_TO | FILTER_PORT | FILTER_HOST, &f, e);
+
+	if (ret < 0)
+		return ret;
+	if (!f.from.is_set || !f.to.is_set || !f.has_port)
+		return err_at(e, -EINVAL, "question", "needed 'from', 'to' and 'port'");
+	return f.from.is_host || f.to.is_host ? ask_host(a, &f, e) : ask_overlay(a, &f, e);
 }
 
 /* --- the answers ------------------------------------------------------------------------------------------- */
@@ -143,7 +199,15 @@ static json_t *rule_json(const struct asked_rule *rule)
 	return rule->name[0] ? json_pack("{s:s, s:s}", "name", rule->name, "where", rule->where) : json_null();
 }
 
-static json_t *answer_json(struct parent *p, const struct dp_question *q, struct asked *a)
+/* Of a program that was not run: most of all that it judges nothing. */
+static const char *no_answer(int code)
+{
+	return code == -ENODEV   ? "it is not judged: no program is on it"
+	       : code == -EINVAL ? "no packet of this family asks for that"
+				 : strerror(-code);
+}
+
+static json_t *answer_json(struct parent *p, uint32_t target, const struct dp_question *q, struct asked *a)
 {
 	bool is_in = q->dir == BY_DIR_IN;
 	char port[32];
@@ -154,11 +218,11 @@ static json_t *answer_json(struct parent *p, const struct dp_question *q, struct
 	msg_terminate(a->audit.name);
 	msg_terminate(a->audit.where);
 	pol_selector_print(q->selector, port, sizeof(port));
-	o = json_pack("{s:s, s:s, s:o, s:o, s:s}", "interface", p->targets[TARGET_OVERLAY].interface, "dir",
+	o = json_pack("{s:s, s:s, s:o, s:o, s:s}", "interface", p->targets[target].interface, "dir",
 		      report_dir_name[q->dir], "src", report_side_json(p, is_in ? &q->peer : &q->local, 0), "dst",
 		      report_side_json(p, is_in ? &q->local : &q->peer, 0), "port", port);
 	if (a->code) {
-		json_object_set_new(o, "error", json_string(strerror(-a->code)));
+		json_object_set_new(o, "error", json_string(no_answer(a->code)));
 		return o;
 	}
 	json_object_set_new(o, "action", json_string(a->dp.reason == BY_DROP_NONE ? "allow" : "deny"));
@@ -175,14 +239,14 @@ static json_t *answer_json(struct parent *p, const struct dp_question *q, struct
 /* The image that net was last told to load says which policy it is. */
 static json_t *reply_json(struct asker *a, struct msg_asked *m)
 {
-	const struct pol_image *img = a->p->targets[TARGET_OVERLAY].image;
+	const struct pol_image *img = a->p->targets[a->ask.target].image;
 	json_t *list = json_array();
 	char digest[2 * sizeof(img->digest) + 1] = "";
 
 	if (img)
 		hex_print(digest, img->digest, sizeof(img->digest));
 	for (uint32_t i = 0; i < m->n; i++)
-		json_array_append_new(list, answer_json(a->p, &a->ask.question[i], &m->answer[i]));
+		json_array_append_new(list, answer_json(a->p, a->ask.target, &a->ask.question[i], &m->answer[i]));
 	return json_pack("{s:s, s:s, s:I, s:o}", "policy", digest, "node", a->p->conf.node, "more",
 			 (json_int_t)a->n_more, "answers", list);
 }
@@ -213,7 +277,7 @@ void report_on_ask(struct evhttp_request *req, void *arg)
 		evhttp_send_error(req, 500, "out of memory");
 		return;
 	}
-	*a = (struct asker){ .p = p, .req = req, .ask = { .token = ++p->last_token, .target = TARGET_OVERLAY } };
+	*a = (struct asker){ .p = p, .req = req, .ask = { .token = ++p->last_token } };
 	if (find_questions(a, req, &e) < 0) {
 		ctl_reply_error(req, 400, &e);
 		asker_drop(a);

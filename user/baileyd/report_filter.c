@@ -74,10 +74,13 @@ static int read_name(const struct parent *p, const char *key, const char *name, 
 	return 0;
 }
 
-static int read_side(const struct parent *p, const char *key, const char *value, struct filter_side *side,
-		     struct err *e)
+static int read_side(const struct parent *p, unsigned takes, const char *key, const char *value,
+		     struct filter_side *side, struct err *e)
 {
 	side->is_set = true;
+	side->is_host = takes & FILTER_HOST && strcmp(value, "host") == 0;
+	if (side->is_host)
+		return 0;
 	side->is_prefix = parse_prefix(value, &side->prefix);
 	return side->is_prefix ? 0 : read_name(p, key, value, side, e);
 }
@@ -160,9 +163,9 @@ static int read_key(const struct parent *p, unsigned takes, const char *name, co
 	case FILTER_AUDIT:
 		return read_flag(name, value, &f->types, BY_EVENT_AUDIT, e);
 	case FILTER_FROM:
-		return read_side(p, name, value, &f->from, e);
+		return read_side(p, takes, name, value, &f->from, e);
 	case FILTER_TO:
-		return read_side(p, name, value, &f->to, e);
+		return read_side(p, takes, name, value, &f->to, e);
 	case FILTER_PORT:
 		return read_port(name, value, f, e);
 	case FILTER_REASON:

@@ -13,11 +13,12 @@ enum filter_key {
 	FILTER_REASON = 1 << 5,    /* of a drop */
 	FILTER_INTERFACE = 1 << 6, /* of a target */
 	FILTER_LIMIT = 1 << 7,
+	FILTER_HOST = 1 << 8, /* no key: `host` can be a side */
 	FILTER_SIDES = FILTER_FROM | FILTER_TO | FILTER_PORT | FILTER_INTERFACE,
 };
 
 struct filter_side {
-	bool is_set, is_prefix, has_app;
+	bool is_set, is_host, is_prefix, has_app;
 	struct ip_prefix prefix;
 	char node[BY_NODE_NAME_LEN];
 	uint8_t app_id[BY_APP_ID_LEN];

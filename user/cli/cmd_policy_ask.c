@@ -23,6 +23,8 @@ static void print_answer(const json_t *a)
 		printf("rule %s (%s)", js(rule, "name"), js(rule, "where"));
 	else if (*js(a, "error"))
 		printf("no answer: %s", js(a, "error"));
+	else if (strcmp(js(a, "action"), "allow") == 0)
+		printf("passes by itself, no rule is asked");
 	else
 		printf("%s: %s", js(a, "reason"), js(a, "text"));
 	if (json_is_object(rule) && *js(a, "reason") && strcmp(js(a, "reason"), "POLICY_DENY") != 0)

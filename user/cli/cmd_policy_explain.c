@@ -31,8 +31,8 @@ static const char help[] =
 	"Prints the rule that decides, or the nearest one when the default denies.\n\n"
 	"  --live        asks the programs that a running baileyd has loaded (as root), with a packet that nobody "
 	"sends;\n"
-	"                WHO is a node, an app or an address, one of them this node. With FILE it is refused when\n"
-	"                another policy is loaded.\n\n"
+	"                WHO is a node, an app or an address, one of them this node; or `host`, this one's, and an\n"
+	"                address. With FILE it is refused when another policy is loaded.\n\n"
 	"exit status: 0 allowed, 1 denied, 2 no answer\n";
 
 struct asked {

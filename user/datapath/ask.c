@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A question to the loaded program: the packet that would open the flow is made here and run through by_ask_in or
- * by_ask_out, which share every rung with the programs that the device runs.
+ * by_ask_out (by_host_ask_in, by_host_ask_out), which share every rung with the programs that the device runs.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -20,8 +20,9 @@
 #define PROTO_UDP    17
 #define PROTO_ICMP   1
 #define PROTO_ICMPV6 58
-#define ECHO         8
-#define ECHO_V6      128
+#define WG_DATA      4 /* with L4_BYTES a keepalive: what WireGuard's port lets pass */
+#define ND_HOPS      255
+#define MLD_HOPS     1
 
 struct packet {
 	uint8_t b[128];
@@ -43,8 +44,6 @@ static void put16(struct packet *p, uint32_t v)
 
 static void put_link(struct packet *p, const struct dp_options *o, bool is_ip4)
 {
-	if (!o->l3_offset)
-		return;
 	p->len += 6; /* to whom: zero */
 	put(p, o->mac, sizeof(o->mac));
 	for (int i = 0; i < 2 && o->vlan[i]; i++) {
@@ -54,8 +53,10 @@ static void put_link(struct packet *p, const struct dp_options *o, bool is_ip4)
 	put16(p, is_ip4 ? 0x0800 : 0x86dd);
 }
 
-static void put_ip4(struct packet *p, const struct by_addr *src, const struct by_addr *dst, uint8_t proto)
+static void put_ip4(struct packet *p, const struct by_addr *src, const struct by_addr *dst, uint8_t proto,
+		    uint32_t what)
 {
+	(void)what;
 	const uint8_t head[] = { 0x45, 0, 0, 20 + L4_BYTES, 0, 0, 0, 0, 64, proto, 0, 0 };
 
 	put(p, head, sizeof(head));
@@ -63,9 +64,18 @@ static void put_ip4(struct packet *p, const struct by_addr *src, const struct by
 	put(p, dst->b + 12, 4);
 }
 
-static void put_ip6(struct packet *p, const struct by_addr *src, const struct by_addr *dst, uint8_t proto)
+/* Multicast listeners and routers must be no router away, neighbour discovery must have met none. */
+static uint8_t hops_of(uint8_t proto, uint32_t type)
 {
-	const uint8_t head[] = { 0x60, 0, 0, 0, 0, L4_BYTES, proto, 64 };
+	bool is_multicast = (type >= 130 && type <= 132) || type == 143 || (type >= 151 && type <= 153);
+
+	return proto == PROTO_ICMPV6 && is_multicast ? MLD_HOPS : ND_HOPS;
+}
+
+static void put_ip6(struct packet *p, const struct by_addr *src, const struct by_addr *dst, uint8_t proto,
+		    uint32_t what)
+{
+	const uint8_t head[] = { 0x60, 0, 0, 0, 0, L4_BYTES, proto, hops_of(proto, what) };
 
 	put(p, head, sizeof(head));
 	put(p, src->b, sizeof(src->b));
@@ -87,6 +97,7 @@ static void put_l4(struct packet *p, uint8_t proto, uint32_t what)
 		at[13] = 0x02; /* SYN */
 	} else if (proto == PROTO_UDP) {
 		at[5] = L4_BYTES;
+		at[8] = WG_DATA;
 	} else if (proto == PROTO_ICMP || proto == PROTO_ICMPV6) {
 		at[0] = (uint8_t)what;
 	}
@@ -134,8 +145,9 @@ static int packet_make(const struct dp *dp, const struct dp_question *q, struct 
 	if (!selector_split(q->selector, is_ip4, &proto, &what))
 		return err_at(e, -EINVAL, "question", "no IPv%d packet opens a flow of selector %u", is_ip4 ? 4 : 6,
 			      q->selector);
-	put_link(p, &dp->options, is_ip4);
-	(is_ip4 ? put_ip4 : put_ip6)(p, src, dst, proto);
+	if (dp->host || dp->options.l3_offset)
+		put_link(p, &dp->options, is_ip4);
+	(is_ip4 ? put_ip4 : put_ip6)(p, src, dst, proto, what);
 	put_l4(p, proto, what);
 	return 0;
 }
@@ -155,7 +167,7 @@ int dp_ask(struct dp *dp, const struct dp_question *q, struct dp_answer *answer,
 	run.data_size_in = (uint32_t)p.len;
 	ret = bpf_prog_test_run_opts(dp->ask[q->dir], &run);
 	if (ret < 0)
-		return err_at(e, ret, dp_ask_name[q->dir], "can not be run: %s", strerror(-ret));
+		return err_at(e, ret, "question", "can not be run: %s", strerror(-ret));
 	*answer = (struct dp_answer){
 		.reason = (enum by_drop)(out.cb[0] & 0xff),
 		.gen = { .slot = out.cb[0] >> 8 & 0xff, .gen = out.cb[1] },

@@ -14,6 +14,13 @@
 #define SECOND_NS       1000000000ull
 #define SYNCOOKIES_FILE "/proc/sys/net/ipv4/tcp_syncookies"
 
+static const char *const host_prog_name[BY_DIR_COUNT] = {
+	[BY_DIR_IN] = BY_PROG_HOST_IN, [BY_DIR_OUT] = BY_PROG_HOST_OUT
+};
+static const char *const host_ask_name[BY_DIR_COUNT] = {
+	[BY_DIR_IN] = BY_PROG_HOST_ASK_IN, [BY_DIR_OUT] = BY_PROG_HOST_ASK_OUT
+};
+
 static struct by_host_limit limit_of(const struct dp_limit *l)
 {
 	struct by_host_limit limit = { 0 };
@@ -120,8 +127,9 @@ static int load_tc(struct dp *dp, struct err *e)
 		return kernel_refused(e, ret, "the kernel refused the tc programs");
 	dp->prog[BY_DIR_IN] = bpf_program__fd(h->tc->progs.by_host_in);
 	dp->prog[BY_DIR_OUT] = bpf_program__fd(h->tc->progs.by_host_out);
-	ret = prog_pin(dp, dp->prog[BY_DIR_IN], BY_PROG_HOST_IN, e);
-	return ret ? ret : prog_pin(dp, dp->prog[BY_DIR_OUT], BY_PROG_HOST_OUT, e);
+	dp->ask[BY_DIR_IN] = bpf_program__fd(h->tc->progs.by_host_ask_in);
+	dp->ask[BY_DIR_OUT] = bpf_program__fd(h->tc->progs.by_host_ask_out);
+	return progs_pin(dp, host_prog_name, host_ask_name, e);
 }
 
 static int load(struct dp *dp, struct err *e)

@@ -99,6 +99,8 @@ int dp_make(const char *bpffs, const char *instance, const char *sub, const stru
 int maps_adopt(const char *dir, struct bpf_object *obj, struct err *e); /* before the object is loaded */
 int maps_pin(struct dp *dp, struct err *e);                             /* after dp->obj was */
 int prog_pin(struct dp *dp, int fd, const char *name, struct err *e);
+/* dp->prog and dp->ask, by direction */
+int progs_pin(struct dp *dp, const char *const *prog_name, const char *const *ask_name, struct err *e);
 #define EVENTS_PER_SEC   100
 #define CAPTURES_PER_SEC 1000
 

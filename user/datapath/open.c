@@ -144,17 +144,13 @@ int maps_pin(struct dp *dp, struct err *e)
 	return ret;
 }
 
-static int progs_pin(struct dp *dp, struct err *e)
+int progs_pin(struct dp *dp, const char *const *prog_name, const char *const *ask_name, struct err *e)
 {
-	dp->prog[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_tc_in);
-	dp->prog[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_tc_out);
-	dp->ask[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_ask_in);
-	dp->ask[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_ask_out);
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
-		int ret = prog_pin(dp, dp->prog[dir], dp_prog_name[dir], e);
+		int ret = prog_pin(dp, dp->prog[dir], prog_name[dir], e);
 
 		if (!ret)
-			ret = prog_pin(dp, dp->ask[dir], dp_ask_name[dir], e);
+			ret = prog_pin(dp, dp->ask[dir], ask_name[dir], e);
 		if (ret < 0)
 			return ret;
 	}
@@ -209,8 +205,12 @@ static int load_tc(struct dp *dp, struct err *e)
 	ret = tc_bpf__load(dp->skel);
 	if (ret < 0)
 		return kernel_refused(e, ret, "the kernel refused the BPF programs");
+	dp->prog[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_tc_in);
+	dp->prog[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_tc_out);
+	dp->ask[BY_DIR_IN] = bpf_program__fd(dp->skel->progs.by_ask_in);
+	dp->ask[BY_DIR_OUT] = bpf_program__fd(dp->skel->progs.by_ask_out);
 	ret = maps_pin(dp, e);
-	return ret ? ret : progs_pin(dp, e);
+	return ret ? ret : progs_pin(dp, dp_prog_name, dp_ask_name, e);
 }
 
 static int memory_map(struct dp *dp, struct err *e)
