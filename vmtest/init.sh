@@ -5,8 +5,8 @@
 # First process of a test VM, in the place of virtme-ng's own (bash, systemd-tmpfiles, udev: slow under emulation).
 # virtme-ng's root is a 9p mount without a cache, so the host is mounted once more, cached, and that becomes the root.
 #
-# vmtest/run.sh says on the kernel's command line: vm.tree=CHECKOUT vm.out=FOLDER vm.kernel=FOLDER. FOLDER of vm.out
-# has cmd, the script to run (none: a shell); its exit status goes to FOLDER/rc.
+# vmtest/run.sh says on the kernel's command line: vm.tree=CHECKOUT vm.out=FOLDER vm.kernel=FOLDER vm.accel=kvm|tcg
+# FOLDER of vm.out has cmd, the script to run (none: a shell); its exit status goes to FOLDER/rc.
 set -u
 export PATH=/run/vm:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run/home TERM=linux LANG=C.UTF-8
 

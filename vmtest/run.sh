@@ -21,7 +21,7 @@ vng() {
 	[ "$accel" = kvm ] || set -- "$@" --disable-kvm
 	# The first init= is the one that virtme-ng's initramfs obeys. The rest keeps an emulated kernel from work that no
 	# test gains by; with panic=-1 and -no-reboot a crash ends the VM at once.
-	for word in "init=$tree/vmtest/init.sh" "vm.tree=$tree" "vm.out=$out" "vm.kernel=$kernel" panic=-1 \
+	for word in "init=$tree/vmtest/init.sh" "vm.tree=$tree" "vm.out=$out" "vm.kernel=$kernel" "vm.accel=$accel" panic=-1 \
 		mitigations=off audit=0 apparmor=0 selinux=0 nokaslr no_timer_check tsc=reliable random.trust_cpu=on \
 		rcupdate.rcu_expedited=1 cryptomgr.notests net.ifnames=0; do
 		set -- "$@" -a "$word"

@@ -79,7 +79,7 @@ write_underlay() { # INTERFACE [LINE...]: the section of web
 {
 bailey_() { command=$1 && shift && "$bailey" "$command" --instance "$prefix-web" "$@"; }
 policy() { command=$1 && shift && "$bailey" policy "$command" --instance "$prefix-web" "$@"; }
-reaches() { in_ns "$1" timeout 2 "$talk" ask "$2" "$3" "$4"; }
+reaches() { in_ns "$1" timeout $((2 * PATIENCE)) "$talk" ask "$2" "$3" "$4"; }
 of_underlay() { status_of web | jq -r ".underlay.$1"; }
 dropped() { status_of web | jq "[.underlay.drops[] | select(.reason == \"$1\") | .packets] | add // 0"; }
 is_judged() { status_has web '.underlay.attach | select(. != "none")'; }
@@ -116,7 +116,7 @@ only_open() {
 	touch "$TMP/reach.wanted" "$TMP/reach.got"
 	diff "$TMP/reach.wanted" "$TMP/reach.got"
 }
-pings() { in_ns "$1" ping_ -c 1 -W 2 "$web4" && in_ns "$1" ping_ -c 1 -W 2 "$web6"; }
+pings() { in_ns "$1" ping_ -c 1 -W $((2 * PATIENCE)) "$web4" && in_ns "$1" ping_ -c 1 -W $((2 * PATIENCE)) "$web6"; }
 
 for port in 22 80 443 5432; do
 	spawn web "$talk" echo $port

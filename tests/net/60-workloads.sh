@@ -238,8 +238,6 @@ attacked 'a gratuitous ARP for the host' db out ARP_SPOOF \
 # rogue sits on the same bridge, where nothing guards its port: what it says must not be believed by those that are guarded.
 in_ns rogue ip addr add "$(overlay_of vm)/32" dev eth0
 in_ns rogue ip route add "$(overlay_of db)" dev eth0 src "$(overlay_of vm)"
-in_ns rogue ip neigh replace "$(overlay_of db)" dev eth0 lladdr "$(in_ns db cat /sys/class/net/eth0/address 2>/dev/null ||
-	echo 02:00:00:00:00:0b)"
 db_mac=$(in_ns db ip -j link show eth0 | jq -r '.[0].address')
 in_ns rogue ip neigh replace "$(overlay_of db)" dev eth0 lladdr "$db_mac"
 attacked 'an unguarded port with the source of a machine' db in SPOOFED tcp_ok rogue "$(overlay_of db)" 5432

@@ -21,6 +21,9 @@ T=$(basename "$0" .sh | tr -c 'a-zA-Z0-9\n' '-')-$$
 # Interface names are at most 15 characters and a userspace WireGuard's are unique on the whole machine.
 U=$(printf '%x' $$)
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/by-$T.XXXXXX") || exit 1
+# What takes a second on a machine takes some on an emulated one: bounds of patience are multiplied by this.
+export PATIENCE=1
+grep -qw vm.accel=tcg /proc/cmdline && PATIENCE=4
 tap_n=0
 tap_bad=0
 undo_list=
@@ -122,7 +125,7 @@ like() {
 
 # eventually SECONDS COMMAND...: repeats until it works.
 eventually() {
-	ev_end=$(($(date +%s) + $1))
+	ev_end=$(($(date +%s) + $1 * PATIENCE))
 	shift
 	until "$@"; do
 		[ "$(date +%s)" -lt "$ev_end" ] || return 1

@@ -117,7 +117,7 @@ forge_for() { # VICTIM NODE ENDPOINT
 }
 
 wait_until() { # SECONDS COMMAND...
-	end=$(($(date +%s) + $1))
+	end=$(($(date +%s) + $1 * ${PATIENCE:-1}))
 	shift
 	until "$@" 2>/dev/null; do
 		[ "$(date +%s)" -lt "$end" ] || return 1
