@@ -3,7 +3,7 @@
 # The host firewall as a user has it: web is a node whose configuration names its own network device. db is another node
 # of the overlay, cli anybody on the wire, adm the address that the fail-safe names.
 . tests/net/lib.sh
-need ip nsenter jq curl pgrep tcpdump /usr/bin/python3
+need ip nsenter jq curl pgrep tcpdump bpftool /usr/bin/python3
 need_file "$BUILD/baileyd" 'run make'
 
 dir=$TMP
@@ -148,6 +148,7 @@ start_node web
 check 'both nodes know each other' wait_until 30 ready
 check 'db, too' wait_until 30 knows db 1
 note "underlay by $(of_underlay attach): $(of_underlay not_better)"
+no_freplace=$(of_underlay not_better | grep -c freplace)
 check 'the overlay works through the firewall' eventually 5 ping_from db "$(overlay_of web)"
 end_pid "$dir/db.pid"
 start_node db
@@ -247,7 +248,7 @@ check 'and what the daemon needs' ping_from db "$(overlay_of web)"
 like 'the drop names the rule' "$(bailey_ drops --interface eth0 --port tcp/80)" '*shut*deny.yaml:8*'
 check 'back' policy rollback
 check 'and open' only_open cli 80/tcp 80/udp 5432/tcp
-check 'a trial of such a policy' policy apply "$dir/deny.yaml" --confirm 4s
+check 'a trial of such a policy' policy apply "$dir/deny.yaml" --confirm $((4 * PATIENCE))s
 check_not 'decides' reaches cli tcp "$web4" 80
 check 'and ends by itself' eventually 20 reaches cli tcp "$web4" 80
 check 'a policy without host rules' policy apply "$dir/overlay.yaml"
@@ -256,6 +257,33 @@ check 'but the fail-safe, still' only_open adm 22/tcp
 check 'which is said' grep -q 'no rule for the host' "$dir/web.log"
 check 'back again' policy rollback
 check 'and open again' only_open cli 80/tcp 80/udp 5432/tcp
+
+# --- beside another's XDP program: it stays there while processes die --------------------------------------------------
+# shellcheck disable=SC2317
+programs() { in_ns web xdp-loader status eth0 | grep -o 'xdpfilt[a-z_]*\|by_xdp_in' | paste -s -d ' '; }
+beside=
+case $(of_underlay attach) in
+dispatcher-*)
+	# its maps have one place on the whole machine
+	command -v xdp-filter >/dev/null && [ ! -e /sys/fs/bpf/xdp-filter ] && beside=yes
+	;;
+esac
+if [ $beside ]; then
+	mode=$(of_underlay attach | sed 's/^dispatcher-//; s/generic/skb/')
+	at_end 'in_ns web xdp-filter unload eth0'
+	check "xdp-filter takes its place before ours, $mode" in_ns web xdp-filter load -m "$mode" eth0
+	like 'both are in the dispatcher' "$(programs)" 'xdpfilt* by_xdp_in'
+	check 'what both let pass is as before' only_open cli 80/tcp 80/udp 5432/tcp
+	in_ns web xdp-filter port 5432 -m dst -p tcp
+	check 'what it drops is gone' only_open cli 80/tcp 80/udp
+	in_ns web xdp-filter port 5432 -m dst -p tcp -r
+	passed=$(of_underlay passed_in) denied=$(dropped POLICY_DENY)
+	check 'and is back' only_open cli 80/tcp 80/udp 5432/tcp
+	check 'ours counts what it lets pass' test "$(of_underlay passed_in)" -gt "$passed"
+	check 'and what it drops' test "$(dropped POLICY_DENY)" -gt "$denied"
+else
+	skip "beside another's XDP program" "$(of_underlay not_better)"
+fi
 
 # --- processes die ---------------------------------------------------------------------------------------------------
 nsenter --net="$(netns_of cli)" "$traffic" stream "$web4" 5432 >"$TMP/stream" 2>&1 &
@@ -291,12 +319,38 @@ is 'of all that knocked meanwhile nothing came in' "$(cat "$TMP/count")" '0 rece
 check 'and many did' test "$(sed 's/ .*//' "$TMP/knock")" -gt 1000
 check 'the fail-safe, too, is as before' only_open adm 80/tcp 80/udp 22/tcp
 
+if [ $beside ]; then
+	like 'both are still in the dispatcher' "$(programs)" 'xdpfilt* by_xdp_in'
+	check 'xdp-filter goes' in_ns web xdp-filter unload eth0
+	is 'ours stays' "$(programs)" by_xdp_in
+	check 'and judges' only_open cli 80/tcp 80/udp 5432/tcp
+fi
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 write_underlay eth0 'attach: tc'
 check 'tc instead' restart
 like 'is what judges' "$(of_underlay attach)" '[tc][cl][xs]*'
+like 'and alone' "$(in_ns web bpftool net show dev eth0 2>/dev/null | sed -n '/^xdp:/,/^$/p')" 'xdp:'
 check 'the same' only_open cli 80/tcp 80/udp 5432/tcp
 like 'and the same answers' "$(asked --from "$cli4" --to host tcp/443)" 'DENY   *on eth0: POLICY_DENY: *'
+for mode in native generic; do
+	write_underlay eth0 "attach: $mode"
+	check "$mode XDP" restart
+	is 'is what judges now' "$(of_underlay attach)" xdp-$mode
+	check 'the same, too' only_open cli 80/tcp 80/udp 5432/tcp
+done
+write_underlay eth0 'attach: dispatcher'
+if [ $no_freplace = 1 ]; then
+	end_pid "$dir/web.pid"
+	start_node web
+	check 'a dispatcher that the kernel can not have ends the daemon' \
+		eventually 20 grep -q 'dispatcher: the kernel has no freplace' "$dir/web.log"
+	check 'what judged goes on' only_open cli 80/tcp 80/udp 5432/tcp
+else
+	check 'a dispatcher alone' restart
+	like 'is what judges at last' "$(of_underlay attach)" 'dispatcher-*'
+	check 'the same once more' only_open cli 80/tcp 80/udp 5432/tcp
+fi
 sed -i '/^underlay:/,$d' "$dir/web.yaml"
 end_pid "$dir/web.pid"
 start_node web
