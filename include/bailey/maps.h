@@ -74,7 +74,8 @@ struct by_verdict_key {
 #define BY_RULE_RATE_PACKETS (1u << 2) /* `rate` counts packets, of tracked flows too */
 #define BY_RULE_RATE_PEER    (1u << 3) /* each peer has the rate for itself */
 #define BY_RULE_AUDIT        (1u << 4) /* drops nothing, says what it would drop */
-#define BY_RULE_FLAGS        0x1fu
+#define BY_RULE_HTTP         (1u << 5) /* is about HTTP requests: a mesh decides them, the kernel its port */
+#define BY_RULE_FLAGS        0x3fu
 
 struct by_verdict {
 	__u32 rule;  /* key of by_rule that decides; 0: none does, and `audit` is why there is an entry */

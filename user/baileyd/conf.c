@@ -204,6 +204,26 @@ static void read_overlay(struct conf_parse *p)
 				   "an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820", take_endpoint);
 }
 
+static bool take_mesh_port(struct conf *conf, uint32_t i, const char *text)
+{
+	struct pol_range *range = &conf->mesh[i];
+
+	return pol_range_parse(text, range, NULL) && pol_is_tcp(range->first) && pol_is_tcp(range->last);
+}
+
+static void read_mesh(struct conf_parse *p)
+{
+	static const char *const known[] = { "ports", NULL };
+	const struct yaml_node *map = conf_section(p, "mesh", known, false);
+	struct conf *c = p->conf;
+
+	if (!map)
+		return;
+	c->n_mesh = conf_list(p, map, "ports", true, CONF_MAX_MESH, "a port of tcp, like tcp/443", take_mesh_port);
+	if (c->n_mesh)
+		pol_range_merge(c->mesh, &c->n_mesh);
+}
+
 static void read_exchange(struct conf_parse *p)
 {
 	static const char *const known[] = { "listen", "peers", NULL };
@@ -246,7 +266,7 @@ static void read_top(struct conf_parse *p)
 {
 	static const char *const known[] = { "instance", "node",      "identity",  "trust",  "overlay", "exchange",
 					     "records",  "freshness", "underlay",  "policy", "state",   "run",
-					     "bpffs",    "user",      "workloads", NULL };
+					     "bpffs",    "user",      "workloads", "mesh",   NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -287,6 +307,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_trust(&p);
 		read_freshness(&p);
 		read_overlay(&p);
+		read_mesh(&p);
 		read_exchange(&p);
 		read_records(&p);
 		conf_underlay(&p);

@@ -20,6 +20,7 @@
 #define CONF_MAX_NETWORKS 4
 #define CONF_FILE_MAX     (256 * 1024) /* bytes of the configuration file */
 #define CONF_MAX_POLICY   16
+#define CONF_MAX_MESH     16
 #define CONF_MAX_FAILSAFE 16 /* networks, and ports */
 #define CONF_MAX_OPENINGS (CONF_MAX_FAILSAFE * CONF_MAX_FAILSAFE + 2 * CONF_MAX_LISTEN + CONF_MAX_PEERS + 4)
 
@@ -61,6 +62,10 @@ struct conf {
 	uint32_t n_addrs;
 	struct ip_endpoint endpoints[ID_MAX_ENDPOINTS]; /* where others reach WireGuard */
 	uint32_t n_endpoints;
+
+	struct pol_range
+		mesh[CONF_MAX_MESH]; /* where this node's mesh listens; sorted, neither overlapping nor touching */
+	size_t n_mesh;
 
 	struct ip_endpoint listen[CONF_MAX_LISTEN]; /* RA-TLS record exchange */
 	uint32_t n_listen;

@@ -51,7 +51,9 @@ static int compile(struct parent *p, const struct target *t, const struct pol_mo
 	for (size_t i = 0; i < p->n_nodes; i++)
 		peers[i] = evp_subject(&p->nodes[i]->id.claims);
 	peers[p->n_nodes] = evp_subject(&p->self);
-	return pol_compile(model, &self, peers, p->n_nodes + (t->kind == TARGET_IS_WORKLOAD), img, e);
+	if (t->kind == TARGET_IS_WORKLOAD) /* whose mesh nobody vouches for: what it decides is nothing to build on */
+		return pol_compile(model, &self, peers, p->n_nodes + 1, img, e);
+	return pol_compile_mesh(model, &self, p->conf.mesh, p->conf.n_mesh, peers, p->n_nodes, img, e);
 }
 
 static bool has_nodes(const struct target *t)

@@ -224,19 +224,28 @@ static json_t *ports_json(const struct pol_change *c)
 	return ports;
 }
 
+static json_t *rule_json(const struct pol_diff_rule *r)
+{
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "now", r->is_new ? "new" : "gone", "name", r->rule.name,
+			 "file", r->rule.file, "line", (int)r->rule.line, "action",
+			 r->action == BY_ALLOW ? "allow" : "deny", "http", r->http);
+}
+
 static int diff_json(const struct pol_diff *diff)
 {
-	auto_json json_t *changes = json_array(), *all = NULL;
+	auto_json json_t *changes = json_array(), *rules = json_array(), *all = NULL;
 
 	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
-		json_array_append_new(changes,
-				      json_pack("{s:s, s:o, s:o, s:o}", "now", c->now == BY_ALLOW ? "allow" : "deny",
-						"from", side_json(diff, &c->from), "to", side_json(diff, &c->to),
-						"ports", ports_json(c)));
+		json_array_append_new(changes, json_pack("{s:s, s:o, s:o, s:o, s:b}", "now",
+							 c->now == BY_ALLOW ? "allow" : "deny", "from",
+							 side_json(diff, &c->from), "to", side_json(diff, &c->to),
+							 "ports", ports_json(c), "http", c->is_http));
 	}
-	all = json_pack("{s:O}", "changes", changes);
+	for (size_t i = 0; i < diff->n_rules; i++)
+		json_array_append_new(rules, rule_json(&diff->rule[i]));
+	all = json_pack("{s:O, s:O}", "changes", changes, "http_rules", rules);
 	return policy_print_json(all);
 }
 
@@ -256,7 +265,7 @@ static int run_diff(const struct options *o, int argc, char **argv)
 		pol_diff_print(&diff, stdout);
 	else if (diff_json(&diff) != 0)
 		return EXIT_USAGE;
-	return diff.n_changes ? EXIT_NO : EXIT_YES;
+	return diff.n_changes || diff.n_rules ? EXIT_NO : EXIT_YES;
 }
 
 /* --- the table --------------------------------------------------------------------------------------------- */

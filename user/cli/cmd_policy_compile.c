@@ -11,11 +11,14 @@
 #include "cmds.h"
 
 static const char help[] =
-	"usage: bailey policy compile FILE... --self WHO [--self-claims CLAIMS] [--peer WHO]... [--dump] [--json]\n\n"
+	"usage: bailey policy compile FILE... --self WHO [--self-claims CLAIMS] [--peer WHO]...\n"
+	"                             [--mesh PORTS]... [--dump] [--json]\n\n"
 	"  --self WHO  the node at hand: an app or an instance of the policy, or an app-id of 40 hex digits\n"
 	"  --self-claims CLAIMS\n"
 	"              what it proves, as in `explain`\n"
 	"  --peer WHO  a node known already; may be repeated\n"
+	"  --mesh PORTS\n"
+	"              where the node's mesh listens, such as tcp/443: what rules with http open; may be repeated\n"
 	"  --dump      all of it as text, not only sizes: the overlay's image, and the host's where there are rules\n"
 	"              about host\n"
 	"  --json      all of it as JSON\n\n"
@@ -27,6 +30,8 @@ struct compile {
 	char *claims;
 	const char **peer;
 	size_t n_peers;
+	struct pol_range *mesh; /* sorted, neither overlapping nor touching */
+	size_t n_mesh;
 	bool is_dump, is_json;
 	struct loaded l;
 	struct pol_image *overlay, *host; /* host NULL: there are no rules about it */
@@ -36,6 +41,7 @@ static void compile_fini(struct compile *c)
 {
 	free(c->claims);
 	free(c->peer);
+	free(c->mesh);
 	free(c->overlay);
 	free(c->host);
 	loaded_fini(&c->l);
@@ -57,9 +63,9 @@ static json_t *rules_json(const struct pol_image *img)
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < img->n_rules; i++) {
-		json_t *o = json_pack("{s:I, s:s, s:s, s:b, s:b}", "number", (json_int_t)i + 1, "name", rule[i].name,
-				      "where", rule[i].where, "audit", !!(rule[i].flags & BY_RULE_AUDIT), "log",
-				      !!(rule[i].flags & BY_RULE_LOG));
+		json_t *o = json_pack("{s:I, s:s, s:s, s:b, s:b, s:b}", "number", (json_int_t)i + 1, "name",
+				      rule[i].name, "where", rule[i].where, "audit", !!(rule[i].flags & BY_RULE_AUDIT),
+				      "log", !!(rule[i].flags & BY_RULE_LOG), "http", !!(rule[i].flags & BY_RULE_HTTP));
 
 		if (rule[i].rate)
 			json_object_set_new(o, "rate", policy_rate_json(rule[i].flags, rule[i].rate, rule[i].burst));
@@ -162,7 +168,7 @@ static int make(struct compile *c)
 
 	if (!peers || subjects(c, &self, peers, &e) < 0)
 		return policy_say(&e);
-	ret = pol_compile(c->l.model, &self, peers, c->n_peers, &c->overlay, &e);
+	ret = pol_compile_mesh(c->l.model, &self, c->mesh, c->n_mesh, peers, c->n_peers, &c->overlay, &e);
 	if (!ret && pol_has_host_rules(c->l.model))
 		ret = pol_compile_host(c->l.model, &self, NULL, 0, &c->host, &e);
 	if (!ret)
@@ -206,20 +212,33 @@ static int print(const struct compile *c, int n, char **paths)
 	return EXIT_YES;
 }
 
+static int mesh_take(struct compile *c, const char *arg)
+{
+	struct err e = ERR_INIT;
+
+	if (!pol_range_parse(arg, &c->mesh[c->n_mesh], &e))
+		return policy_say(&e);
+	if (!pol_is_tcp(c->mesh[c->n_mesh].first) || !pol_is_tcp(c->mesh[c->n_mesh].last))
+		return policy_misused("compile", "--mesh is about ports of tcp, such as tcp/443");
+	c->n_mesh++;
+	pol_range_merge(c->mesh, &c->n_mesh);
+	return EXIT_YES;
+}
+
 /* -1 to go on, else the exit status. */
 static int options_read(int argc, char **argv, struct compile *c)
 {
-	static const struct option longs[] = { { "self", required_argument, NULL, 's' },
-					       { "self-claims", required_argument, NULL, 'S' },
-					       { "peer", required_argument, NULL, 'p' },
-					       { "dump", no_argument, NULL, 'd' },
-					       { "json", no_argument, NULL, 'j' },
-					       { "help", no_argument, NULL, 'h' },
-					       { 0 } };
+	static const struct option longs[] = {
+		{ "self", required_argument, NULL, 's' }, { "self-claims", required_argument, NULL, 'S' },
+		{ "peer", required_argument, NULL, 'p' }, { "mesh", required_argument, NULL, 'm' },
+		{ "dump", no_argument, NULL, 'd' },       { "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },       { 0 }
+	};
 	int letter, ret;
 
 	c->peer = calloc((size_t)argc + 1, sizeof(*c->peer));
-	if (!c->peer)
+	c->mesh = calloc((size_t)argc + 1, sizeof(*c->mesh));
+	if (!c->peer || !c->mesh)
 		return EXIT_USAGE;
 	optind = 0; /* glibc: start afresh */
 	while ((letter = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -231,13 +250,15 @@ static int options_read(int argc, char **argv, struct compile *c)
 			c->self = optarg;
 		else if (letter == 'p')
 			c->peer[c->n_peers++] = optarg;
+		else if (letter == 'm' && (ret = mesh_take(c, optarg)))
+			return ret;
 		else if (letter == 'd')
 			c->is_dump = true;
 		else if (letter == 'j')
 			c->is_json = true;
-		else if (letter != 'S')
+		else if (letter != 'S' && letter != 'm')
 			return policy_misused("compile", "bad option");
-		else if ((ret = policy_claims_take("--self-claims", optarg, &c->claims)))
+		else if (letter == 'S' && (ret = policy_claims_take("--self-claims", optarg, &c->claims)))
 			return ret;
 	}
 	return -1;

@@ -13,8 +13,8 @@
 #define CLAIMS_MAX_BYTES 65536
 
 static const char help[] =
-	"usage: bailey policy explain FILE... --from WHO --to WHO PORT [--on WHO] [--from-claims CLAIMS]\n"
-	"                             [--to-claims CLAIMS] [--json]\n"
+	"usage: bailey policy explain FILE... --from WHO --to WHO PORT [--http REQUEST] [--on WHO]\n"
+	"                             [--from-claims CLAIMS] [--to-claims CLAIMS] [--json]\n"
 	"       bailey policy explain [FILE...] --live --from WHO --to WHO PORT [--instance NAME] [--socket PATH]\n"
 	"                             [--json]\n\n"
 	"  --from WHO    who opens the connection: an app, an instance or a claim of the policy, or an app-id of 40\n"
@@ -26,6 +26,10 @@ static const char help[] =
 	"                what the node proves, in the place of what its name implies: words such as\n"
 	"                tcb=OutOfDate,simulated=true, or a FILE with a map of claims in YAML or JSON (- is standard\n"
 	"                input); beside `host` they are about --on\n"
+	"  --http REQUEST\n"
+	"                a request on the port, 'GET /v1/items': what the mesh of the node that is asked decides; "
+	"without\n"
+	"                it the question is of whatever may be said there\n"
 	"  PORT          tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
 	"  --json        the answer as JSON\n\n"
 	"Prints the rule that decides, or the nearest one when the default denies.\n\n"
@@ -94,12 +98,16 @@ static int print_json(const struct pol_answer *a, const struct asked *asked)
 
 	if (asked->q.on)
 		json_object_set_new(o, "on", json_string(asked->q.on));
+	if (asked->q.http)
+		json_object_set_new(o, "http", json_string(asked->q.http));
 	json_object_set_new(o, "rule", place_json(a->rule, a->file, a->line));
 	json_object_set_new(o, "log", json_boolean(a->flags & BY_RULE_LOG));
 	json_object_set_new(o, "rate", policy_rate_json(a->flags, a->rate, a->burst));
 	json_object_set_new(o, "audit", place_json(a->audit.name, a->audit.file, a->audit.line));
 	if (a->nearest_rule)
 		json_object_set_new(near, "allows", json_string(a->nearest_ports));
+	if (a->nearest_rule && a->nearest_http[0])
+		json_object_set_new(near, "http", json_string(a->nearest_http));
 	json_object_set_new(o, "nearest", near);
 	return policy_print_json(o);
 }
@@ -117,6 +125,9 @@ static int option_take(struct asked *a, int c)
 		return EXIT_YES;
 	case 'o':
 		a->q.on = optarg;
+		return EXIT_YES;
+	case 'H':
+		a->q.http = optarg;
 		return EXIT_YES;
 	case 'j':
 		a->is_json = true;
@@ -147,6 +158,7 @@ static int options_read(int argc, char **argv, struct asked *a)
 					       { "on", required_argument, NULL, 'o' },
 					       { "from-claims", required_argument, NULL, 'F' },
 					       { "to-claims", required_argument, NULL, 'T' },
+					       { "http", required_argument, NULL, 'H' },
 					       { "json", no_argument, NULL, 'j' },
 					       { "live", no_argument, NULL, 'l' },
 					       { "instance", required_argument, NULL, 'i' },
@@ -191,7 +203,7 @@ static int ask_files(struct asked *a, int n, char **paths)
 		return policy_say(&e);
 	if (!a->is_json)
 		pol_answer_print(&answer, shown(a, a->q.from, from, sizeof(from)), shown(a, a->q.to, to, sizeof(to)),
-				 a->q.selector, stdout);
+				 a->q.selector, a->q.http, stdout);
 	else if (print_json(&answer, a) != 0)
 		return EXIT_USAGE;
 	return answer.action == BY_ALLOW ? EXIT_YES : EXIT_NO;
@@ -207,8 +219,9 @@ static int ask_live(const struct asked *a, int n, char **paths)
 				 .socket = a->socket,
 				 .is_json = a->is_json };
 
-	if (a->q.on || a->q.from_claims || a->q.to_claims)
-		return policy_misused("explain", "--live asks about nodes as they are, without --on and claims");
+	if (a->q.on || a->q.from_claims || a->q.to_claims || a->q.http)
+		return policy_misused(
+			"explain", "--live asks the kernel about nodes as they are, without --on, claims and --http");
 	if (n && policy_load(n, paths, &l) != EXIT_YES)
 		return EXIT_USAGE;
 	q.digest = n ? l.digest : NULL;

@@ -56,6 +56,10 @@ size_t check_points(const struct check *c, const struct yaml_node *item, enum by
 /* check_rules.c */
 void check_rules(struct check *c, const struct yaml_node *rules);
 
+/* check_http.c; the rest of the rule is read */
+void check_http(struct check *c, const struct yaml_node *rule, struct pol_rule *r);
+void check_http_list(struct check *c, const struct yaml_node *rule, const struct pol_rule *r); /* warnings */
+
 /* check_tests.c */
 void check_tests(struct check *c, const struct yaml_node *tests);
 

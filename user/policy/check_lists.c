@@ -255,6 +255,7 @@ void check_lists(struct check *c, const struct yaml_node *root)
 		look_at_rule(c, rules->child[i], count);
 		look_at_ports(c, yaml_get(rules->child[i], "allow"), false);
 		look_at_ports(c, yaml_get(rules->child[i], "deny"), false);
+		check_http_list(c, rules->child[i], &c->model->rule[i]);
 	}
 	if (c->work > POL_WARN_WORK)
 		diags_warn(c->d, rules->source->name, rules->line, rules->col, rules->path,

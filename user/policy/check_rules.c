@@ -7,7 +7,9 @@
 #include "base/cleanup.h"
 #include "check.h"
 
-const char *const pol_keys_rule[] = { "name", "from", "to", "on", "allow", "deny", "mode", "log", "rate", NULL };
+const char *const pol_keys_rule[] = {
+	"name", "from", "to", "on", "allow", "deny", "http", "mode", "log", "rate", NULL
+};
 const char *const pol_keys_rate[] = { "flows", "packets", "burst", "per", NULL };
 
 static void read_action(struct check *c, const struct yaml_node *node, struct pol_rule *rule)
@@ -195,6 +197,7 @@ static void read_rule(struct check *c, const struct yaml_node *node, size_t i, s
 	read_sides(c, node, rule);
 	read_action(c, node, rule);
 	read_how(c, node, rule);
+	check_http(c, node, rule);
 }
 
 static int order_rule_name(const void *a, const void *b, void *arg)

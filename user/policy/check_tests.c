@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "check.h"
 
-const char *const pol_keys_test[] = { "from", "to", "on", "from-claims", "to-claims", "port", "expect", NULL };
+const char *const pol_keys_test[] = { "from", "to", "on", "from-claims", "to-claims", "port", "http", "expect", NULL };
 
 /* Puts the claims of a test, if any, in the place of what a name implies. */
 static bool read_claims(struct check *c, const struct yaml_node *claims, struct pol_subject *subject)
@@ -152,9 +152,25 @@ static void bound_pairs(struct check *c, const struct yaml_node *node, const str
 		wrong(c, node, "stands for %zu pairs of apps, the limit is %u", n, POL_TEST_PAIRS_MAX);
 }
 
+static void read_request(struct check *c, const struct yaml_node *test, const struct yaml_node *node,
+			 struct pol_test *t)
+{
+	const char *text = yaml_str(c->doc, node, c->d);
+	struct pol_request request;
+	struct err e = ERR_INIT;
+
+	if (!text)
+		return;
+	if (!pol_is_tcp(t->selector) || is_host(yaml_get(test, "from")) || is_host(yaml_get(test, "to")))
+		wrong(c, node, "HTTP is between nodes, on a port of tcp");
+	else if (pol_request_parse(text, &request, &e) < 0)
+		wrong(c, node, "%s", e.msg);
+	t->http = check_copy(c, text);
+}
+
 static void read_test(struct check *c, const struct yaml_node *node, struct pol_test *test)
 {
-	const struct yaml_node *port, *expect;
+	const struct yaml_node *port, *http, *expect;
 	struct err e = ERR_INIT;
 
 	yaml_known_keys(c->doc, node, pol_keys_test, c->d);
@@ -170,6 +186,9 @@ static void read_test(struct check *c, const struct yaml_node *node, struct pol_
 		wrong(c, port, "'%s' is a name for ports; needed one port, such as tcp/443", port->text);
 	else if (port && !pol_selector_parse(port->text, &test->selector, &e))
 		wrong(c, port, "%s", e.msg);
+	http = yaml_get(node, "http");
+	if (http)
+		read_request(c, node, http, test);
 	expect = yaml_need(c->doc, node, "expect", YAML_SCALAR, c->d);
 	if (!expect)
 		return;

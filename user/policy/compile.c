@@ -206,8 +206,9 @@ int pol_work_write(const struct pol_work *work, struct pol_image **img, struct e
 	return 0;
 }
 
-int pol_compile(const struct pol_model *model, const struct pol_subject *self, const struct pol_subject *peers,
-		size_t n_peers, struct pol_image **img, struct err *e)
+int pol_compile_mesh(const struct pol_model *model, const struct pol_subject *self, const struct pol_range *mesh,
+		     size_t n_mesh, const struct pol_subject *peers, size_t n_peers, struct pol_image **img,
+		     struct err *e)
 {
 	auto_call(pol_work_fini) struct pol_work w = { .model = model };
 	int ret = sort_members(&w, peers, n_peers, e);
@@ -215,10 +216,18 @@ int pol_compile(const struct pol_model *model, const struct pol_subject *self, c
 	if (!ret)
 		ret = pol_view_of(model, pol_kind_of(model, self), false, &w.view);
 	if (!ret)
+		ret = pol_view_narrow(&w.view, mesh, n_mesh);
+	if (!ret)
 		ret = pol_work_fold(&w, model->kinds.n, e);
 	if (!ret)
 		return pol_work_write(&w, img, e);
 	return err_at(e, ret, "policy", "%s", strerror(-ret)); /* unless a reason is given already */
+}
+
+int pol_compile(const struct pol_model *model, const struct pol_subject *self, const struct pol_subject *peers,
+		size_t n_peers, struct pol_image **img, struct err *e)
+{
+	return pol_compile_mesh(model, self, NULL, 0, peers, n_peers, img, e);
 }
 
 int pol_classify(const struct pol_model *model, const struct pol_image *img, const struct pol_subject *peer,

@@ -33,8 +33,9 @@ struct part {
 	size_t n_rules;
 	uint64_t *to; /* point << 32 | rule, for the lists among their `to`; sorted */
 	size_t n_to;
-	struct pol_range *allow[2], *deny[2], *net[2], *out; /* scratch, room for all their ports */
-	size_t first;                                        /* the part's first change */
+	/* scratch, room for all their ports; `door` is what lets some request pass, `net` whatever is said */
+	struct pol_range *allow[2], *http[2], *deny[2], *net[2], *door[2], *out, *known;
+	size_t first; /* the part's first change */
 };
 
 static void work_fini(struct work *w)
@@ -53,10 +54,13 @@ static void part_fini(struct part *p)
 {
 	for (int m = 0; m < 2; m++) {
 		free(p->allow[m]);
+		free(p->http[m]);
 		free(p->deny[m]);
 		free(p->net[m]);
+		free(p->door[m]);
 	}
 	free(p->out);
+	free(p->known);
 	free(p->rule);
 	free(p->to);
 }
@@ -206,24 +210,40 @@ static size_t subtract(const struct pol_range *a, size_t n_a, const struct pol_r
 }
 
 struct fill {
-	size_t n_allow[2], n_deny[2];
+	size_t n_allow[2], n_http[2], n_deny[2];
+};
+
+struct nets {
+	size_t n[2], n_door[2];
 };
 
 static void take_ports(const struct work *w, struct part *p, uint32_t r, struct fill *f)
 {
 	const struct pol_rule *rule = rule_of(w, r);
 	int m = model_of(w, r);
-	struct pol_range *into = rule->action == BY_DENY ? p->deny[m] : p->allow[m];
-	size_t *n = rule->action == BY_DENY ? &f->n_deny[m] : &f->n_allow[m];
+	bool is_deny = rule->action == BY_DENY;
+	struct pol_range *into = is_deny ? p->deny[m] : rule->n_http ? p->http[m] : p->allow[m];
+	size_t *n = is_deny ? &f->n_deny[m] : rule->n_http ? &f->n_http[m] : &f->n_allow[m];
 
-	if (rule->action == BY_DENY && rule->flags & BY_RULE_AUDIT) /* denies nothing */
+	if (is_deny && (rule->flags & BY_RULE_AUDIT || rule->n_http)) /* denies nothing, or some requests */
 		return;
 	memcpy(&into[*n], rule->port, rule->n_ports * sizeof(*into));
 	*n += rule->n_ports;
 }
 
+static void net_of(struct part *p, int m, struct fill *f, struct nets *nets)
+{
+	pol_range_merge(p->allow[m], &f->n_allow[m]);
+	pol_range_merge(p->deny[m], &f->n_deny[m]);
+	nets->n[m] = subtract(p->allow[m], f->n_allow[m], p->deny[m], f->n_deny[m], p->net[m]);
+	memcpy(&p->http[m][f->n_http[m]], p->allow[m], f->n_allow[m] * sizeof(*p->out));
+	f->n_http[m] += f->n_allow[m];
+	pol_range_merge(p->http[m], &f->n_http[m]);
+	nets->n_door[m] = subtract(p->http[m], f->n_http[m], p->deny[m], f->n_deny[m], p->door[m]);
+}
+
 /* What both policies allow to a point that those rules name (to[0..n-1]) and that all of its plane has as well. */
-static void net_ports(const struct work *w, struct part *p, int plane, const uint64_t *to, size_t n, size_t n_net[2])
+static void net_ports(const struct work *w, struct part *p, int plane, const uint64_t *to, size_t n, struct nets *nets)
 {
 	struct fill f = { 0 };
 
@@ -232,11 +252,8 @@ static void net_ports(const struct work *w, struct part *p, int plane, const uin
 	for (size_t i = 0; i < p->n_rules; i++)
 		if (is_all(w, p->rule[i], &rule_of(w, p->rule[i])->to, plane))
 			take_ports(w, p, p->rule[i], &f);
-	for (int m = 0; m < 2; m++) {
-		pol_range_merge(p->allow[m], &f.n_allow[m]);
-		pol_range_merge(p->deny[m], &f.n_deny[m]);
-		n_net[m] = subtract(p->allow[m], f.n_allow[m], p->deny[m], f.n_deny[m], p->net[m]);
-	}
+	for (int m = 0; m < 2; m++)
+		net_of(p, m, &f, nets);
 }
 
 /* --- changes ----------------------------------------------------------------------------------------------- */
@@ -246,7 +263,8 @@ static bool same_ports(const struct pol_change *a, const struct pol_range *port,
 	return a->n_ports == n && memcmp(a->port, port, n * sizeof(*port)) == 0;
 }
 
-static struct pol_change *new_change(struct work *w, enum by_action now, const struct pol_range *port, size_t n)
+static struct pol_change *new_change(struct work *w, enum by_action now, bool is_http, const struct pol_range *port,
+				     size_t n)
 {
 	struct pol_diff *diff = w->diff;
 	struct pol_change *c = NULL;
@@ -261,7 +279,7 @@ static struct pol_change *new_change(struct work *w, enum by_action now, const s
 		w->room = room;
 	}
 	c = &diff->change[diff->n_changes];
-	*c = (struct pol_change){ .now = now, .port = room_for(n, sizeof(*port)), .n_ports = n };
+	*c = (struct pol_change){ .now = now, .is_http = is_http, .port = room_for(n, sizeof(*port)), .n_ports = n };
 	if (!c->port)
 		return NULL;
 	memcpy(c->port, port, n * sizeof(*port));
@@ -270,15 +288,17 @@ static struct pol_change *new_change(struct work *w, enum by_action now, const s
 }
 
 /* The part's change of these ports for that plane, made when there is none. */
-static struct pol_change *change_of(struct work *w, const struct part *p, enum by_action now, int plane, size_t n)
+static struct pol_change *change_of(struct work *w, const struct part *p, enum by_action now, bool is_http, int plane,
+				    size_t n)
 {
 	for (size_t i = p->first; i < w->diff->n_changes; i++) {
 		struct pol_change *c = &w->diff->change[i];
 
-		if (c->now == now && plane_of(w, c->to.point[0]) == plane && same_ports(c, p->out, n))
+		if (c->now == now && c->is_http == is_http && plane_of(w, c->to.point[0]) == plane &&
+		    same_ports(c, p->out, n))
 			return c;
 	}
-	return new_change(w, now, p->out, n);
+	return new_change(w, now, is_http, p->out, n);
 }
 
 static int side_add(struct work *w, struct pol_diff_side *side, uint32_t point)
@@ -297,18 +317,31 @@ static int side_add(struct work *w, struct pol_diff_side *side, uint32_t point)
 	return 0;
 }
 
+/* Into p->out what policy m has beyond the other one: of HTTP what is not told without it already. */
+static size_t beyond(struct part *p, int m, bool is_http, const struct nets *nets)
+{
+	size_t n = subtract(p->net[m], nets->n[m], p->net[!m], nets->n[!m], is_http ? p->known : p->out), n_door;
+
+	if (!is_http)
+		return n;
+	n_door = subtract(p->door[m], nets->n_door[m], p->door[!m], nets->n_door[!m], p->allow[0]);
+	return subtract(p->allow[0], n_door, p->known, n, p->out);
+}
+
 /* Notes for some points of `to` what has come and what has gone. */
-static int note(struct work *w, struct part *p, const size_t n_net[2], const uint32_t *point, size_t n_points)
+static int note(struct work *w, struct part *p, const struct nets *nets, const uint32_t *point, size_t n_points)
 {
 	int plane = n_points ? plane_of(w, point[0]) : KINDS;
 
-	for (int m = 1; n_points && m >= 0; m--) {
-		size_t n = subtract(p->net[m], n_net[m], p->net[!m], n_net[!m], p->out);
-		struct pol_change *change = n ? change_of(w, p, m ? BY_ALLOW : BY_DENY, plane, n) : NULL;
+	for (int i = 0; n_points && i < 4; i++) { /* come and gone, then the same of HTTP */
+		bool is_http = i >= 2;
+		int m = !(i % 2);
+		size_t n = beyond(p, m, is_http, nets);
+		struct pol_change *change = n ? change_of(w, p, m ? BY_ALLOW : BY_DENY, is_http, plane, n) : NULL;
 		int ret = n && !change ? -ENOMEM : 0;
 
-		for (size_t i = 0; change && !ret && i < n_points; i++)
-			ret = side_add(w, &change->to, point[i]);
+		for (size_t at = 0; change && !ret && at < n_points; at++)
+			ret = side_add(w, &change->to, point[at]);
 		if (ret)
 			return ret;
 	}
@@ -317,7 +350,7 @@ static int note(struct work *w, struct part *p, const size_t n_net[2], const uin
 
 static int note_named(struct work *w, struct part *p)
 {
-	size_t n_net[2];
+	struct nets nets;
 
 	for (size_t i = 0, end; i < p->n_to; i = end) {
 		uint32_t point = (uint32_t)(p->to[i] >> 32);
@@ -325,8 +358,8 @@ static int note_named(struct work *w, struct part *p)
 
 		for (end = i; end < p->n_to && p->to[end] >> 32 == point;)
 			end++;
-		net_ports(w, p, plane_of(w, point), &p->to[i], end - i, n_net);
-		ret = note(w, p, n_net, &point, 1);
+		net_ports(w, p, plane_of(w, point), &p->to[i], end - i, &nets);
+		ret = note(w, p, &nets, &point, 1);
 		if (ret)
 			return ret;
 	}
@@ -348,16 +381,23 @@ static size_t find_rest(const struct work *w, const struct part *p, int plane, u
 	return n;
 }
 
+static bool same_nets(const struct part *p, const struct nets *nets)
+{
+	return nets->n[0] == nets->n[1] && memcmp(p->net[0], p->net[1], nets->n[0] * sizeof(*p->out)) == 0 &&
+	       nets->n_door[0] == nets->n_door[1] &&
+	       memcmp(p->door[0], p->door[1], nets->n_door[0] * sizeof(*p->out)) == 0;
+}
+
 static int note_rest(struct work *w, struct part *p, int plane)
 {
 	auto_free uint32_t *rest = NULL;
-	size_t n_net[2];
+	struct nets nets;
 
-	net_ports(w, p, plane, NULL, 0, n_net);
-	if (n_net[0] == n_net[1] && memcmp(p->net[0], p->net[1], n_net[0] * sizeof(*p->out)) == 0)
+	net_ports(w, p, plane, NULL, 0, &nets);
+	if (same_nets(p, &nets))
 		return 0;
 	rest = calloc(w->diff->n, sizeof(*rest));
-	return rest ? note(w, p, n_net, rest, find_rest(w, p, plane, rest)) : -ENOMEM;
+	return rest ? note(w, p, &nets, rest, find_rest(w, p, plane, rest)) : -ENOMEM;
 }
 
 /* --- one class of from ------------------------------------------------------------------------------------- */
@@ -424,6 +464,7 @@ static int find_to(const struct work *w, struct part *p)
 	return 0;
 }
 
+/* A list without another one has at most as many ranges as both; what is left of four of them is the most. */
 static int make_scratch(const struct work *w, struct part *p)
 {
 	size_t n = 0;
@@ -431,14 +472,17 @@ static int make_scratch(const struct work *w, struct part *p)
 	for (size_t i = 0; i < p->n_rules; i++)
 		n += rule_of(w, p->rule[i])->n_ports;
 	for (int m = 0; m < 2; m++) {
-		p->allow[m] = room_for(n, sizeof(*p->out));
+		p->allow[m] = room_for(4 * n, sizeof(*p->out));
+		p->http[m] = room_for(n, sizeof(*p->out));
 		p->deny[m] = room_for(n, sizeof(*p->out));
-		p->net[m] = room_for(n, sizeof(*p->out));
-		if (!p->allow[m] || !p->deny[m] || !p->net[m])
+		p->net[m] = room_for(2 * n, sizeof(*p->out));
+		p->door[m] = room_for(2 * n, sizeof(*p->out));
+		if (!p->allow[m] || !p->http[m] || !p->deny[m] || !p->net[m] || !p->door[m])
 			return -ENOMEM;
 	}
-	p->out = room_for(2 * n, sizeof(*p->out));
-	return p->out ? 0 : -ENOMEM;
+	p->out = room_for(8 * n, sizeof(*p->out));
+	p->known = room_for(4 * n, sizeof(*p->out));
+	return p->out && p->known ? 0 : -ENOMEM;
 }
 
 /* The class's points are point[0..n-1]. */
@@ -491,6 +535,8 @@ int pol_diff_make(const struct pol_model *old, const struct pol_model *new, stru
 		ret = compare_all(&w);
 	if (!ret)
 		ret = pol_diff_join(&made);
+	if (!ret)
+		ret = pol_diff_rules(w.model, &made);
 	if (!ret) {
 		*diff = made;
 		return 0;

@@ -35,9 +35,18 @@ struct pol_diff_side {
 /* One class of flows: each point of `from` to each of `to`, on each of the ports. No flow is in two of them. */
 struct pol_change {
 	enum by_action now; /* BY_ALLOW: newly allowed; BY_DENY: newly denied */
+	bool is_http;       /* of some HTTP requests alone: whatever else is said on these ports is judged as before */
 	struct pol_diff_side from, to;
 	struct pol_range *port; /* sorted, neither overlapping nor touching */
 	size_t n_ports;
+};
+
+/* A rule with `http:` that only one of the policies has, whatever it is called there. */
+struct pol_diff_rule {
+	bool is_new;
+	enum by_action action;
+	struct pol_named rule;
+	char http[512]; /* "GET, HEAD /v1/items" */
 };
 
 struct pol_diff {
@@ -52,8 +61,10 @@ struct pol_diff {
 	} * instance;
 	size_t n_instances;
 	struct pol_cells cells;    /* of both */
-	struct pol_change *change; /* allowed before denied */
+	struct pol_change *change; /* allowed before denied, those of HTTP last */
 	size_t n_changes;
+	struct pol_diff_rule *rule; /* gone before new, in file order */
+	size_t n_rules;
 };
 
 /* -ENOMEM; -E2BIG beyond POL_DIFF_PAIRS changed pairs of points, or POL_DIFF_POINTS of them. `diff` speaks of both
@@ -67,9 +78,11 @@ void pol_diff_fini(struct pol_diff *diff);
 int pol_diff_points(const struct pol_model *const model[2], struct pol_diff *diff); /* diff_points.c: the first */
 void pol_diff_points_fini(struct pol_diff *diff);
 const char *pol_diff_box_text(const struct pol_diff_app *app, uint32_t box);
-int pol_diff_join(struct pol_diff *diff); /* the last */
+int pol_diff_join(struct pol_diff *diff);
+int pol_diff_rules(const struct pol_model *const model[2], struct pol_diff *diff); /* diff_http.c: the last */
 
-/* The change that has this flow, or NULL: both policies say the same of it. An end is a point in each of them. */
+/* The change that has this flow, or NULL; those of HTTP alone are no changes of flows: both policies say the same of
+ * it. An end is a point in each of them. */
 const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint32_t from[2], const uint32_t to[2],
 				      uint32_t selector);
 

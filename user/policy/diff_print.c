@@ -20,6 +20,7 @@ void pol_diff_fini(struct pol_diff *diff)
 	for (size_t i = 0; i < diff->n_changes; i++)
 		change_fini(&diff->change[i]);
 	free(diff->change);
+	free(diff->rule);
 	pol_diff_points_fini(diff);
 	*diff = (struct pol_diff){ 0 };
 }
@@ -42,8 +43,10 @@ static int order_side(const struct pol_diff_side *a, const struct pol_diff_side 
 static int order_what(const void *a, const void *b, void *diff)
 {
 	const struct pol_change *x = a, *y = b;
-	int order = (x->now == BY_DENY) - (y->now == BY_DENY);
+	int order = x->is_http - y->is_http;
 
+	if (!order)
+		order = (x->now == BY_DENY) - (y->now == BY_DENY);
 	if (!order)
 		order = pol_diff_side_is_net(diff, &x->from) - pol_diff_side_is_net(diff, &y->from);
 	if (!order)
@@ -60,7 +63,8 @@ static uint32_t first_of(const struct pol_diff_side *side)
 static int order_shown(const void *a, const void *b, void *diff)
 {
 	const struct pol_change *x = a, *y = b;
-	const uint32_t key[][2] = { { x->now == BY_DENY, y->now == BY_DENY },
+	const uint32_t key[][2] = { { x->is_http, y->is_http },
+				    { x->now == BY_DENY, y->now == BY_DENY },
 				    { first_of(&x->from), first_of(&y->from) },
 				    { first_of(&x->to), first_of(&y->to) },
 				    { x->port[0].first, y->port[0].first } };
@@ -142,7 +146,7 @@ const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint32_
 	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
-		for (size_t p = 0; p < c->n_ports; p++)
+		for (size_t p = 0; !c->is_http && p < c->n_ports; p++)
 			if (c->port[p].first <= selector && selector <= c->port[p].last &&
 			    side_has(diff, &c->from, from) && side_has(diff, &c->to, to))
 				return c;
@@ -314,6 +318,12 @@ static void side_print(const struct pol_diff *diff, const struct pol_diff_side *
 		pol_diff_side_walk(diff, side, print_one, &p);
 }
 
+static void rule_print(const struct pol_diff_rule *r, FILE *out)
+{
+	fprintf(out, "~ rule %s (%s:%u) is %s: %s HTTP %s\n", r->rule.name, r->rule.file, r->rule.line,
+		r->is_new ? "new" : "gone", r->action == BY_ALLOW ? "allows" : "denies", r->http);
+}
+
 void pol_diff_print(const struct pol_diff *diff, FILE *out)
 {
 	char text[256];
@@ -329,6 +339,8 @@ void pol_diff_print(const struct pol_diff *diff, FILE *out)
 			pol_ranges_print(&c->port[p], 1, text, sizeof(text));
 			fprintf(out, "%s%s", p ? ", " : ": ", text);
 		}
-		fputc('\n', out);
+		fputs(c->is_http ? ", some HTTP requests\n" : "\n", out);
 	}
+	for (size_t i = 0; i < diff->n_rules; i++)
+		rule_print(&diff->rule[i], out);
 }

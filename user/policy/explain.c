@@ -6,6 +6,8 @@
  *     (the first deny rule in audit mode that covers it too would drop it)
  *   3 allow rule in audit mode, the first in the file -> allow (without it the packet would be dropped)
  *   4 default deny
+ * A rule with `http:` covers the requests that it names. Without a request the question is of whatever may be said on
+ * the port: no such rule allows that, and each of them that denies does.
  *
  * It reads the model, never the image, so that tests can hold one against the other.
  */
@@ -20,7 +22,8 @@ static bool is_between(const struct pol_rule *rule, uint32_t from, uint32_t to)
 	return pol_side_has(&rule->from, from) && pol_side_has(&rule->to, to);
 }
 
-struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector)
+struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
+			       const struct pol_request *request)
 {
 	const struct pol_rule *first[2][2] = { 0 }; /* by action, and whether it is in audit mode */
 	const struct pol_rule *allow;
@@ -29,7 +32,8 @@ struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uin
 		const struct pol_rule *rule = &model->rule[i];
 		const struct pol_rule **at = &first[rule->action][!!(rule->flags & BY_RULE_AUDIT)];
 
-		if (!*at && pol_rule_covers(rule, selector) && is_between(rule, from, to))
+		if (!*at && pol_rule_covers(rule, selector) && is_between(rule, from, to) &&
+		    pol_http_covers(rule, request))
 			*at = rule;
 	}
 	if (first[BY_DENY][0])
@@ -83,9 +87,9 @@ static const char *rung_of(const struct pol_rule *rule)
 }
 
 static void explain_points(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
-			   struct pol_answer *answer)
+			   const struct pol_request *request, struct pol_answer *answer)
 {
-	struct pol_decision d = pol_decide(model, from, to, selector);
+	struct pol_decision d = pol_decide(model, from, to, selector, request);
 	struct pol_answer a = { .action = d.action, .rung = rung_of(d.rule) };
 	const struct pol_rule *near = d.rule ? NULL : nearest(model, from, to, selector);
 
@@ -104,6 +108,7 @@ static void explain_points(const struct pol_model *model, uint32_t from, uint32_
 		a.nearest_file = model->file[near->file].shown;
 		a.nearest_line = near->line;
 		pol_ranges_print(near->port, near->n_ports, a.nearest_ports, sizeof(a.nearest_ports));
+		pol_http_print(near, a.nearest_http, sizeof(a.nearest_http));
 	}
 	*answer = a;
 }
@@ -111,7 +116,7 @@ static void explain_points(const struct pol_model *model, uint32_t from, uint32_
 void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
 		       uint32_t selector, struct pol_answer *answer)
 {
-	explain_points(model, pol_kind_of(model, from), pol_kind_of(model, to), selector, answer);
+	explain_points(model, pol_kind_of(model, from), pol_kind_of(model, to), selector, NULL, answer);
 }
 
 static int address_of(const struct pol_model *model, const char *name, uint32_t *point, struct err *e)
@@ -148,6 +153,7 @@ static int node_of(const struct pol_model *model, const char *name, const char *
 int pol_ask(const struct pol_model *model, const struct pol_question *q, struct pol_answer *answer, struct err *e)
 {
 	bool is_out = strcmp(q->from, POL_HOST) == 0, is_in = strcmp(q->to, POL_HOST) == 0;
+	struct pol_request request;
 	uint32_t from, to;
 	int ret;
 
@@ -157,13 +163,17 @@ int pol_ask(const struct pol_model *model, const struct pol_question *q, struct 
 		return err_at(e, -EINVAL, NULL, "'on' is for questions about " POL_HOST);
 	if ((is_in && q->from_claims) || (is_out && q->to_claims))
 		return err_at(e, -EINVAL, NULL, "an address proves no claims");
+	if (q->http && (!pol_is_tcp(q->selector) || is_in || is_out))
+		return err_at(e, -EINVAL, NULL, "HTTP is asked about between nodes, on a port of tcp");
+	if (q->http && pol_request_parse(q->http, &request, e) < 0)
+		return -EINVAL;
 	ret = is_in ? address_of(model, q->from, &from, e)
 		    : node_of(model, is_out ? q->on : q->from, q->from_claims, &from, e);
 	if (!ret)
 		ret = is_out ? address_of(model, q->to, &to, e)
 			     : node_of(model, is_in ? q->on : q->to, q->to_claims, &to, e);
 	if (!ret)
-		explain_points(model, from, to, q->selector, answer);
+		explain_points(model, from, to, q->selector, q->http ? &request : NULL, answer);
 	return ret;
 }
 
@@ -210,8 +220,9 @@ static void tell_failure(const struct pol_model *model, size_t i, size_t from, s
 	snprintf(path, sizeof(path), "tests[%zu]", i - first);
 	end_print(model, &test->from, from, from_name, sizeof(from_name));
 	end_print(model, &test->to, to, to_name, sizeof(to_name));
-	diags_add(d, model->file[test->file].name, test->line, test->col, path, "%s to %s %s is %s (%s), expected %s",
-		  from_name, to_name, port, decision->action == BY_ALLOW ? "allowed" : "denied", why,
+	diags_add(d, model->file[test->file].name, test->line, test->col, path,
+		  "%s to %s %s%s%.200s is %s (%s), expected %s", from_name, to_name, port, test->http ? " " : "",
+		  test->http ? test->http : "", decision->action == BY_ALLOW ? "allowed" : "denied", why,
 		  test->expect == BY_ALLOW ? "allow" : "deny");
 }
 
@@ -219,11 +230,14 @@ static void tell_failure(const struct pol_model *model, size_t i, size_t from, s
 static bool run_test(const struct pol_model *model, size_t i, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
+	struct pol_request request, *asked = test->http ? &request : NULL;
 
+	if (asked && pol_request_parse(test->http, &request, NULL) < 0)
+		return false; /* a checked model has none */
 	for (size_t f = 0; f < test->from.n; f++) {
 		for (size_t t = 0; t < test->to.n; t++) {
 			struct pol_decision decision =
-				pol_decide(model, test->from.point[f], test->to.point[t], test->selector);
+				pol_decide(model, test->from.point[f], test->to.point[t], test->selector, asked);
 
 			if (decision.action == test->expect)
 				continue;

@@ -22,7 +22,8 @@ struct shape {
 };
 
 static const struct shape in_app[] = { { "require", pol_keys_claim, NULL }, { 0 } };
-static const struct shape in_rule[] = { { "rate", pol_keys_rate, NULL }, { 0 } };
+static const struct shape each_http = { NULL, pol_keys_http, NULL };
+static const struct shape in_rule[] = { { "rate", pol_keys_rate, NULL }, { "http", NULL, &each_http }, { 0 } };
 static const struct shape in_test[] = { { "from-claims", pol_keys_claim, NULL },
 					{ "to-claims", pol_keys_claim, NULL },
 					{ 0 } };

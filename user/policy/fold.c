@@ -29,6 +29,7 @@ int pol_view_of(const struct pol_model *model, uint32_t self, bool is_host, stru
 void pol_view_fini(struct pol_view *view)
 {
 	free(view->item);
+	free(view->cut);
 	*view = (struct pol_view){ 0 };
 }
 
@@ -40,6 +41,85 @@ bool pol_view_has(const struct pol_view *view, size_t i, enum by_dir dir)
 const struct pol_side *pol_view_side(const struct pol_view *view, size_t i, enum by_dir dir)
 {
 	return dir == BY_DIR_IN ? &view->item[i].rule->from : &view->item[i].rule->to;
+}
+
+const struct pol_range *pol_view_ports(const struct pol_view *view, size_t i, enum by_dir dir, size_t *n)
+{
+	const struct pol_view_item *item = &view->item[i];
+
+	*n = item->own[dir] ? item->n_own[dir] : item->rule->n_ports;
+	return item->own[dir] ? item->own[dir] : item->rule->port;
+}
+
+static size_t intersect(const struct pol_range *a, size_t n_a, const struct pol_range *b, size_t n_b,
+			struct pol_range *out)
+{
+	size_t i = 0, j = 0, n = 0;
+
+	while (i < n_a && j < n_b) {
+		uint32_t first = a[i].first > b[j].first ? a[i].first : b[j].first;
+		uint32_t last = a[i].last < b[j].last ? a[i].last : b[j].last;
+
+		if (first <= last)
+			out[n++] = (struct pol_range){ first, last };
+		if (a[i].last < b[j].last)
+			i++;
+		else
+			j++;
+	}
+	return n;
+}
+
+/* All that is not in `a`; room for n + 1. */
+static size_t complement(const struct pol_range *a, size_t n_a, struct pol_range *out)
+{
+	uint32_t first = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_a; i++) {
+		if (a[i].first > first)
+			out[n++] = (struct pol_range){ first, a[i].first - 1 };
+		first = a[i].last + 1;
+	}
+	if (first < BY_PORT_SPACE)
+		out[n++] = (struct pol_range){ first, BY_PORT_SPACE - 1 };
+	return n;
+}
+
+/* Ranges that two lists have in common are fewer than both have together. */
+static size_t room_for_cuts(const struct pol_view *view, size_t n_mesh)
+{
+	size_t room = 1;
+
+	for (size_t i = 0; i < view->n; i++)
+		if (view->item[i].rule->n_http)
+			room += view->item[i].rule->n_ports + n_mesh + 1;
+	return room;
+}
+
+int pol_view_narrow(struct pol_view *view, const struct pol_range *mesh, size_t n_mesh)
+{
+	auto_free struct pol_range *rest = calloc(n_mesh + 1, sizeof(*rest));
+	size_t n_rest, at = 0;
+
+	view->cut = calloc(room_for_cuts(view, n_mesh), sizeof(*view->cut));
+	if (!rest || !view->cut)
+		return -ENOMEM;
+	n_rest = complement(mesh, n_mesh, rest);
+	for (size_t i = 0; i < view->n; i++) {
+		struct pol_view_item *item = &view->item[i];
+		bool is_deny = item->rule->action == BY_DENY;
+
+		if (!item->rule->n_http)
+			continue;
+		item->own[BY_DIR_IN] = &view->cut[at];
+		item->n_own[BY_DIR_IN] = intersect(item->rule->port, item->rule->n_ports, is_deny ? rest : mesh,
+						   is_deny ? n_rest : n_mesh, &view->cut[at]);
+		at += item->n_own[BY_DIR_IN];
+		if (is_deny)
+			item->own[BY_DIR_OUT] = &view->cut[at]; /* none */
+	}
+	return 0;
 }
 
 /* --- ports ------------------------------------------------------------------------------------------------- */
@@ -87,18 +167,19 @@ static void flip(struct set_name *at, const struct set_name *name)
 static int sweep_fill(struct sweep *sweep, const struct pol_view *view, enum by_dir dir, const uint8_t seed[32])
 {
 	for (size_t i = 0; i < view->n; i++) {
-		const struct pol_rule *rule = view->item[i].rule;
+		size_t n;
+		const struct pol_range *port = pol_view_ports(view, i, dir, &n);
 		struct set_name name;
 
 		if (!pol_view_has(view, i, dir))
 			continue;
 		if (set_name_of(seed, (uint32_t)i, &name) < 0)
 			return -EIO;
-		for (size_t j = 0; j < rule->n_ports; j++) {
-			flip(&sweep->flip[rule->port[j].first], &name);
-			flip(&sweep->flip[rule->port[j].last + 1], &name);
-			sweep->depth[rule->port[j].first]++;
-			sweep->depth[rule->port[j].last + 1]--;
+		for (size_t j = 0; j < n; j++) {
+			flip(&sweep->flip[port[j].first], &name);
+			flip(&sweep->flip[port[j].last + 1], &name);
+			sweep->depth[port[j].first]++;
+			sweep->depth[port[j].last + 1]--;
 		}
 	}
 	return 0;

@@ -11,15 +11,25 @@
 struct pol_view {
 	struct pol_view_item {
 		const struct pol_rule *rule;
-		const struct pol_opening *opening; /* of which the rule is made, or NULL */
-		bool is_in, is_out;                /* this node is the rule's `to`, its `from` */
+		const struct pol_opening *opening;         /* of which the rule is made, or NULL */
+		bool is_in, is_out;                        /* this node is the rule's `to`, its `from` */
+		const struct pol_range *own[BY_DIR_COUNT]; /* its ports in that direction, */
+		size_t n_own[BY_DIR_COUNT];                /* where they are not all of the rule's */
 	} * item;
 	size_t n;
+	struct pol_range *cut; /* what `own` points to */
 };
 
 /* The rules between nodes, or those of hosts, that have the kind of this node on a side. */
 int pol_view_of(const struct pol_model *model, uint32_t self, bool is_host, struct pol_view *view);
 void pol_view_fini(struct pol_view *view);
+/*
+ * What rules with `http:` mean to a kernel, which sees no requests. In: such an allow rule opens its ports where the
+ * node's mesh listens, such a deny rule closes them where it does not. Out: the one opens, the other leaves it to the
+ * peer's mesh. `mesh` is sorted, neither overlapping nor touching.
+ */
+int pol_view_narrow(struct pol_view *view, const struct pol_range *mesh, size_t n_mesh);
+const struct pol_range *pol_view_ports(const struct pol_view *view, size_t i, enum by_dir dir, size_t *n);
 bool pol_view_has(const struct pol_view *view, size_t i, enum by_dir dir);
 /* The peer's side of rule i seen in that direction. */
 const struct pol_side *pol_view_side(const struct pol_view *view, size_t i, enum by_dir dir);

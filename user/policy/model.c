@@ -16,6 +16,9 @@ static void rule_fini(struct pol_rule *rule)
 	free(rule->from.point);
 	free(rule->to.point);
 	free(rule->port);
+	for (size_t i = 0; i < rule->n_http; i++)
+		pol_http_fini(&rule->http[i]);
+	free(rule->http);
 }
 
 static void end_fini(struct pol_end *end)
@@ -73,6 +76,7 @@ void pol_free(struct pol_model *model)
 	for (size_t i = 0; i < model->n_tests; i++) {
 		end_fini(&model->test[i].from);
 		end_fini(&model->test[i].to);
+		free(model->test[i].http);
 	}
 	pol_kinds_fini(&model->kinds); /* looks at the apps */
 	names_fini(model);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "claims.h"
+#include "http.h"
 #include "kinds.h"
 #include "nets.h"
 #include "policy.h"
@@ -91,6 +92,8 @@ struct pol_rule {
 	bool is_host;   /* one side is cells, the other the nodes that have the rule */
 	uint32_t flags; /* BY_RULE_* */
 	uint32_t rate, burst;
+	struct pol_http *http; /* the requests that it is about */
+	size_t n_http;         /* 0: whatever is said on the ports */
 	unsigned file, line, col;
 };
 
@@ -107,6 +110,7 @@ struct pol_end {
 struct pol_test {
 	struct pol_end from, to;
 	uint32_t selector;
+	char *http; /* a request on the port; NULL: whatever is said there */
 	enum by_action expect;
 	unsigned file, line, col;
 };
@@ -139,10 +143,14 @@ struct pol_model {
 };
 
 /* Keys of each map of the language; policy/schema.json has the same. */
-extern const char *const pol_keys_top[],
-	*const pol_keys_app[], *const pol_keys_instance[],
-				       *const pol_keys_claim[], *const pol_keys_rate[], *const pol_keys_rule[],
-												*const pol_keys_test[];
+extern const char *const pol_keys_top[];
+extern const char *const pol_keys_app[];
+extern const char *const pol_keys_instance[];
+extern const char *const pol_keys_claim[];
+extern const char *const pol_keys_rate[];
+extern const char *const pol_keys_http[];
+extern const char *const pol_keys_rule[];
+extern const char *const pol_keys_test[];
 
 /* model.c */
 void pol_apps_index(struct pol_model *model); /* fills by_id, which has room for every app */
@@ -184,9 +192,7 @@ bool pol_subject_set_map(const struct yaml_doc *doc, const struct yaml_node *map
 			 struct diags *d);
 
 /* ports.c */
-bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
-void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */
-extern const char *const pol_port_words[];                /* what no set of ports can be called */
+extern const char *const pol_port_words[]; /* what no set of ports can be called */
 
 /* explain.c: the ladder. */
 struct pol_decision {
@@ -194,7 +200,8 @@ struct pol_decision {
 	const struct pol_rule *rule;  /* NULL: default deny */
 	const struct pol_rule *audit; /* because of which it would be dropped, or NULL */
 };
-struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector);
+struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
+			       const struct pol_request *request);
 
 /* shadow.c: rules that can never decide, because in all that they cover other rules win. Exact, and bounded: */
 #define POL_WARN_RULES 4096u      /* with more rules nothing is looked for */

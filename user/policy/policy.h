@@ -68,6 +68,14 @@ struct pol_subject {
  */
 int pol_compile(const struct pol_model *model, const struct pol_subject *self, const struct pol_subject *peers,
 		size_t n_peers, struct pol_image **img, struct err *e);
+/*
+ * The same for a node whose mesh listens on these ports of tcp and decides the requests that come there (gate.h). Rules
+ * with `http:` open no other port, and those that deny close every other one that they name: without a mesh there is
+ * nobody who could tell one request from another.
+ */
+int pol_compile_mesh(const struct pol_model *model, const struct pol_subject *self, const struct pol_range *mesh,
+		     size_t n_mesh, const struct pol_subject *peers, size_t n_peers, struct pol_image **img,
+		     struct err *e);
 
 /*
  * The class that `peer` has in an image of pol_compile() from this model, so that neither a newcomer nor a changed
@@ -104,6 +112,13 @@ void pol_kind_print(const struct pol_model *model, uint32_t kind, char *buf, siz
 
 /* "tcp/5432", "udp/53", "icmp/8", "icmpv6/128", "proto/47" -> index in the BY_PORT_* space. One selector, no range. */
 bool pol_selector_parse(const char *text, uint32_t *selector, struct err *e);
+static inline bool pol_is_tcp(uint32_t selector)
+{
+	return selector < BY_PORT_UDP;
+}
+/* The same with ranges, "tcp/8000-8080", and protocols. */
+bool pol_range_parse(const char *text, struct pol_range *range, struct err *e);
+void pol_range_merge(struct pol_range *range, size_t *n); /* sorts and joins in place */
 void pol_selector_print(uint32_t selector, char *buf, size_t size);
 
 /* "tcp/80, tcp/443"; what does not fit ends in "..." */
@@ -119,6 +134,7 @@ struct pol_question {
 	const char *from, *to, *on;
 	const char *from_claims, *to_claims; /* of the node; beside `host` they are about `on` */
 	uint32_t selector;
+	const char *http; /* "GET /v1/items", a request on the port; NULL: whatever may be said there */
 };
 
 struct pol_named {
@@ -141,6 +157,7 @@ struct pol_answer {
 	const char *nearest_file;
 	unsigned nearest_line;
 	char nearest_ports[128];
+	char nearest_http[128]; /* the requests that it allows; "": whatever is said */
 };
 
 bool pol_claims_are_words(const char *text);
@@ -158,7 +175,8 @@ void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *
 		       uint32_t selector, struct pol_answer *answer);
 
 /* "DENY   default deny: no rule from web to db covers tcp/22", and what is nearest on a second line. */
-void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector, FILE *out);
+void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector,
+		      const char *http, FILE *out);
 /* "100 new flows/s for each peer, 200 at once"; "" when there is none. */
 void pol_rate_print(uint32_t flags, uint32_t rate, uint32_t burst, char *buf, size_t size);
 

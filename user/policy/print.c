@@ -19,13 +19,16 @@ static void how_print(uint32_t flags, uint32_t rate, uint32_t burst, FILE *out)
 	char text[96];
 
 	pol_rate_print(flags, rate, burst, text, sizeof(text));
-	fprintf(out, "%s%s%s", flags & BY_RULE_LOG ? ", logged" : "", rate ? ", at most " : "", text);
+	fprintf(out, "%s%s%s%s", flags & BY_RULE_HTTP ? ", HTTP" : "", flags & BY_RULE_LOG ? ", logged" : "",
+		rate ? ", at most " : "", text);
 }
 
-static void print_rule(const struct pol_answer *a, FILE *out)
+static void print_rule(const struct pol_answer *a, const char *http, FILE *out)
 {
 	fprintf(out, "%-6s rule %s (%s:%u)", a->action == BY_ALLOW ? "ALLOW" : "DENY", a->rule, a->file, a->line);
 	how_print(a->flags, a->rate, a->burst, out);
+	if (a->flags & BY_RULE_HTTP && !http)
+		fputs(": some requests; ask with --http", out);
 	if (a->audit.name && a->audit.name == a->rule)
 		fputs("; AUDIT: no enforcing rule allows it, it would drop", out);
 	else if (a->audit.name)
@@ -33,19 +36,31 @@ static void print_rule(const struct pol_answer *a, FILE *out)
 	fputc('\n', out);
 }
 
-void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector, FILE *out)
+/* An http rule of the same port is near a question that names no request: the way to ask is said. */
+static void print_nearest(const struct pol_answer *a, const char *http, FILE *out)
+{
+	if (!a->nearest_rule)
+		return;
+	fprintf(out, "       nearest: %s (%s:%u) allows %s", a->nearest_rule, a->nearest_file, a->nearest_line,
+		a->nearest_ports);
+	if (a->nearest_http[0])
+		fprintf(out, ", of HTTP %s%s", a->nearest_http, http ? "" : "; ask with --http");
+	fputc('\n', out);
+}
+
+void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector,
+		      const char *http, FILE *out)
 {
 	char port[32];
 
 	if (answer->rule) {
-		print_rule(answer, out);
+		print_rule(answer, http, out);
 		return;
 	}
 	pol_selector_print(selector, port, sizeof(port));
-	fprintf(out, "%-6s %s: no rule from %s to %s covers %s\n", "DENY", answer->rung, from, to, port);
-	if (answer->nearest_rule)
-		fprintf(out, "       nearest: %s (%s:%u) allows %s\n", answer->nearest_rule, answer->nearest_file,
-			answer->nearest_line, answer->nearest_ports);
+	fprintf(out, "%-6s %s: no rule from %s to %s covers %s%s%s\n", "DENY", answer->rung, from, to, port,
+		http ? " " : "", http ? http : "");
+	print_nearest(answer, http, out);
 }
 
 /* --- kinds ------------------------------------------------------------------------------------------------- */

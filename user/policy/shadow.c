@@ -113,10 +113,11 @@ static bool is_within(const struct pol_rule *inner, const struct pol_rule *outer
 	       side_within(&inner->to, &outer->to);
 }
 
+/* Of requests a winner has all that the rule has, or it is left out: what is said is so, and some is not said. */
 static bool meets(struct shadow *s, const struct pol_rule *a, const struct pol_rule *b)
 {
 	spend(s, 1 + a->n_ports + b->n_ports);
-	if (!ports_meet(a, b))
+	if (!ports_meet(a, b) || !pol_http_within(a, b))
 		return false;
 	spend(s, a->from.n + b->from.n + a->to.n + b->to.n);
 	return sides_meet(&a->from, &b->from) && sides_meet(&a->to, &b->to);

@@ -10,74 +10,21 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "coat.h"
 
 /* The ladder of explain.c, with what the daemon keeps open above it. */
 enum rung { OPENING, DENY, ALLOW, AUDIT_DENY, AUDIT_ALLOW, RUNGS };
-
-struct coat {
-	uint32_t *rule; /* by port class: the rule's number, 0: bare */
-	uint32_t *next; /* where the next bare class may be: a disjoint-set forest that points upwards */
-	uint32_t *done; /* classes that are painted */
-	uint32_t n_done;
-};
 
 struct painter {
 	const struct pol_view *view;
 	const struct pol_ports *ports;
 	enum by_dir dir;
-	struct coat any[RUNGS];
-	struct coat own[RUNGS];
+	struct pol_coat any[RUNGS];
+	struct pol_coat own[RUNGS];
 	uint32_t *hit; /* port classes that have a verdict for the peer class at hand */
 	bool *is_hit;
 	uint32_t n_hit;
 };
-
-static void coat_fini(struct coat *coat)
-{
-	free(coat->rule);
-	free(coat->next);
-	free(coat->done);
-}
-
-static int coat_init(struct coat *coat, uint32_t n)
-{
-	coat->rule = calloc(n + 2, sizeof(*coat->rule));
-	coat->next = calloc(n + 2, sizeof(*coat->next));
-	coat->done = calloc(n + 2, sizeof(*coat->done));
-	if (!coat->rule || !coat->next || !coat->done)
-		return -ENOMEM;
-	for (uint32_t c = 0; c < n + 2; c++)
-		coat->next[c] = c;
-	return 0;
-}
-
-static void coat_clean(struct coat *coat)
-{
-	while (coat->n_done) {
-		uint32_t c = coat->done[--coat->n_done];
-
-		coat->rule[c] = 0;
-		coat->next[c] = c;
-	}
-}
-
-static uint32_t bare_from(struct coat *coat, uint32_t c)
-{
-	while (coat->next[c] != c) {
-		coat->next[c] = coat->next[coat->next[c]];
-		c = coat->next[c];
-	}
-	return c;
-}
-
-static void coat_paint(struct coat *coat, uint32_t first, uint32_t end, uint32_t number)
-{
-	for (uint32_t c = bare_from(coat, first); c < end; c = bare_from(coat, c + 1)) {
-		coat->rule[c] = number;
-		coat->next[c] = c + 1;
-		coat->done[coat->n_done++] = c;
-	}
-}
 
 static enum rung rung_of(const struct pol_view_item *item)
 {
@@ -88,23 +35,24 @@ static enum rung rung_of(const struct pol_view_item *item)
 	return item->rule->action == BY_DENY ? DENY : ALLOW;
 }
 
-static void paint_rule(struct painter *p, struct coat *coats, size_t i)
+static void paint_rule(struct painter *p, struct pol_coat *coats, size_t i)
 {
-	const struct pol_rule *rule = p->view->item[i].rule;
 	enum rung rung = rung_of(&p->view->item[i]);
 	uint32_t first, end;
+	size_t n;
+	const struct pol_range *port = pol_view_ports(p->view, i, p->dir, &n);
 
-	for (size_t j = 0; j < rule->n_ports; j++) {
-		pol_ports_find(p->ports, &rule->port[j], &first, &end);
-		coat_paint(&coats[rung], first, end, (uint32_t)i + 1);
+	for (size_t j = 0; j < n; j++) {
+		pol_ports_find(p->ports, &port[j], &first, &end);
+		pol_coat_paint(&coats[rung], first, end, (uint32_t)i + 1);
 	}
 }
 
 static void painter_fini(struct painter *p)
 {
 	for (int rung = 0; rung < RUNGS; rung++) {
-		coat_fini(&p->any[rung]);
-		coat_fini(&p->own[rung]);
+		pol_coat_fini(&p->any[rung]);
+		pol_coat_fini(&p->own[rung]);
 	}
 	free(p->hit);
 	free(p->is_hit);
@@ -119,7 +67,7 @@ static int painter_init(struct painter *p)
 	if (!p->hit || !p->is_hit)
 		return -ENOMEM;
 	for (int rung = 0; rung < RUNGS; rung++)
-		if (coat_init(&p->any[rung], n) < 0 || coat_init(&p->own[rung], n) < 0)
+		if (pol_coat_init(&p->any[rung], n) < 0 || pol_coat_init(&p->own[rung], n) < 0)
 			return -ENOMEM;
 	for (size_t i = 0; i < p->view->n; i++)
 		if (pol_view_has(p->view, i, p->dir) && pol_view_side(p->view, i, p->dir)->is_any)
@@ -127,7 +75,7 @@ static int painter_init(struct painter *p)
 	return 0;
 }
 
-static void note_hits(struct painter *p, const struct coat *coat)
+static void note_hits(struct painter *p, const struct pol_coat *coat)
 {
 	for (uint32_t i = 0; i < coat->n_done; i++) {
 		uint32_t c = coat->done[i];
@@ -215,7 +163,7 @@ static int emit(struct painter *p, uint32_t peer_class, struct pol_verdicts *ver
 	}
 	p->n_hit = 0;
 	for (int rung = 0; rung < RUNGS; rung++)
-		coat_clean(&p->own[rung]);
+		pol_coat_clean(&p->own[rung]);
 	return ret;
 }
 

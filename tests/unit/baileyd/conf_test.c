@@ -92,6 +92,29 @@ static void identity_is_files_or_an_agent(void **state)
 	}
 }
 
+static void a_mesh_has_ports_of_tcp(void **state)
+{
+	static const char *const bad[] = { "[udp/443]", "[443]", "[]", "[any]", "tcp/443", "[tcp]\n  path: /x" };
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	assert_int_equal(parse(GOOD "mesh: { ports: [tcp/8443, tcp/443, tcp/8000-8443] }\n", &c, &d), 0);
+	assert_int_equal(c.n_mesh, 2);
+	assert_true(c.mesh[0].first == 443 && c.mesh[0].last == 443);
+	assert_true(c.mesh[1].first == 8000 && c.mesh[1].last == 8443);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), GOOD "mesh:\n  ports: %s\n", bad[i]);
+		assert_int_equal(parse(text, &c, &d), -22);
+		assert_non_null(strstr(d.item[0].msg, i == 5   ? "unknown key 'path'"
+						      : i == 4 ? "list"
+						      : i == 2 ? ""
+							       : "a port of tcp, like tcp/443"));
+		diags_fini(&d);
+	}
+}
+
 static void freshness_has_three_levels(void **state)
 {
 	static const struct {
@@ -310,8 +333,8 @@ int main(void)
 		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
 		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
-		cmocka_unit_test(freshness_has_three_levels),   cmocka_unit_test(workloads_are_read),
-		cmocka_unit_test(wrong_workloads_are_refused),
+		cmocka_unit_test(a_mesh_has_ports_of_tcp),      cmocka_unit_test(freshness_has_three_levels),
+		cmocka_unit_test(workloads_are_read),           cmocka_unit_test(wrong_workloads_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);

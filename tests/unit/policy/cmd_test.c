@@ -20,6 +20,7 @@
 #define MANY "tests/golden/policy/several"
 #define FAIL "tests/golden/policy/tests-fail.yaml"
 #define HOST "tests/golden/policy/hosts.yaml"
+#define HTTP "tests/golden/policy/http.yaml"
 #define EVID "tests/golden/policy/evidence.yaml"
 
 struct outcome {
@@ -34,7 +35,7 @@ static void slurp(FILE *from, char *buf, size_t size)
 	fclose(from);
 }
 
-/* line: words with one blank between; `input` is the standard input */
+/* line: words with one blank between, a tab is a blank within one; `input` is the standard input */
 static struct outcome run(const char *line, const char *input)
 {
 	char words[512], *argv[32] = { 0 };
@@ -46,6 +47,9 @@ static struct outcome run(const char *line, const char *input)
 	snprintf(words, sizeof(words), "%s", line);
 	for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
 		argv[argc++] = w;
+	for (int i = 0; i < argc; i++)
+		for (char *tab = argv[i]; (tab = strchr(tab, '\t'));)
+			*tab = ' ';
 	fputs(input, in);
 	rewind(in);
 	fflush(NULL);
@@ -289,6 +293,7 @@ static void compile_dumps_json(void **state)
 	assert_non_null(strstr(o.out,
 			       "\"rules\": [\n      {\n        \"number\": 1,\n        \"name\": \"rule-1\",\n"
 			       "        \"where\": \"<stdin>:3\",\n        \"audit\": false,\n        \"log\": false,\n"
+			       "        \"http\": false,\n"
 			       "        \"rate\": {\n          \"flows\": 5,\n          \"burst\": 5,\n"
 			       "          \"per\": \"rule\"\n        }\n      }\n    ],\n"));
 	assert_non_null(strstr(o.out, "{\n        \"network\": \"0.0.0.0/0\",\n        \"class\": 1\n      }"));
@@ -319,13 +324,59 @@ static void diff_tells_flows(void **state)
 	       "      },\n      \"to\": {\n        \"apps\": [\n          {\n            \"name\": \"a\",\n"
 	       "            \"app_id\": \"0100000000000000000000000000000000000000\"\n          }\n        ],\n"
 	       "        \"others\": true,\n        \"networks\": []\n      },\n      \"ports\": [\n        \"udp\",\n  "
-	       "      \"icmp\"\n      ]\n"
-	       "    }\n  ]\n}\n",
+	       "      \"icmp\"\n      ],\n      \"http\": false\n"
+	       "    }\n  ],\n  \"http_rules\": []\n}\n",
 	       "");
-	expect("policy diff --json " TIER " " TIER, "", 0, "{\n  \"changes\": []\n}\n", "");
+	expect("policy diff --json " TIER " " TIER, "", 0, "{\n  \"changes\": [],\n  \"http_rules\": []\n}\n", "");
 	expect("policy diff " TIER " " BAD, "", 2, "", BAD ":1:10: version: found '2', needed 1\n");
 	expect("policy diff " TIER " /nonexistent", "", 2, "",
 	       "bailey policy: /nonexistent: No such file or directory\n");
+}
+
+static void requests_are_asked_for(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	expect("policy explain " HTTP " --from web --to db tcp/443 --http GET\t/v1/items/3?a=b", "", 0,
+	       "ALLOW  rule api (http.yaml:9), HTTP\n", "");
+	expect("policy explain " HTTP " --from web --to db tcp/443 --http DELETE\t/v1/items/3", "", 1,
+	       "DENY   default deny: no rule from web to db covers tcp/443 DELETE /v1/items/3\n"
+	       "       nearest: api (http.yaml:9) allows tcp/443, of HTTP GET, HEAD /v1/items/**; POST /v1/*/search\n",
+	       "");
+	expect("policy explain " HTTP " --from web --to db udp/443 --http GET\t/", "", 2, "",
+	       "bailey policy: HTTP is asked about between nodes, on a port of tcp\n");
+	expect("policy explain " HTTP " --from web --to db tcp/443 --http GET\t/a/../b", "", 2, "",
+	       "bailey policy: path has a segment ..\n");
+	expect("policy explain " HTTP " --from web --to db tcp/443 --http GET", "", 2, "",
+	       "bailey policy: found 'GET', needed a method and a path, such as 'GET /v1/items'\n");
+	o = run("policy explain " HTTP " --from web --to db tcp/443 --http GET\t/admin --json", "");
+	assert_int_equal(o.status, 1);
+	assert_non_null(strstr(o.out, "\"http\": \"GET /admin\""));
+	o = run("policy diff --json " HTTP " tests/golden/policy/http.new", "");
+	assert_int_equal(o.status, 1);
+	assert_non_null(strstr(o.out, "\"http\": true"));
+	assert_non_null(strstr(o.out, "\"http_rules\": [\n    {\n      \"now\": \"gone\",\n      \"name\": \"api\""));
+}
+
+/* The port of a rule about requests is in the image where a mesh listens, and nowhere else. */
+static void a_mesh_opens_ports(void **state)
+{
+	struct outcome o = run("policy compile " HTTP " --self db --dump", "");
+
+	(void)state;
+	assert_null(strstr(o.out, "allow by rule"));
+	assert_non_null(strstr(o.out, "in  peer class 1, port class 1: deny by rule 2"));
+	o = run("policy compile " HTTP " --self db --mesh tcp/443 --mesh tcp/8080-8081 --dump", "");
+	assert_int_equal(o.status, 0);
+	assert_non_null(strstr(o.out, "rule 1: api (http.yaml:9), HTTP\n"));
+	assert_non_null(strstr(o.out, "ports tcp/443: port class in 1"));
+	assert_non_null(strstr(o.out, "in  peer class 2, port class 1: allow by rule 1"));
+	assert_null(strstr(o.out, "port class 1: deny"));
+	assert_non_null(strstr(o.out, "in  peer class 1, port class 2: deny by rule 2")); /* tcp/8443 */
+	o = run("policy compile " HTTP " --self db --mesh udp/443", "");
+	assert_int_equal(o.status, 2);
+	assert_non_null(strstr(o.err, "--mesh is about ports of tcp, such as tcp/443"));
 }
 
 static void put(const char *path, const char *text)
@@ -453,6 +504,8 @@ int main(void)
 		cmocka_unit_test(compile_dumps),
 		cmocka_unit_test(compile_dumps_json),
 		cmocka_unit_test(diff_tells_flows),
+		cmocka_unit_test(requests_are_asked_for),
+		cmocka_unit_test(a_mesh_opens_ports),
 		cmocka_unit_test(fmt_rewrites),
 		cmocka_unit_test(misuse_exits_2),
 		cmocka_unit_test(help_is_no_error),

@@ -117,9 +117,15 @@ static void check_dump(const struct story *s)
 	expect(s, "dump", got);
 }
 
-/* "on=web from-claims=tcb=unknown", each of them once at most. */
+/* "on=web from-claims=tcb=unknown", each of them once at most; last "http=GET /v1". */
 static void read_more(char *text, struct pol_question *q)
 {
+	char *http = strstr(text, "http=");
+
+	if (http) {
+		*http = '\0';
+		q->http = http + 5;
+	}
 	for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
 		if (strncmp(word, "on=", 3) == 0)
 			q->on = word + 3;
@@ -146,7 +152,7 @@ static void answer(const struct pol_model *model, const char *line, FILE *to)
 	if (pol_ask(model, &q, &a, &e) < 0)
 		fprintf(to, "%s\n", err_text(&e, text, sizeof(text)));
 	else
-		pol_answer_print(&a, from, where, q.selector, to);
+		pol_answer_print(&a, from, where, q.selector, q.http, to);
 }
 
 static void check_explain(const struct story *s)

@@ -36,6 +36,7 @@ static void schema_has_the_keys_of_the_parser(void **state)
 	same_keys(json_object_get(definitions, "claim"), pol_keys_claim);
 	same_keys(json_object_get(definitions, "proved"), pol_keys_claim);
 	same_keys(json_object_get(definitions, "rate"), pol_keys_rate);
+	same_keys(json_object_get(definitions, "http"), pol_keys_http);
 	json_decref(root);
 }
 

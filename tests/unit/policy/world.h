@@ -45,6 +45,7 @@ struct rule {
 	unsigned from, to; /* bits of atoms: apps, instances, claims; or ANY */
 	uint32_t first[6], last[6];
 	unsigned n_ports;
+	unsigned http; /* bits of http_word; 0: whatever is said */
 };
 
 /* A set of ports: no more of them than a rule has. */
@@ -54,6 +55,7 @@ struct set {
 };
 
 struct world {
+	bool has_http;             /* rules about requests */
 	bool has_claims;           /* and instances */
 	struct want require[APPS]; /* all 0: none */
 	struct want claim[CLAIMS];
@@ -320,9 +322,68 @@ static inline void write_sets(struct world *w, FILE *to)
 	}
 }
 
+/* Entries of `http:`, and requests with the entries that have them: where an allow rule is asked, where a deny rule is.
+ */
+#define HTTP_WORDS 6
+#define EVERY_WORD ((1u << HTTP_WORDS) - 1)
+static const char *const http_word[HTTP_WORDS] = { "{ methods: [GET, HEAD], path: /v1/items/** }",
+						   "{ path: /v1/*/x }",
+						   "{ methods: [POST] }",
+						   "{ path: /admin }",
+						   "{ path: /** }",
+						   "{ methods: [DELETE, OPTIONS], path: / }" };
+
+static const struct request {
+	const char *method, *target;
+	unsigned in_allow, in_deny;
+} requests[] = {
+	{ "GET", "/v1/items", 1 | 16, 1 | 16 },
+	{ "GET", "/v1/items/3?a=/../b", 1 | 16, 1 | 16 },
+	{ "GET", "/v1/items/x", 1 | 2 | 16, 1 | 2 | 16 },
+	{ "HEAD", "/v1/%69tems/x", 1 | 2 | 16, 1 | 2 | 16 },
+	{ "POST", "/v1/items/x", 2 | 4 | 16, 2 | 4 | 16 },
+	{ "PUT", "/V1/items/X", 16, 2 | 16 },
+	{ "GET", "/Admin/", 16, 8 | 16 },
+	{ "GET", "/admin", 8 | 16, 8 | 16 },
+	{ "GET", "/**", 16, 16 },
+	{ "DELETE", "/", 16 | 32, 16 | 32 },
+	{ "OPTIONS", "*", 0, 0 },
+	{ "POST", "*", 4, 4 },
+	{ "GET", "/a/../admin", 0, EVERY_WORD },
+	{ "get", "/admin", 0, EVERY_WORD },
+	{ "GET", "/v1%2fitems", 0, EVERY_WORD },
+	{ NULL, NULL, 0, EVERY_WORD },
+};
+
+static inline void write_http(struct rule *rule, FILE *to)
+{
+	const char *comma = "";
+
+	rule->http = 1 + roll(EVERY_WORD);
+	fputs(", http: [", to);
+	for (unsigned i = 0; i < HTTP_WORDS; i++) {
+		if (!(rule->http & 1u << i))
+			continue;
+		fprintf(to, "%s%s", comma, http_word[i]);
+		comma = ", ";
+	}
+	fputc(']', to);
+}
+
+/* Ports of tcp alone. */
+static inline void roll_tcp(struct rule *rule, FILE *to)
+{
+	uint32_t a = 1 + roll(12), b = a + roll(5);
+
+	fprintf(to, "tcp/%u-%u", a, b);
+	rule->first[rule->n_ports] = BY_PORT_TCP + a;
+	rule->last[rule->n_ports++] = BY_PORT_TCP + b;
+}
+
 static inline void write_rule(const struct world *w, struct rule *rule, FILE *to)
 {
 	unsigned n_items = 1 + roll(3);
+	bool is_http = w->has_http && roll(2);
 
 	*rule = (struct rule){ .is_deny = !roll(4), .is_audit = !roll(4) };
 	fprintf(to, "  - { from: ");
@@ -332,9 +393,15 @@ static inline void write_rule(const struct world *w, struct rule *rule, FILE *to
 	fprintf(to, ", %s: [", rule->is_deny ? "deny" : "allow");
 	for (unsigned i = 0; i < n_items; i++) {
 		fputs(i ? ", " : "", to);
-		roll_item(w, rule, to);
+		if (is_http)
+			roll_tcp(rule, to);
+		else
+			roll_item(w, rule, to);
 	}
-	fprintf(to, "]%s }\n", rule->is_audit ? ", mode: audit" : "");
+	fputc(']', to);
+	if (is_http)
+		write_http(rule, to);
+	fprintf(to, "%s }\n", rule->is_audit ? ", mode: audit" : "");
 }
 
 static inline char *write_world(struct world *w)
