@@ -189,17 +189,21 @@ struct options {
 	bool close, keep_alive, upgrade, te;
 };
 
+static bool is_named(const char *p, const struct http_field *f, const char *name, size_t len)
+{
+	if (f->name.len != len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (lower(p[f->name.at + i]) != lower(name[i]))
+			return false;
+	return true;
+}
+
 static void hop_mark(struct http_head *h, const char *p, const char *name, size_t len)
 {
-	for (unsigned i = 0; i < h->n_fields; i++) {
-		struct http_field *f = &h->fields[i];
-		size_t at = 0;
-
-		while (f->name.len == len && at < len && lower(p[f->name.at + at]) == lower(name[at]))
-			at++;
-		if (at == len && f->name.len == len)
-			f->is_hop = true;
-	}
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (is_named(p, &h->fields[i], name, len))
+			h->fields[i].is_hop = true;
 }
 
 static bool is_option(const char *name, size_t len, struct options *o)
@@ -368,12 +372,13 @@ enum http_error http_head_answers(struct http_head *h, bool to_head, bool to_con
 const struct http_field *http_head_find(const struct http_head *h, const char *p, const char *name, unsigned *count)
 {
 	const struct http_field *first = NULL;
+	size_t len = strlen(name);
 
 	*count = 0;
 	for (unsigned i = 0; i < h->n_fields; i++) {
 		const struct http_field *f = &h->fields[i];
 
-		if (!same_text(p + f->name.at, f->name.len, name))
+		if (!is_named(p, f, name, len))
 			continue;
 		first = first ? first : f;
 		++*count;

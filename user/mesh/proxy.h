@@ -36,6 +36,7 @@ struct mp_upstream;
 /* What went wrong, for people and programs: status, and `{"error":"TYPE: cause"}`. */
 #define MP_ERRORS(X)                                                                                                   \
 	X(BAD_REQUEST, 400, "REQUEST_ERROR")                                                                           \
+	X(EXPECTATION, 417, "REQUEST_ERROR")                                                                           \
 	X(HEAD_TOO_LARGE, 431, "REQUEST_ERROR")                                                                        \
 	X(REQUEST_TIMEOUT, 408, "REQUEST_TIMEOUT")                                                                     \
 	X(NOT_IMPLEMENTED, 501, "REQUEST_ERROR")                                                                       \

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Bytes from one connection to the other, as many as the other takes: what it does not take stays in one buffer, and
+ * then the source is not read, so that its sender waits.
+ */
+#include <string.h>
+
+#include "proxy_internal.h"
+
+/* What is whole and checked at the front of the buffer. */
+static enum http_error flow_check(struct conn *src, struct flow *f)
+{
+	size_t framing = 0, whole = 0;
+	enum http_error error;
+
+	if (!f->unchunk) {
+		error = http_body_scan(&f->body, src->in.p + src->in.start, buf_len(&src->in), &whole);
+	} else {
+		error = http_body_next(&f->body, src->in.p + src->in.start, buf_len(&src->in), &framing, &whole);
+		if (!error)
+			buf_eat(&src->in, (uint32_t)framing);
+	}
+	f->ready = error ? 0 : (uint32_t)whole;
+	return error;
+}
+
+static enum moved flow_ended(struct conn *src, struct flow *f)
+{
+	bool may_end = f->body.framing == HTTP_UNTIL_CLOSE || f->body.framing == HTTP_TUNNEL;
+
+	if (!src->is_eof)
+		return MOVED_WAIT;
+	if (!may_end || src->is_broken || src->is_truncated || buf_len(&src->in))
+		return MOVED_SRC;
+	f->body.is_done = true;
+	return MOVED_ALL;
+}
+
+/* WAIT with f->ready: there is something to write. */
+static enum moved flow_fill(struct conn *src, struct flow *f)
+{
+	while (!f->body.is_done) {
+		if (buf_len(&src->in) && flow_check(src, f))
+			return MOVED_BAD;
+		if (f->ready)
+			return MOVED_WAIT;
+		if (!f->body.is_done && !conn_read(src))
+			return flow_ended(src, f);
+	}
+	return MOVED_ALL;
+}
+
+static void flow_count(struct relay *s, const struct conn *src, size_t n)
+{
+	bool is_up = src == s->in;
+
+	*(is_up ? &s->bytes_up : &s->bytes_down) += n;
+	*(is_up ? &s->mp->counters.bytes_up : &s->mp->counters.bytes_down) += n;
+}
+
+static bool has_had_turn(struct relay *s, size_t n)
+{
+	if (s->budget > n) {
+		s->budget -= (uint32_t)n;
+		return false;
+	}
+	s->budget = 0;
+	event_active(&s->in->ev, EV_WRITE, 0);
+	return true;
+}
+
+enum moved flow_move(struct relay *s, struct conn *src, struct conn *dst, struct flow *f)
+{
+	for (;;) {
+		enum moved moved;
+		size_t n;
+
+		if (!conn_flush(dst))
+			return dst->cannot_write || dst->is_broken ? MOVED_DST : MOVED_WAIT;
+		moved = f->ready ? MOVED_WAIT : flow_fill(src, f);
+		if (moved != MOVED_WAIT || !f->ready)
+			return moved;
+		n = conn_write(dst, src->in.p + src->in.start, f->ready);
+		buf_eat(&src->in, (uint32_t)n);
+		f->ready -= (uint32_t)n;
+		if (n) {
+			flow_count(s, src, n);
+			s->moved_ms = s->mp->now_ms;
+			s->deadline_ms = s->moved_ms + s->mp->conf.idle_ms;
+		}
+		if (f->ready)
+			return dst->cannot_write || dst->is_broken ? MOVED_DST : MOVED_WAIT;
+		if (has_had_turn(s, n))
+			return MOVED_WAIT;
+	}
+}
+
+bool flow_join(struct conn *src, struct conn *dst, struct flow *f)
+{
+	uint32_t room = src->mp->conf.buffer - dst->out.end, n;
+
+	if (f->body.is_done || !buf_len(&src->in))
+		return true;
+	if (flow_check(src, f))
+		return false;
+	n = f->ready < room ? f->ready : room;
+	memcpy(dst->out.p + dst->out.end, src->in.p + src->in.start, n);
+	dst->out.end += n;
+	buf_eat(&src->in, n);
+	f->ready -= n;
+	flow_count(src->relay, src, n);
+	return true;
+}
+
+/* --- tunnels --- */
+
+void tunnel_begin(struct relay *s)
+{
+	struct http_body stream = { .framing = HTTP_TUNNEL };
+
+	s->up = s->down = (struct flow){ .body = stream };
+	s->in->is_streaming = s->out->is_streaming = true;
+	s->stage = STAGE_TUNNEL;
+	s->deadline_ms = s->mp->now_ms + s->mp->conf.idle_ms;
+	s->mp->counters.tunnels++;
+}
+
+/* ALL: one end closed its side, and so did we at the other. */
+static enum moved tunnel_half(struct relay *s, struct conn *src, struct conn *dst, struct flow *f)
+{
+	enum moved moved = dst->has_shut ? MOVED_ALL : flow_move(s, src, dst, f);
+
+	if (moved == MOVED_ALL && !conn_shut(dst))
+		return MOVED_WAIT;
+	return moved;
+}
+
+enum step step_tunnel(struct relay *s)
+{
+	enum moved up = tunnel_half(s, s->in, s->out, &s->up);
+	enum moved down = tunnel_half(s, s->out, s->in, &s->down);
+
+	s->is_over = up == MOVED_ALL && down == MOVED_ALL;
+	if (s->is_over || up > MOVED_ALL || down > MOVED_ALL)
+		return STEP_GONE;
+	return STEP_WAIT;
+}
