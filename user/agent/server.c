@@ -6,11 +6,10 @@
 #include <event2/listener.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/listen.h"
 #include "internal.h"
 #include "prpc.h"
 
@@ -55,42 +54,12 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 /* --- the socket --- */
 
-static bool somebody_listens(const struct sockaddr_un *sun)
-{
-	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0;
-}
-
-/* Bound with no rights, opened up when it has its mode: nobody gets in between. */
-static int bind_socket(const char *path, unsigned mode, struct err *e)
-{
-	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	mode_t old;
-	int ret;
-
-	if (fd < 0)
-		return err_at(e, -errno, path, "%s", strerror(errno));
-	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) >= (int)sizeof(sun.sun_path))
-		return err_at(e, -ENAMETOOLONG, path, "is longer than %zu bytes, the limit for a socket",
-			      sizeof(sun.sun_path) - 1);
-	if (somebody_listens(&sun))
-		return err_at(e, -EADDRINUSE, path, "another agent answers there");
-	unlink(path);
-	old = umask(0777);
-	ret = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, 64) < 0 || chmod(path, mode) < 0 ? -errno
-														: 0;
-	umask(old);
-	return ret ? err_at(e, ret, path, "%s", strerror(-ret)) : take_fd(&fd);
-}
-
 int ag_listen(struct event_base *base, const char *path, unsigned mode, enum ag_service service, struct agent *agent,
 	      struct ag_server **server, struct err *e)
 {
 	struct evconnlistener *listener;
 	struct ag_server *made;
-	int fd = bind_socket(path, mode, e);
+	int fd = unix_listen(path, mode, "another agent answers there", e);
 
 	if (fd < 0)
 		return fd;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/listen.h"
 #include "base/log.h"
 #include "conf.h"
 #include "ctl/server.h"
@@ -83,7 +84,7 @@ static int take_down(const struct conf *conf)
 	char text[600], sock[PATH_MAX];
 
 	snprintf(sock, sizeof(sock), "%.*s/ctl.sock", PATH_MAX - 16, conf->run);
-	if (ctl_is_served(sock)) {
+	if (unix_is_served(sock)) {
 		log_err("%s: baileyd runs; end it before its overlay is taken down", sock);
 		return 1;
 	}

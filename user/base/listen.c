@@ -2,7 +2,12 @@
 #include "listen.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 
@@ -20,4 +25,42 @@ int tcp_listen(const struct ip_endpoint *at, const char *where, struct err *e)
 	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, BACKLOG) < 0)
 		return err_at(e, -errno, where, "can not listen on %s: %s", endpoint_print(at, text), strerror(errno));
 	return take_fd(&fd);
+}
+
+static bool address_of(const char *path, struct sockaddr_un *sun)
+{
+	*sun = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	return snprintf(sun->sun_path, sizeof(sun->sun_path), "%s", path) < (int)sizeof(sun->sun_path);
+}
+
+bool unix_is_served(const char *path)
+{
+	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un sun;
+
+	return fd >= 0 && address_of(path, &sun) && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0;
+}
+
+/* Bound with no rights, opened up when it has its mode: nobody gets in between. */
+int unix_listen(const char *path, mode_t mode, const char *taken, struct err *e)
+{
+	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sun;
+	mode_t old;
+	int ret;
+
+	if (fd < 0)
+		return err_at(e, -errno, path, "%s", strerror(errno));
+	if (!address_of(path, &sun))
+		return err_at(e, -ENAMETOOLONG, path, "is longer than %zu bytes, the limit for a socket",
+			      sizeof(sun.sun_path) - 1);
+	if (unix_is_served(path))
+		return err_at(e, -EADDRINUSE, path, "%s", taken);
+	unlink(path);
+	old = umask(0777);
+	ret = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, BACKLOG) < 0 || chmod(path, mode) < 0
+		      ? -errno
+		      : 0;
+	umask(old);
+	return ret ? err_at(e, ret, path, "%s", strerror(-ret)) : take_fd(&fd);
 }

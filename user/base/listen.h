@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Listening sockets that do not block, or -errno. */
 #pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
 
 #include "addr.h"
 #include "err.h"
 
-/* A listening TCP socket that does not block, or -errno; `where` is the setting that names the address. */
+/* `where` is the setting that names the address. */
 int tcp_listen(const struct ip_endpoint *at, const char *where, struct err *e);
+/* Takes the place of a socket that nobody answers at. `taken`: what to say where somebody does. */
+int unix_listen(const char *path, mode_t mode, const char *taken, struct err *e);
+bool unix_is_served(const char *path);

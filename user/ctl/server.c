@@ -8,12 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/listen.h"
 
 #define BODY_MAX       (40u << 20) /* a policy as JSON; only root may send it */
 #define HEADERS_MAX    8192
@@ -26,42 +25,6 @@ struct ctl {
 	void *arg;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
-
-static bool somebody_listens(const struct sockaddr_un *sun)
-{
-	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0;
-}
-
-bool ctl_is_served(const char *path)
-{
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-	return snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) < (int)sizeof(sun.sun_path) &&
-	       somebody_listens(&sun);
-}
-
-static int bind_socket(const char *path, struct err *e)
-{
-	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	mode_t old;
-	int ret;
-
-	if (fd < 0)
-		return err_at(e, -errno, path, "%s", strerror(errno));
-	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) >= (int)sizeof(sun.sun_path))
-		return err_at(e, -ENAMETOOLONG, path, "is longer than %zu bytes, the limit for a socket",
-			      sizeof(sun.sun_path) - 1);
-	if (somebody_listens(&sun))
-		return err_at(e, -EADDRINUSE, path, "another baileyd runs this instance");
-	unlink(path);
-	old = umask(0177);
-	ret = bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 || listen(fd, 64) < 0 ? -errno : 0;
-	umask(old);
-	return ret ? err_at(e, ret, path, "%s", strerror(-ret)) : take_fd(&fd);
-}
 
 static void on_request(struct evhttp_request *req, void *arg)
 {
@@ -89,7 +52,7 @@ int ctl_open(struct event_base *base, const char *path, const struct ctl_route *
 {
 	struct evconnlistener *listener;
 	struct ctl *made;
-	int fd = bind_socket(path, e);
+	int fd = unix_listen(path, 0600, "another baileyd runs this instance", e);
 
 	if (fd < 0)
 		return fd;

@@ -25,8 +25,6 @@ int ctl_open(struct event_base *base, const char *path, const struct ctl_route *
 	     struct err *e);
 void ctl_close(struct ctl *ctl); /* accepts NULL; removes the socket */
 
-bool ctl_is_served(const char *path); /* a daemon answers there */
-
 /* Each answers `req` and takes over `body`. */
 void ctl_reply_json(struct evhttp_request *req, int status, json_t *body);
 void ctl_reply_error(struct evhttp_request *req, int status, const struct err *e);
