@@ -30,6 +30,7 @@ port=8000
 identity() {
 	"$bailey" dev-identity issue --root "$TMP/$2" --app-id "${4:-$app}" --instance-id $one --compose-hash "$3" --out "$TMP/$1" >/dev/null
 }
+cp "$TMP/root/pck-ca.pem" "$TMP/amd.pem" # a CA that vouches for nobody here
 identity web root "$good"
 identity changed root "$bad"
 identity foreign strange "$good"
@@ -57,7 +58,7 @@ config() {
 	state: $TMP/$1
 	agent: $TMP/$1.sock
 	seal: agent
-	evidence: { policy: $TMP/evidence.yaml, simulated_roots: $TMP/root/root.pem }
+	evidence: { policy: $TMP/evidence.yaml, simulated_roots: $TMP/root/root.pem, collateral: [$TMP/amd.pem] }
 	authorize: $3
 	END
 }
@@ -176,6 +177,14 @@ is 'refusals are counted' "$(in_ns k curl -sk https://127.0.0.1:$port/metrics | 
 echo 'snp: { min_tcb: { boot_loader: 0, tee: 0, snp: 0, microcode: 0 } }' >>"$TMP/evidence.yaml"
 kill -HUP "$main_pid"
 like 'as soon as it does, the report is judged' "$(error_as snp)" '*VEK*'
+logged() { grep -q "$1" "$TMP/kms.log"; }
+echo nothing >"$TMP/new.pem" && mv "$TMP/new.pem" "$TMP/amd.pem"
+check 'collateral that is none is noticed and refused' eventually 20 logged 'new collateral refused.*amd.pem'
+is 'and what was there is in force' "$(app_key web)" "$(jq -r .k256_key "$TMP/keys")"
+cp "$TMP/root/root.pem" "$TMP/new.pem" && mv "$TMP/new.pem" "$TMP/amd.pem"
+check 'other collateral is noticed and taken' eventually 20 logged 'collateral read again'
+same_keys() { [ "$(app_key web)" = "$(jq -r .k256_key "$TMP/keys")" ]; }
+check 'and it goes on' eventually 10 same_keys
 
 # --- processes ----------------------------------------------------------------------------------------------------------
 for pid in $(pgrep -P "$main_pid"); do

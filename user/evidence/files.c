@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -47,38 +49,57 @@ void evp_paths_read(const struct yaml_doc *doc, struct evp_paths *paths, struct 
 
 /* --- the files --- */
 
-static int collateral_load(const struct evp_paths *paths, struct evp_files *files, struct err *e)
+int evp_collateral_load(const struct evp_paths *paths, struct id_collaterals **set, struct err *e)
 {
-	int ret = paths->n_collateral ? id_collaterals_new(NULL, 0, &files->collaterals, e) : 0;
+	struct id_collaterals *made = NULL;
+	int ret = paths->n_collateral ? id_collaterals_new(NULL, 0, &made, e) : 0;
 
 	for (unsigned i = 0; i < paths->n_collateral && !ret; i++) {
 		auto_free char *text = NULL;
 		size_t len;
 
 		ret = file_read(paths->collateral[i], ID_BUNDLE_MAX, &text, &len, e);
-		if (!ret && id_collaterals_add(files->collaterals, text, len, e) < 0)
+		if (!ret && id_collaterals_add(made, text, len, e) < 0)
 			ret = err_wrap(e, "%.150s", paths->collateral[i]);
 	}
+	if (ret < 0)
+		id_collaterals_free(made);
+	else
+		*set = made;
 	return ret;
+}
+
+uint64_t evp_collateral_look(const struct evp_paths *paths)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < paths->n_collateral; i++) {
+		struct stat st;
+
+		if (stat(paths->collateral[i], &st) == 0)
+			sum = 31 * sum + (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec +
+			      (uint64_t)st.st_size + (uint64_t)st.st_ino;
+	}
+	return sum;
 }
 
 int evp_files_load(const struct evp_paths *paths, struct evp_files *files, struct err *e)
 {
-	size_t len = 0;
 	int ret = evp_load(paths->policy, &files->policy, e);
 
 	if (!ret && paths->simulated_roots[0])
-		ret = file_read(paths->simulated_roots, ROOTS_MAX, &files->roots, &len, e);
-	if (!ret)
-		ret = collateral_load(paths, files, e);
-	if (ret < 0)
-		return ret;
-	files->trust = (struct id_trust){ .allow_simulated = files->policy.allow_simulated,
-					  .simulated_roots = files->roots,
-					  .simulated_roots_len = len,
-					  .collaterals = files->collaterals,
-					  .policy = &files->policy };
-	return 0;
+		ret = file_read(paths->simulated_roots, ROOTS_MAX, &files->roots, &files->roots_len, e);
+	return ret ? ret : evp_collateral_load(paths, &files->collaterals, e);
+}
+
+struct id_trust evp_trust_now(const struct evp_files *files)
+{
+	return (struct id_trust){ .now = time(NULL),
+				  .allow_simulated = files->policy.allow_simulated,
+				  .simulated_roots = files->roots,
+				  .simulated_roots_len = files->roots_len,
+				  .collaterals = files->collaterals,
+				  .policy = &files->policy };
 }
 
 void evp_files_fini(struct evp_files *files)

@@ -169,14 +169,13 @@ struct source {
 static int source_judge(X509 *leaf, void *arg, struct err *e)
 {
 	const struct source *source = arg;
-	struct id_trust trust = source->trust->trust;
+	struct id_trust trust = evp_trust_now(source->trust);
 	struct kms_decision decision;
 	struct kms_boot boot;
 	auto_free char *body = NULL;
 	unsigned char *der = NULL;
 	int len = i2d_X509(leaf, &der), ret;
 
-	trust.now = time(NULL);
 	trust.usage = ID_USAGE_KMS;
 	ret = len > 0 ? kms_verify_cert(der, (size_t)len, &trust, &boot, e) : no_memory(e);
 	OPENSSL_free(der);

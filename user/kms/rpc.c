@@ -209,21 +209,13 @@ static int attested(struct front *front, int ret)
 	return ret;
 }
 
-static struct id_trust trust_now(const struct front *front)
-{
-	struct id_trust trust = front->trust->trust;
-
-	trust.now = time(NULL);
-	return trust;
-}
-
 /* Of the client's certificate: TLS has proved its key, the CA that it may come from proves nothing. */
 static int peer_verify(struct front *front, struct evhttp_request *req, const char *usage, struct kms_msg_request *m,
 		       struct err *e)
 {
 	struct bufferevent *bev = evhttp_connection_get_bufferevent(evhttp_request_get_connection(req));
 	X509 *cert = SSL_get0_peer_certificate(bufferevent_openssl_get_ssl(bev));
-	struct id_trust trust = trust_now(front);
+	struct id_trust trust = evp_trust_now(front->trust);
 	unsigned char *der = NULL;
 	int len, ret;
 
@@ -342,7 +334,7 @@ static uint32_t put_part(struct call *call, const struct in *part)
 static int sign_cert(struct call *call, const json_t *args, struct err *e)
 {
 	auto_out struct out csr = { 0 }, sig = { 0 };
-	struct id_trust trust = trust_now(call->front);
+	struct id_trust trust = evp_trust_now(call->front->trust);
 	struct kms_msg_request *m = &call->m;
 	struct id_csr_evidence evidence;
 	json_int_t version;
@@ -374,9 +366,9 @@ static json_t *get_meta(const struct front *front)
 	return json_pack("{s:O, s:b, s:O, s:O, s:b, s:s, s:n, s:n, s:s}", "ca_cert",
 			 json_object_get(front->ready, "ca_cert"), "allow_any_upgrade", 0, "k256_pubkey",
 			 json_object_get(front->ready, "k256_pubkey"), "bootstrap_info",
-			 json_object_get(front->ready, "bootstrap_info"), "is_dev", front->trust->trust.allow_simulated,
-			 "gateway_app_id", "", "kms_contract_address", "chain_id", "app_auth_implementation",
-			 front->allow ? "bailey-allow-list" : "webhook");
+			 json_object_get(front->ready, "bootstrap_info"), "is_dev",
+			 front->trust->policy.allow_simulated, "gateway_app_id", "", "kms_contract_address", "chain_id",
+			 "app_auth_implementation", front->allow ? "bailey-allow-list" : "webhook");
 }
 
 static json_t *get_temp_ca_cert(const struct front *front)

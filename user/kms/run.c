@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,14 +16,17 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "baileyd/ipc.h"
+#include "identity/collateral.h"
 #include "process.h"
 
 #define PROCESSES 3
+#define LOOK_S    10
 
 struct run {
 	struct kms_conf conf;
 	struct evp_files trust;
 	struct kms_allow *allow;
+	uint64_t collateral_seen;
 	pid_t pid[PROCESSES];
 };
 
@@ -51,8 +53,10 @@ static int load(const char *path, struct run *run, struct err *e)
 {
 	int ret = kms_conf_load(path, &run->conf, e);
 
-	if (!ret)
+	if (!ret) {
+		run->collateral_seen = evp_collateral_look(&run->conf.evidence);
 		ret = evp_files_load(&run->conf.evidence, &run->trust, e);
+	}
 	if (!ret && run->conf.allow[0])
 		ret = kms_allow_load(run->conf.allow, &run->allow, e);
 	return ret;
@@ -185,12 +189,35 @@ static int reload(const char *path, struct run *run, int listener, struct err *e
 	return start_all(run, listener, e);
 }
 
+/* `bailey collateral fetch` was here. The rest of the configuration stays what a person last wanted. */
+static int collateral_again(struct run *run, int listener, struct err *e)
+{
+	uint64_t seen = evp_collateral_look(&run->conf.evidence);
+	struct id_collaterals *next;
+	struct err why = ERR_INIT;
+	char text[600];
+
+	if (seen == run->collateral_seen)
+		return 0;
+	run->collateral_seen = seen;
+	if (evp_collateral_load(&run->conf.evidence, &next, &why) < 0) {
+		log_err("new collateral refused: %s", err_text(&why, text, sizeof(text)));
+		return 0;
+	}
+	stop_all(run);
+	id_collaterals_free(run->trust.collaterals);
+	run->trust.collaterals = next;
+	log_info("collateral read again");
+	return start_all(run, listener, e);
+}
+
 static int wait_for_end(const char *path, struct run *run, int listener, const sigset_t *signals, struct err *e)
 {
+	static const struct timespec look = { .tv_sec = LOOK_S };
 	int ret = 0;
 
 	while (!ret) {
-		int signo = sigwaitinfo(signals, NULL);
+		int signo = sigtimedwait(signals, NULL, &look);
 
 		if (signo == SIGTERM || signo == SIGINT)
 			return 0;
@@ -198,6 +225,8 @@ static int wait_for_end(const char *path, struct run *run, int listener, const s
 			ret = reload(path, run, listener, e);
 		else if (signo == SIGCHLD && one_ended(run))
 			ret = err_at(e, -ECHILD, "bailey-kms", "a process ended");
+		else if (signo < 0)
+			ret = collateral_again(run, listener, e);
 	}
 	return ret;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Certificate requests: dstack's vector, every cut and bit of ours, and evidence that is not the request's own. */
+#include "../../lib/intel.h"
 #include "../identity/world.h"
 
 #include <errno.h>
@@ -14,7 +15,12 @@ struct attempt {
 	EVP_PKEY *bound;                /* the key in the quote */
 	const struct id_sim_root *root; /* that signs the quote */
 	struct id_sim_request identity;
-	bool lies_about_data; /* the attestation tells another report_data than the quote */
+	bool lies_about_data;     /* the attestation tells another report_data than the quote */
+	struct intel_made *intel; /* the platform is one of tests/lib/intel.h, and this is made */
+};
+
+struct body {
+	uint8_t rtmr3[ID_MR_LEN], data[ID_REPORT_DATA_LEN];
 };
 
 struct request {
@@ -23,22 +29,49 @@ struct request {
 	uint8_t sig[ID_ECDSA_MAX];
 };
 
+static void body_fill(uint8_t *bytes, void *arg)
+{
+	const struct body *b = arg;
+
+	memcpy(bytes + AT_RTMR0 + 3 * ID_MR_LEN, b->rtmr3, ID_MR_LEN);
+	memcpy(bytes + AT_REPORT_DATA, b->data, ID_REPORT_DATA_LEN);
+}
+
+static uint8_t *quote_of(const struct attempt *a, struct body *b, size_t *len)
+{
+	uint8_t body[ID_QUOTE_SIGNED_LEN], *quote = NULL;
+	struct intel_opts o = intel_opts();
+	struct err e = ERR_INIT;
+
+	if (!a->intel) {
+		assert_true(id_sim_quote_body(body, b->rtmr3, b->data));
+		assert_int_equal(id_sim_quote_sign(a->root ? a->root : &world_root, body, &quote, len, &e), 0);
+		return quote;
+	}
+	o.edit_body = body_fill;
+	o.arg = b;
+	intel_make(&o, a->intel);
+	quote = malloc(a->intel->quote_len);
+	*len = a->intel->quote_len;
+	return memcpy(quote, a->intel->quote, *len);
+}
+
 static uint8_t *attest(const struct attempt *a, size_t *len)
 {
-	uint8_t spki[ID_SPKI_LEN], data[ID_REPORT_DATA_LEN], rtmr3[ID_MR_LEN], body[ID_QUOTE_SIGNED_LEN];
-	auto_free char *log = id_sim_eventlog(&a->identity, rtmr3);
+	struct body b;
+	uint8_t spki[ID_SPKI_LEN];
+	auto_free char *log = id_sim_eventlog(&a->identity, b.rtmr3);
 	auto_free uint8_t *quote = NULL;
 	auto_call(id_events_fini) struct id_events events = { 0 };
 	auto_out struct out out = { 0 };
 	struct err e = ERR_INIT;
 	size_t n;
 
-	assert_true(id_p256_spki(a->bound ? a->bound : key, spki) && id_cert_report_data(spki, data));
-	assert_true(id_sim_quote_body(body, rtmr3, data));
-	assert_int_equal(id_sim_quote_sign(a->root ? a->root : &world_root, body, &quote, &n, &e), 0);
-	data[0] ^= a->lies_about_data;
+	assert_true(id_p256_spki(a->bound ? a->bound : key, spki) && id_cert_report_data(spki, b.data));
+	quote = quote_of(a, &b, &n);
+	b.data[0] ^= a->lies_about_data;
 	assert_int_equal(id_events_from_json(log, strlen(log), &events, &e), 0);
-	assert_true(id_attestation_write(&out, in_of(quote, n), &events, data, true));
+	assert_true(id_attestation_write(&out, in_of(quote, n), &events, b.data, true));
 	return out_take(&out, len);
 }
 
@@ -155,6 +188,54 @@ static void simulated_evidence_needs_leave(void **state)
 	world_trust.allow_simulated = true;
 }
 
+/* A platform that was good is judged by collateral of today, or not at all. */
+static void expired_evidence_is_refused(void **state)
+{
+	static const struct {
+		int64_t now;
+		const char *reason;
+	} times[] = { { NOW, "NONE" },
+		      { NOW + 19 * DAY, "NONE" },
+		      { NOW + 21 * DAY, "CRL_OUT_OF_WINDOW" },
+		      { NOW + 29 * DAY, "COLLATERAL_JSON_OUT_OF_WINDOW" },
+		      { NOW - 31 * DAY, "COLLATERAL_JSON_OUT_OF_WINDOW" } };
+	struct intel_made intel = { 0 };
+	struct attempt a = { .identity = world_request(), .intel = &intel };
+	struct request r = request_of(&a);
+
+	(void)state;
+	world_trust.collaterals = intel.set;
+	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+		struct kms_boot boot = { 0 };
+		struct err e = ERR_INIT;
+
+		world_trust.now = times[i].now;
+		judge(&r, 2, &boot, &e);
+		assert_string_equal(id_reason_name(e.reason), times[i].reason);
+		assert_string_equal(boot.tcb_status, e.code ? "" : "UpToDate");
+	}
+	world_trust.now = NOW;
+	world_trust.collaterals = NULL;
+	intel_fini(&intel);
+	free(r.bytes);
+}
+
+static void an_expired_certificate_is_refused(void **state)
+{
+	struct forge f = { .req = world_request() };
+	size_t len;
+	auto_free uint8_t *der = forge_cert(&f, &len);
+	struct kms_boot boot;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kms_verify_cert(der, len, &world_trust, &boot, &e), 0);
+	world_trust.now = f.req.not_after + 1;
+	assert_int_equal(kms_verify_cert(der, len, &world_trust, &boot, &e), -EBADMSG);
+	assert_reason(e, CERT_VALIDITY);
+	world_trust.now = NOW;
+}
+
 /* The app-id is in the log, the log in RTMR3, RTMR3 in the quote: another one can not be written over it. */
 static void another_app_s_id_is_refused(void **state)
 {
@@ -239,13 +320,13 @@ static void trailing_bytes_are_refused(void **state)
 static int start(void **state)
 {
 	key = id_p256_new();
-	return key ? world_new(state) : -1;
+	return key && intel_start(state) == 0 ? world_new(state) : -1;
 }
 
 static int end(void **state)
 {
 	EVP_PKEY_free(key);
-	return world_free(state);
+	return world_free(state) || intel_stop(state);
 }
 
 int main(void)
@@ -255,6 +336,8 @@ int main(void)
 		cmocka_unit_test(a_request_is_what_was_asked_for),
 		cmocka_unit_test(evidence_of_another_is_refused),
 		cmocka_unit_test(simulated_evidence_needs_leave),
+		cmocka_unit_test(expired_evidence_is_refused),
+		cmocka_unit_test(an_expired_certificate_is_refused),
 		cmocka_unit_test(another_app_s_id_is_refused),
 		cmocka_unit_test(every_cut_and_bit_is_refused),
 		cmocka_unit_test(a_request_signed_by_another_key_is_refused),
