@@ -52,6 +52,7 @@ check 'a good one is good' checked
 
 # --- a folder and a service that gives rubbish ---------------------------------------------------------------------
 echo '{}' >"$dir/collateral/bad.json"
+echo '-----BEGIN CERTIFICATE-----' >"$dir/collateral/bad.pem"
 echo 'not a bundle' >"$dir/collateral/readme.txt"
 echo 'rubbish' >"$dir/served"
 with_trust 'evidence_policy: evidence.yaml' 'collateral: collateral' 'collateral_service: http://127.0.0.1:8081'
@@ -61,6 +62,7 @@ at_end 'take_down a'
 start_node a
 check 'the node starts in spite of it' eventually 20 at_least .bundles 0
 check 'a bundle that is none is refused by name' eventually 10 refused bad.json COLLATERAL_MALFORMED
+check 'and so is a PEM file without a certificate' eventually 10 refused bad.pem SNP_CHAIN
 check_not 'other files are let be' refused readme.txt COLLATERAL_MALFORMED
 is 'the fetch process runs without a capability' "$(sed -n 's/^CapEff:\t//p' "/proc/$(status_of a | jq .processes.fetch.pid)/status")" 0000000000000000
 is 'and with a filter' "$(sed -n 's/^Seccomp:\t//p' "/proc/$(status_of a | jq .processes.fetch.pid)/status")" 2

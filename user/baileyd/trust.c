@@ -69,9 +69,10 @@ static void send_folder(struct parent *p, const char *dir, bool may_lack)
 		return;
 	}
 	for (size_t i = 0; i < found.n; i++) {
-		size_t len = strlen(found.name[i]);
+		const char *end = strrchr(found.name[i], '.');
 
-		if (len > 5 && strcmp(found.name[i] + len - 5, ".json") == 0)
+		if (end && end != found.name[i] &&
+		    (strcmp(end, ".json") == 0 || strcmp(end, ".pem") == 0 || strcmp(end, ".der") == 0))
 			send_file(p, dir, found.name[i]);
 	}
 	file_found_fini(&found);

@@ -153,8 +153,7 @@ static int judge(const struct args *args, const char *bytes, size_t len, struct 
 	struct id_quote quote;
 
 	if (id_snp_is_report((const uint8_t *)bytes, len))
-		return quote_snp_verify((const uint8_t *)bytes, len, &args->v.collateral, trust->now, trust->policy,
-					args->v.ev.is_json);
+		return quote_snp_verify((const uint8_t *)bytes, len, &args->v.collateral, trust, args->v.ev.is_json);
 	/* the quote first: what is no TDX quote needs no collateral to be refused */
 	if (id_quote_parse((const uint8_t *)bytes, len, &quote, &e) < 0 ||
 	    verify_collateral_read(&args->v.collateral, trust->collaterals, &e) < 0)

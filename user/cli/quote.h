@@ -14,7 +14,6 @@ int quote_verdict_print(const struct id_verdict *v, json_t *claims, bool is_json
 /* Refused before anything could be judged. */
 int quote_refused_print(const struct err *e, bool is_json);
 
-/* files: certificates (PEM, DER, or the kernel's table), a CRL. policy NULL: strict. */
-int quote_snp_verify(const uint8_t *report, size_t len, const struct verify_files *files, int64_t now,
-		     const struct id_evidence_policy *policy, bool is_json);
+int quote_snp_verify(const uint8_t *report, size_t len, const struct verify_files *files, const struct id_trust *trust,
+		     bool is_json);
 int quote_snp_show(const uint8_t *report, size_t len, bool is_json);

@@ -1,30 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* SEV-SNP reports: the certificates that vouch for them, from files, and what they say. */
+/* SEV-SNP reports: whether they are believed, and what they say. */
 #include "base/cleanup.h"
-#include "base/file.h"
+#include "identity/collateral.h"
 #include "quote.h"
-
-/* --- files --- */
-
-static int files_read(const struct verify_files *files, struct id_snp_bundle *bundle, struct err *e)
-{
-	for (size_t i = 0; i < files->n; i++) {
-		auto_free char *data = NULL;
-		size_t len = 0;
-		int ret = file_read_arg(files->path[i], VERIFY_FILE_MAX, &data, &len, e);
-
-		if (!ret)
-			ret = id_snp_bundle_add(bundle, (uint8_t *)data, len, files->path[i], e);
-		if (ret < 0)
-			return ret;
-	}
-	if (!bundle->certs.vek.p || !bundle->certs.intermediate.p)
-		return err_reason(e, ID_COLLATERAL_MISSING, "SNP report", "no %s certificate is at hand (--collateral)",
-				  bundle->certs.vek.p ? "intermediate" : "VEK");
-	return 0;
-}
-
-/* --- reports --- */
 
 static json_t *tcb_report(const struct id_snp_tcb *t, enum id_snp_product product)
 {
@@ -73,23 +51,26 @@ static json_t *claims_report(const struct id_snp_report *r, const struct id_snp_
 	return o;
 }
 
-int quote_snp_verify(const uint8_t *bytes, size_t len, const struct verify_files *files, int64_t now,
-		     const struct id_evidence_policy *policy, bool is_json)
+int quote_snp_verify(const uint8_t *bytes, size_t len, const struct verify_files *files, const struct id_trust *trust,
+		     bool is_json)
 {
-	auto_call(id_snp_bundle_fini) struct id_snp_bundle bundle = { 0 };
-	struct id_snp_trust trust = { .now = now };
+	const struct id_snp_store *store = id_collaterals_snp(trust->collaterals);
+	const struct id_snp_trust snp = { .now = trust->now };
+	struct id_snp_certs certs;
 	struct id_snp_result result;
 	struct id_snp_report r;
 	struct id_verdict verdict;
 	struct err e = ERR_INIT;
 
 	/* the report first: what can not be read needs no certificates to be refused */
-	if (id_snp_parse(bytes, len, &r, &e) < 0 || files_read(files, &bundle, &e) < 0)
+	if (id_snp_parse(bytes, len, &r, &e) < 0 || verify_collateral_read(files, trust->collaterals, &e) < 0 ||
+	    id_snp_store_pick(store, &r, &certs, &e) < 0)
 		return quote_refused_print(&e, is_json);
-	id_snp_judge(bytes, len, &bundle.certs, &trust, policy, &result, &verdict);
+	id_snp_store_crl(store, &certs);
+	id_snp_judge(bytes, len, &certs, &snp, trust->policy, &result, &verdict);
 	/* nothing of a report that is not proved */
 	return quote_verdict_print(
-		&verdict, verdict.tee == ID_TEE_SNP ? claims_report(&r, &result, now) : json_object(), is_json);
+		&verdict, verdict.tee == ID_TEE_SNP ? claims_report(&r, &result, trust->now) : json_object(), is_json);
 }
 
 int quote_snp_show(const uint8_t *bytes, size_t len, bool is_json)

@@ -40,5 +40,5 @@ struct verify_trust {
 /* Does not move afterwards. On failure nothing is owned. */
 int verify_trust_open(const struct verify_args *args, struct verify_trust *t, struct err *e);
 void verify_trust_fini(struct verify_trust *t);
-/* Bundles of TDX collateral. An err without a reason is that of a file. */
+/* Collateral of both kinds. An err without a reason is that of a file. */
 int verify_collateral_read(const struct verify_files *files, struct id_collaterals *set, struct err *e);

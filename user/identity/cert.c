@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "claims.h"
+#include "collateral.h"
 #include "evidence.h"
 
 #define WHERE "certificate"
@@ -111,6 +112,28 @@ static int tdx_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT
 	return id_claims_from_quote(&quote, &log, claims) ? 0 : err_at(e, -ENOMEM, WHERE, "out of memory");
 }
 
+/* Those that came along, else those at hand. */
+static int snp_certs(const struct id_evidence *ev, const struct id_snp_store *store, struct id_snp_certs *certs,
+		     struct err *e)
+{
+	static const struct id_snp_store none;
+	struct id_snp_report r;
+	int ret;
+
+	if (!store)
+		store = &none;
+	if (ev->att.n_certs) {
+		ret = id_evidence_snp_certs(&ev->att, certs, e);
+	} else {
+		ret = id_snp_parse(ev->att.evidence.p, ev->att.evidence.left, &r, e);
+		if (!ret)
+			ret = id_snp_store_pick(store, &r, certs, e);
+	}
+	if (!ret && !certs->crl.p)
+		id_snp_store_crl(store, certs);
+	return ret;
+}
+
 /* There are no registers: runtime events prove nothing, and the identity is that of the document in HOST_DATA. */
 static int snp_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT_DATA_LEN],
 		     const struct id_trust *trust, struct id_claims *claims, struct err *e)
@@ -129,7 +152,7 @@ static int snp_check(const struct id_evidence *ev, const uint8_t bound[ID_REPORT
 		return err_reason(
 			e, ID_SNP_TCB, WHERE,
 			"SEV-SNP: the evidence policy has no section snp: nothing says which TCB is new enough");
-	ret = id_evidence_snp_certs(&ev->att, &certs, e);
+	ret = snp_certs(ev, id_collaterals_snp(trust->collaterals), &certs, e);
 	if (ret < 0)
 		return ret;
 	id_snp_judge(report->p, report->left, &certs, &snp, trust->policy, &result, &verdict);

@@ -2,11 +2,13 @@
 /*
  * Collateral: what Intel says of platforms. A bundle (docs/evidence.md) is read and its signatures are verified once;
  * it is judged against the clock each time it is used. The set also remembers PCK chains that verified, so that a
- * second quote of a platform costs two signatures. What it remembers changes no verdict.
+ * second quote of a platform costs two signatures. What it remembers changes no verdict. Beside that it keeps AMD's
+ * certificates as they are.
  */
 #pragma once
 
 #include "identity/pck_chain.h"
+#include "identity/snp.h"
 #include "identity/tcb.h"
 
 #define ID_BUNDLE_MAX      (512 * 1024)
@@ -44,10 +46,13 @@ void id_collaterals_free(struct id_collaterals *set); /* accepts NULL */
 size_t id_collaterals_count(const struct id_collaterals *set);
 const struct id_collateral *id_collaterals_at(const struct id_collaterals *set, size_t i);
 /*
- * Reads and verifies one bundle. One of the same FMSPC and evaluation number is replaced, unless it is the newer one.
- * Refused by name: COLLATERAL_MALFORMED, _KIND, _CHAIN, _SIGNATURE, CRL_INVALID, CERT_REVOKED.
+ * Reads and verifies one bundle; or, by its form, takes certificates for SEV-SNP (SNP_CHAIN: there are none). One of
+ * the same FMSPC and evaluation number is replaced, unless it is the newer one. Refused by name: COLLATERAL_MALFORMED,
+ * _KIND, _CHAIN, _SIGNATURE, CRL_INVALID, CERT_REVOKED.
  */
 int id_collaterals_add(struct id_collaterals *set, const char *bundle, size_t len, struct err *e);
+/* Never NULL but for a set that is. */
+const struct id_snp_store *id_collaterals_snp(const struct id_collaterals *set);
 /* Reads one bundle without a set. `root` NULL: Intel's. */
 int id_collateral_load(const char *bundle, size_t len, const struct id_root *root, struct id_collateral **made,
 		       struct err *e);

@@ -14,6 +14,7 @@ struct id_collaterals {
 	uint64_t uses;
 	bool has_missed;
 	struct id_missed missed;
+	struct id_snp_store snp;
 };
 
 DEFINE_CLEANUP(set, struct id_collaterals, id_collaterals_free)
@@ -43,6 +44,7 @@ void id_collaterals_free(struct id_collaterals *set)
 	for (size_t i = 0; i < set->n; i++)
 		id_collateral_free(set->at[i]);
 	id_root_fini(&set->root);
+	id_snp_store_fini(&set->snp);
 	free(set);
 }
 
@@ -79,11 +81,29 @@ static struct id_collateral **same_set(struct id_collaterals *set, const struct 
 	return NULL;
 }
 
+const struct id_snp_store *id_collaterals_snp(const struct id_collaterals *set)
+{
+	return set ? &set->snp : NULL;
+}
+
+/* A bundle is a JSON object, and may begin with white space. */
+static bool is_bundle(const char *bytes, size_t len)
+{
+	size_t blanks = 0;
+
+	while (blanks < len && strchr(" \t\r\n", bytes[blanks]))
+		blanks++;
+	return blanks < len && bytes[blanks] == '{';
+}
+
 int id_collaterals_add(struct id_collaterals *set, const char *bundle, size_t len, struct err *e)
 {
 	struct id_collateral *made = NULL, **old;
-	int ret = id_collateral_load(bundle, len, &set->root, &made, e);
+	int ret;
 
+	if (!is_bundle(bundle, len))
+		return id_snp_store_add(&set->snp, (const uint8_t *)bundle, len, e);
+	ret = id_collateral_load(bundle, len, &set->root, &made, e);
 	if (ret < 0)
 		return ret;
 	old = same_set(set, made);

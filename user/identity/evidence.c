@@ -99,7 +99,7 @@ int id_evidence_snp_certs(const struct id_attestation *att, struct id_snp_certs 
 	if (att->n_certs == 1)
 		return id_snp_table_parse(att->certs[0].p, att->certs[0].left, certs, e);
 	if (att->n_certs != 2)
-		return err_reason(e, ID_SNP_CHAIN, "attestation", "has %u certificates, [ASK, VEK] or a table are read",
+		return err_reason(e, ID_SNP_CHAIN, "attestation", "has %u certificates; [ASK, VEK] or a table are read",
 				  att->n_certs);
 	*certs = (struct id_snp_certs){ .intermediate = att->certs[0], .vek = att->certs[1] };
 	return 0;

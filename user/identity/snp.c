@@ -142,6 +142,15 @@ static int vek_check(const struct id_snp_report *r, const struct id_snp_vek *vek
 	return 0;
 }
 
+bool id_snp_vek_fits(const struct id_snp_vek *vek, const struct id_snp_report *r)
+{
+	const struct id_snp_policy any = { 0 };
+	struct id_snp_result result = { .product = vek->product };
+
+	return product_check(r, vek, &result, NULL) == 0 && tcb_read(r->reported_tcb, vek->product, &result.reported) &&
+	       vek_check(r, vek, &any, &result, NULL) == 0;
+}
+
 /* --- what the operator demands --- */
 
 static void refuse(struct id_snp_result *result, struct err *e, enum id_reason reason, const char *why)

@@ -106,20 +106,6 @@ int id_snp_verify(const uint8_t *bytes, size_t len, const struct id_snp_certs *c
 void id_snp_judge(const uint8_t *bytes, size_t len, const struct id_snp_certs *certs, const struct id_snp_trust *trust,
 		  const struct id_evidence_policy *policy, struct id_snp_result *result, struct id_verdict *verdict);
 
-/* --- from files (snp_bundle.c) --- */
-
-#define ID_SNP_BUNDLE_MAX 4 /* one of each kind */
-
-struct id_snp_bundle {
-	struct id_snp_certs certs;
-	uint8_t *bytes[ID_SNP_BUNDLE_MAX]; /* owned; what certs points into */
-	size_t n;
-};
-
-void id_snp_bundle_fini(struct id_snp_bundle *bundle);
-/* Certificates or a CRL in PEM, one in DER, or a certificate table. A second of a kind is SNP_CHAIN. */
-int id_snp_bundle_add(struct id_snp_bundle *bundle, const uint8_t *bytes, size_t len, const char *where, struct err *e);
-
 /* --- parts (snp_vek.c, snp_roots.c) --- */
 
 /* A VEK and what its extensions say. */
@@ -133,8 +119,30 @@ struct id_snp_vek {
 
 void id_snp_vek_fini(struct id_snp_vek *vek);
 int id_snp_vek_parse(struct in der, struct id_snp_vek *vek, struct err *e);
+/* By chip or provider, and TCB: it may have signed the report. */
+bool id_snp_vek_fits(const struct id_snp_vek *vek, const struct id_snp_report *r);
 /* Signatures, names, dates, CRL up to the root of the product. Sets not_after and has_crl. */
 int id_snp_chain_check(const struct id_snp_vek *vek, const struct id_snp_certs *certs, const struct id_snp_trust *trust,
 		       enum id_snp_signer signer, struct id_snp_result *result, struct err *e);
 /* AMD's root key certificate (ARK). */
 X509 *id_snp_root(enum id_snp_product product);
+
+/* --- certificates at hand, for reports that come without (snp_store.c) --- */
+
+#define ID_SNP_STORE_MAX 128
+
+struct id_snp_item;
+
+struct id_snp_store {
+	struct id_snp_item *at; /* owned */
+	size_t n;
+};
+
+void id_snp_store_fini(struct id_snp_store *s);
+/* Certificates or a CRL in PEM, one in DER, or a certificate table. What is there already is none to object to. */
+int id_snp_store_add(struct id_snp_store *s, const uint8_t *bytes, size_t len, struct err *e);
+/* Those of a report's chip, or provider, and TCB; COLLATERAL_MISSING. Valid until the store is next changed. */
+int id_snp_store_pick(const struct id_snp_store *s, const struct id_snp_report *r, struct id_snp_certs *certs,
+		      struct err *e);
+/* The CRL of the root that issued certs->intermediate, if it is there. */
+void id_snp_store_crl(const struct id_snp_store *s, struct id_snp_certs *certs);

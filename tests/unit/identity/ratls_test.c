@@ -8,6 +8,7 @@
 #include <openssl/rsa.h>
 
 #include "att_world.h"
+#include "identity/collateral.h"
 #include "snp_world.h"
 
 /* The certificate that is being made: cmocka's callbacks have no argument for it. */
@@ -506,8 +507,22 @@ static const char *snp_reason(struct id_claims *claims)
 	return reason_of(&f, claims);
 }
 
+/* VEK and intermediate as an operator has them, twice: the second time says nothing new. */
+static void snp_at_hand(const struct snp_forge *f)
+{
+	struct snp_case c;
+
+	snp_case_new(f, &c);
+	for (int i = 0; i < 2; i++)
+		assert_true(id_collaterals_add(world_trust.collaterals, (char *)c.vek.p, c.vek.len, NULL) == 0 &&
+			    id_collaterals_add(world_trust.collaterals, (char *)c.intermediate.p, c.intermediate.len,
+					       NULL) == 0);
+	snp_case_free(&c);
+}
+
 static void sev_snp_in_a_certificate(void **state)
 {
+	static const uint8_t other_chip[ID_SNP_CHIP_ID_LEN] = { 1 };
 	struct id_evidence_policy policy;
 	struct id_claims claims;
 
@@ -532,15 +547,21 @@ static void sev_snp_in_a_certificate(void **state)
 	assert_string_equal(snp_reason(&claims), "QUOTE_BINDING");
 	bind_key = NULL;
 	snp_no_certs = true;
-	assert_string_equal(snp_reason(&claims), "SNP_CHAIN");
+	assert_string_equal(snp_reason(&claims), "COLLATERAL_MISSING");
+	assert_int_equal(id_collaterals_new(NULL, 0, &world_trust.collaterals, NULL), 0);
+	snp_at_hand(&(struct snp_forge){ .hwid = other_chip, .hwid_len = sizeof(other_chip) });
+	assert_string_equal(snp_reason(&claims), "COLLATERAL_MISSING");
+	snp_at_hand(&(struct snp_forge){ 0 });
+	assert_string_equal(snp_reason(&claims), "NONE");
 	snp_no_certs = false;
+	id_collaterals_free(world_trust.collaterals);
+	world_trust.collaterals = NULL;
 	policy.snp.demand.tcb_min.snp = 8;
 	assert_string_equal(snp_reason(&claims), "SNP_TCB");
 	policy.snp.demand.tcb_min.snp = 7;
 	policy.snp.n_measurements = 1;
 	assert_string_equal(snp_reason(&claims), "MEASUREMENT");
-	policy.snp.n_measurements = 0;
-	world_trust.snp_roots = NULL; /* AMD's, which never heard of this chip */
+	world_trust.snp_roots = NULL; /* AMD's, who never made this chip */
 	assert_string_equal(snp_reason(&claims), "SNP_CHAIN");
 	world_trust.policy = NULL;
 	snp_case_free(&snp_case);

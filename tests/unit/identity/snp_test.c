@@ -412,6 +412,54 @@ static void revocation(void **state)
 	snp_case_free(&c);
 }
 
+/* --- certificates at hand --- */
+
+static void store_der(struct id_snp_store *s, struct der der, bool is_owned)
+{
+	assert_int_equal(id_snp_store_add(s, der.p, der.len, NULL), 0);
+	if (is_owned)
+		free(der.p);
+}
+
+/* Of what an operator keeps: this chip's VEK, of its TCB; the newest CRL, in whatever order they came. */
+static void what_is_at_hand_is_picked(void **state)
+{
+	struct id_snp_store s = { 0 };
+	struct id_snp_report r;
+	struct err e = ERR_INIT;
+	struct snp_case c, other;
+
+	(void)state;
+	snp_case_new(&(struct snp_forge){ 0 }, &c);
+	snp_case_new(&(struct snp_forge){ .off = "3.8" }, &other); /* the chip after an update */
+	assert_int_equal(id_snp_parse(c.report, sizeof(c.report), &r, &e), 0);
+	c.certs = (struct id_snp_certs){ 0 };
+	assert_int_equal(id_snp_store_pick(&s, &r, &c.certs, &e), -EBADMSG);
+	assert_string_equal(id_reason_name(e.reason), "COLLATERAL_MISSING");
+	store_der(&s, other.vek, false);
+	store_der(&s, c.intermediate, false);
+	assert_int_equal(id_snp_store_pick(&s, &r, &c.certs, NULL), -EBADMSG);
+	store_der(&s, c.vek, false);
+	store_der(&s, c.vek, false);
+	assert_int_equal(s.n, 3);
+	assert_int_equal(id_snp_store_pick(&s, &r, &c.certs, NULL), 0);
+	id_snp_store_crl(&s, &c.certs);
+	assert_null(c.certs.crl.p);
+	assert_string_equal(judge(&c), "NONE");
+	store_der(&s, crl_new((long)strlen("SEV-Milan"), snp.ark_key, NOW - DAY, NOW + DAY), true);
+	store_der(&s, crl_new(0, snp.ark_key, NOW - 2 * DAY, NOW + DAY), true);
+	assert_int_equal(id_snp_store_pick(&s, &r, &c.certs, NULL), 0);
+	id_snp_store_crl(&s, &c.certs);
+	assert_string_equal(judge(&c), "SNP_REVOKED");
+	assert_int_equal(id_snp_store_add(&s, (const uint8_t *)"\x30\x00rubbish", 9, NULL), -EBADMSG);
+	assert_int_equal(id_snp_store_add(&s, (const uint8_t *)"", 0, NULL), -EBADMSG);
+	assert_int_equal(id_snp_store_add(&s, (const uint8_t[24]){ 0 }, 24, NULL), -EBADMSG);
+	assert_int_equal(s.n, 5);
+	id_snp_store_fini(&s);
+	snp_case_free(&c);
+	snp_case_free(&other);
+}
+
 /* --- VEK against report --- */
 
 static void vek_extensions(void **state)
@@ -491,6 +539,7 @@ int main(void)
 		cmocka_unit_test(forged_chains),
 		cmocka_unit_test(dates),
 		cmocka_unit_test(revocation),
+		cmocka_unit_test(what_is_at_hand_is_picked),
 		cmocka_unit_test(vek_extensions),
 		cmocka_unit_test(masked_chip_id_with_vcek),
 		cmocka_unit_test(provider_of_a_vlek),
