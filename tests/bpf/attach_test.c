@@ -108,6 +108,33 @@ static void attaches_and_stays_after_close(void **state)
 	real_packets_are_judged(w, tun); /* counted once: it is attached once */
 }
 
+/* As if this build had another layout: what is pinned is of a version that it does not read. */
+static void another_version_is_superseded(void **state)
+{
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	char own[128], other[128];
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+
+	snprintf(own, sizeof(own), "%s/bailey/test/v%d", w->bpffs, BY_ABI_VERSION);
+	snprintf(other, sizeof(other), "%s/bailey/test/v%d", w->bpffs, BY_ABI_VERSION - 1);
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	dp_close(w->dp);
+	assert_int_equal(rename(own, other), 0);
+	assert_int_equal(dp_open(w->bpffs, "test", &w->options, &w->dp, &e), 0);
+	assert_int_equal(access(other, F_OK), 0); /* it judges until the device is ours */
+	packet_in(tun, 53);
+	assert_int_equal(counted(w, BY_DROP_NONE) + counted(w, BY_DROP_NO_POLICY), 0);
+	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
+	assert_int_equal(access(other, F_OK), -1);
+	packet_in(tun, 53);
+	assert_int_equal(counted(w, BY_DROP_NO_POLICY), 1);
+	world_cast(w);
+	world_allow(w, BY_DIR_IN, BY_PORT_UDP + 53, BY_PORT_UDP + 53);
+	real_packets_are_judged(w, tun); /* the other would drop what it was never told of */
+}
+
 static void a_vanished_device_is_replaced(void **state)
 {
 	struct world *w = *state;
@@ -329,12 +356,19 @@ static void no_capability_is_said_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t(attaches_and_stays_after_close), t(a_vanished_device_is_replaced),
-		t(no_such_device_is_an_error),     t(clsact_does_what_tcx_does),
-		t(destroy_detaches_at_once),       t(everything_is_pinned_by_name),
-		t(maps_carry_their_types),         t(a_map_of_another_shape_is_refused_by_name),
-		t(bad_arguments_are_refused),      t(two_instances_do_not_meet),
-		t(three_capabilities_are_enough),  t(no_capability_is_said_so),
+		t(attaches_and_stays_after_close),
+		t(a_vanished_device_is_replaced),
+		t(another_version_is_superseded),
+		t(no_such_device_is_an_error),
+		t(clsact_does_what_tcx_does),
+		t(destroy_detaches_at_once),
+		t(everything_is_pinned_by_name),
+		t(maps_carry_their_types),
+		t(a_map_of_another_shape_is_refused_by_name),
+		t(bad_arguments_are_refused),
+		t(two_instances_do_not_meet),
+		t(three_capabilities_are_enough),
+		t(no_capability_is_said_so),
 	};
 
 	return cmocka_run_group_tests_name("bpf/attach", tests, own_netns, NULL);

@@ -170,6 +170,32 @@ static void every_mode_after_every_other(void **state)
 		}
 }
 
+/* As if this build had another layout: what is pinned is of a version that it does not read. */
+static void another_version_is_superseded(void **state)
+{
+	static const enum dp_host_mode modes[] = { DP_HOST_AUTO, DP_HOST_NATIVE, DP_HOST_GENERIC, DP_HOST_TC };
+	const char *const name[] = { best(), "xdp-native", "xdp-generic", tc_name() };
+	char own[128], other[128];
+	uint64_t before;
+
+	(void)state;
+	snprintf(own, sizeof(own), "%s/bailey/test/v%d", w->bpffs, BY_ABI_VERSION);
+	snprintf(other, sizeof(other), "%s/bailey/test/v%d", w->bpffs, BY_ABI_VERSION - 1);
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+		reopen(modes[i]);
+		attached_as(name[i]);
+		assert_int_equal(rename(own, other), 0);
+		reopen(modes[i]);
+		host_world_policy(w);
+		before = counted(BY_DIR_IN, BY_DROP_POLICY_DENY);
+		put(CABLE, &(struct pkt){ UDP(FRIEND4, HOST4, 1, 23) });
+		assert_int_equal(counted(BY_DIR_IN, BY_DROP_POLICY_DENY), before);
+		assert_int_equal(access(other, F_OK), 0); /* it judges until the device is ours */
+		attached_as(name[i]);
+		assert_int_equal(access(other, F_OK), -1);
+	}
+}
+
 static void says_why_not_better(void **state)
 {
 	bool has_dispatcher = dp_dispatcher_is_possible();
@@ -517,6 +543,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_mode_after_every_other, fresh, gone),
+		cmocka_unit_test_setup_teardown(another_version_is_superseded, fresh, gone),
 		cmocka_unit_test_setup_teardown(says_why_not_better, fresh, gone),
 		cmocka_unit_test_setup_teardown(anothers_program_stays, fresh, gone),
 		cmocka_unit_test_setup_teardown(lives_beside_others, fresh, gone),

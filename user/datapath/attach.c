@@ -153,7 +153,9 @@ int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 	if (ret)
 		return err_at(e, ret, dp_map_name[MAP_VIA], "can not be written: %s", strerror(-ret));
 	ret = attach_one(dp, BY_DIR_IN, ifindex, e);
-	return ret ? ret : attach_one(dp, BY_DIR_OUT, ifindex, e);
+	if (!ret)
+		ret = attach_one(dp, BY_DIR_OUT, ifindex, e);
+	return ret ? ret : pins_supersede(dp, e);
 }
 
 const char *dp_attach_mode(const struct dp *dp)

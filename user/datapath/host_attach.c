@@ -267,6 +267,14 @@ static int attach_in(struct dp *dp, unsigned ifindex, struct err *e)
 	return ret;
 }
 
+/* XDP of a daemon with another layout of maps would be somebody else's. */
+static int others_out(struct dp *dp, unsigned ifindex, struct err *e)
+{
+	int ret = pins_has_other(dp) ? stand_in(dp, ifindex, e) : 0;
+
+	return ret ? ret : pins_supersede(dp, e);
+}
+
 int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e)
 {
 	struct host *h = dp->host;
@@ -274,6 +282,8 @@ int dp_host_attach(struct dp *dp, unsigned ifindex, struct err *e)
 
 	h->status.not_better[0] = '\0';
 	ret = attach_one(dp, BY_DIR_OUT, ifindex, e);
+	if (!ret)
+		ret = others_out(dp, ifindex, e);
 	if (!ret)
 		ret = attach_in(dp, ifindex, e);
 	if (!ret)

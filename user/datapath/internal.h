@@ -67,6 +67,7 @@ struct dp {
 	struct host *host;      /* host.c; NULL: the overlay's, a machine's */
 	struct bpf_object *obj; /* that has the maps */
 	char dir[DIR_LEN];      /* of the pins */
+	size_t version_at;      /* in dir: "/v2" */
 	int map[MAP_COUNT];
 	int prog[BY_DIR_COUNT], ask[BY_DIR_COUNT];
 	struct dp_options options;
@@ -114,6 +115,12 @@ extern const char *const dp_link_name[BY_DIR_COUNT];
 bool name_is_valid(const char *s, size_t max);
 #define PIN_WORKLOAD "w-"                               /* a machine's: with its name */
 int version_dir_remove(const char *dir, struct err *e); /* pins and directory */
+/*
+ * Of a daemon with another layout of maps: its programs for the same device go, with their pins. First ours must be
+ * there.
+ */
+int pins_supersede(const struct dp *dp, struct err *e);
+bool pins_has_other(const struct dp *dp);
 int instance_dir(const char *bpffs, const char *instance, char dir[static DIR_LEN], struct err *e);
 int pin_dir_make(const char *bpffs, const char *instance, const char *sub, char dir[static DIR_LEN], struct err *e);
 void pin_path(char path[static PATH_LEN], const char *dir, const char *name);

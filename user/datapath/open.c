@@ -284,6 +284,7 @@ int dp_make(const char *bpffs, const char *instance, const char *sub, const stru
 	if (dp->n_cpus < 0)
 		return err_at(e, dp->n_cpus, NULL, "number of CPUs is unknown");
 	ret = pin_dir_make(bpffs, instance, sub, dp->dir, e);
+	dp->version_at = strlen(bpffs) + strlen("/bailey/") + strlen(instance);
 	if (!ret)
 		ret = load(dp, e);
 	if (!ret)

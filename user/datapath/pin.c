@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "internal.h"
 
 #define BPFFS_MAGIC  0xcafe4a11
@@ -119,6 +120,70 @@ int version_dir_remove(const char *dir, struct err *e)
 			unlinkat(dirfd(d), file->d_name, 0);
 	closedir(d);
 	return rmdir(dir) < 0 ? err_at(e, -errno, dir, "%s", strerror(errno)) : 0;
+}
+
+/* --- other versions of the ABI --- */
+
+typedef int (*other_fn)(const struct dp *dp, const char *dir, struct err *e);
+
+/* Each directory of pins that is to another version what dp->dir is to this one. */
+static int others_walk(const struct dp *dp, other_fn fn, struct err *e)
+{
+	const char *own = dp->dir + dp->version_at + 1, *sub = own + strcspn(own, "/");
+	size_t n = (size_t)(sub - own);
+	char base[DIR_LEN], other[PATH_LEN];
+	struct dirent *v;
+	int ret = 0;
+	DIR *d;
+
+	snprintf(base, sizeof(base), "%.*s", (int)dp->version_at, dp->dir);
+	d = opendir(base);
+	if (!d)
+		return err_at(e, -errno, base, "%s", strerror(errno));
+	while ((v = readdir(d)) && !ret) {
+		if (v->d_name[0] != 'v' || (strlen(v->d_name) == n && memcmp(v->d_name, own, n) == 0))
+			continue;
+		snprintf(other, sizeof(other), "%s/%.32s%s", base, v->d_name, sub);
+		if (access(other, F_OK) == 0)
+			ret = fn(dp, other, e);
+		other[strlen(other) - strlen(sub)] = '\0';
+		rmdir(other); /* the last that goes takes it along */
+	}
+	closedir(d);
+	return ret;
+}
+
+/* Filters in clsact have one place, which is ours by now: no device is named. */
+static int supersede(const struct dp *dp, const char *dir, struct err *e)
+{
+	int ret = dp->host ? host_remove(dir, 0, e) : attach_remove(dir, 0, e);
+	struct err left = ERR_INIT;
+
+	if (ret)
+		return ret;
+	log_warn("%s: of a daemon with another layout of maps: removed, and its tracked flows with it", dir);
+	ret = version_dir_remove(dir, &left);
+	if (ret && ret != -ENOTEMPTY) /* the machines' and the host's go when their devices are ours */
+		*e = left;
+	return ret == -ENOTEMPTY ? 0 : ret;
+}
+
+int pins_supersede(const struct dp *dp, struct err *e)
+{
+	return others_walk(dp, supersede, e);
+}
+
+static int found(const struct dp *dp, const char *dir, struct err *e)
+{
+	(void)dp, (void)dir, (void)e;
+	return 1;
+}
+
+bool pins_has_other(const struct dp *dp)
+{
+	struct err e = ERR_INIT;
+
+	return others_walk(dp, found, &e) == 1;
 }
 
 /* The host's part of one version. */
