@@ -82,8 +82,14 @@ policy() { command=$1 && shift && "$bailey" policy "$command" --instance "$prefi
 reaches() { in_ns "$1" timeout $((2 * PATIENCE)) "$talk" ask "$2" "$3" "$4"; }
 of_underlay() { status_of web | jq -r ".underlay.$1"; }
 dropped() { status_of web | jq "[.underlay.drops[] | select(.reason == \"$1\") | .packets] | add // 0"; }
-is_judged() { status_has web '.underlay.attach | select(. != "none")'; }
-ready() { knows web 1 && is_judged; }
+# what says that it is ready judges the device: never ready and attached by none
+ready() {
+	case $(status_of web | jq -r '"\(.ready and (.peers | length == 1)) \(.ready) \(.underlay.attach)"') in
+	*' true none') touch "$TMP/early" ;;
+	true*) return 0 ;;
+	esac
+	return 1
+}
 role_pid() { pgrep -P "$(cat "$dir/web.pid")" -f -- "--role=$1" | head -n 1; }
 restart() { # [SIGNAL]
 	end_pid "$dir/web.pid" "${1:--TERM}"
@@ -257,6 +263,14 @@ check 'but the fail-safe, still' only_open adm 22/tcp
 check 'which is said' grep -q 'no rule for the host' "$dir/web.log"
 check 'back again' policy rollback
 check 'and open again' only_open cli 80/tcp 80/udp 5432/tcp
+
+for i in 1 2 3 4 5; do
+	end_pid "$dir/web.pid"
+	start_node web
+	i=$(($(date +%s) + 30))
+	until ready 2>/dev/null || [ "$(date +%s)" -gt $i ]; do :; done
+done
+check_not 'never did it say that it is ready before it judged' test -e "$TMP/early"
 
 # --- beside another's XDP program: it stays there while processes die --------------------------------------------------
 # shellcheck disable=SC2317

@@ -74,7 +74,7 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 			workload_opened(p, m->target, 0, &e);
 		if (m->request == MSG_NET_POLICY)
 			life_answered(p, m->target, 0, &e);
-		if (m->request == MSG_NET_SYNC)
+		if (m->request == MSG_NET_SYNC && (p->is_synced = true))
 			log_info("overlay %s is up, policy decides", p->conf.interface);
 		return;
 	}
@@ -349,7 +349,7 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 	(void)sig, (void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (proc_reaped(&p->net, pid, status)) {
-			p->net_ok = false;
+			p->net_ok = p->is_synced = false;
 			life_net_down(p);
 			report_net_down(p);
 		} else if (!proc_reaped(&p->edge, pid, status)) {

@@ -115,6 +115,7 @@ struct parent {
 	bool has_self;  /* the own certificate verified */
 	bool is_loaded; /* stored records were judged: nodes are complete */
 	bool net_ok;    /* net took its configuration */
+	bool is_synced; /* and all that it was told after: it decides, on every device that is there */
 	struct id_claims self;
 	struct id_record record;
 	struct event *renew, *tick;

@@ -291,7 +291,7 @@ json_t *report_status_json(struct parent *p)
 			      "app", app_name(p, p->self.app_id), "app_id",
 			      json_hex(p->self.app_id, sizeof(p->self.app_id)), "instance_id",
 			      json_hex(p->self.instance_id, sizeof(p->self.instance_id)), "simulated",
-			      p->self.is_simulated, "ready", p->is_loaded && p->net_ok);
+			      p->self.is_simulated, "ready", p->is_synced);
 	json_t *peers = json_array();
 
 	if (p->has_self)
