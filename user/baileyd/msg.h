@@ -129,7 +129,7 @@ struct msg_token {
 
 struct msg_ask_status {
 	uint64_t token;
-	uint32_t pairs; /* 1: also what each peer sent and got */
+	uint32_t pairs; /* of so many peers of each target also what they sent and got */
 };
 
 struct msg_done {
@@ -238,6 +238,7 @@ struct msg_counts {
 	uint32_t target;
 	int32_t code; /* 0 or -errno: nothing below is known */
 	struct dp_status dp;
+	uint32_t pairs_left; /* peers that PAIRS has no item for, not counting those without a packet that were seen */
 	char attach[24];
 	struct dp_host_status host; /* of the underlay */
 	char trouble[160];          /* why its device is not guarded; "" when it is */

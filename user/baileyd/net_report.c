@@ -99,8 +99,12 @@ static int send_rules(struct target *t, struct err *e)
 	return ret;
 }
 
+#define IDLE_LOOKS 16 /* for each peer that is wanted so many may be looked at: a scrape costs this much at most */
+
 struct pairs_out {
 	struct target *t;
+	uint32_t wanted;
+	uint64_t looks;
 	struct msg_pairs page;
 };
 
@@ -118,8 +122,12 @@ static int pairs_add(uint32_t identity, const struct by_pair *pair, void *arg)
 	static const struct by_pair nothing;
 	struct dp_identity id;
 
+	if (!out->wanted || out->looks == 0)
+		return 1;
+	out->looks--;
 	if (memcmp(pair, &nothing, sizeof(nothing)) == 0 || !dp_identity_find(out->t->dp, identity, &id))
 		return 0;
+	out->wanted--;
 	*item = (struct pair_count){ .target = out->t->conf.target, .n = *pair };
 	memcpy(item->instance_id, id.instance_id, sizeof(item->instance_id));
 	if (++out->page.n == PAGE_ITEMS)
@@ -127,16 +135,21 @@ static int pairs_add(uint32_t identity, const struct by_pair *pair, void *arg)
 	return 0;
 }
 
-static int send_pairs(struct target *t, struct err *e)
+static int send_pairs(struct target *t, uint32_t wanted, uint32_t *left, struct err *e)
 {
+	size_t n = dp_identity_count(t->dp) - (dp_identity_count(t->dp) > 0); /* without the own one */
+	uint64_t looks = (uint64_t)wanted * IDLE_LOOKS;
 	static struct pairs_out out;
 	int ret;
 
 	out.t = t;
+	out.wanted = wanted;
+	out.looks = looks;
 	out.page.n = 0;
 	ret = dp_pairs(t->dp, pairs_add, &out, e);
 	pairs_flush(&out);
-	return ret;
+	*left = n > looks - out.looks ? (uint32_t)(n - (looks - out.looks)) : 0;
+	return ret < 0 ? ret : 0;
 }
 
 static void send_peers(struct net *net)
@@ -161,7 +174,7 @@ static void send_peers(struct net *net)
 	ov_device_fini(&dev);
 }
 
-static void send_counts(struct target *t, bool pairs)
+static void send_counts(struct target *t, uint32_t pairs)
 {
 	struct msg_counts m = { .target = t->conf.target };
 	struct err e = ERR_INIT;
@@ -170,7 +183,7 @@ static void send_counts(struct target *t, bool pairs)
 	if (!m.code)
 		m.code = send_rules(t, &e);
 	if (!m.code && pairs)
-		m.code = send_pairs(t, &e);
+		m.code = send_pairs(t, pairs, &m.pairs_left, &e);
 	snprintf(m.trouble, sizeof(m.trouble), "%s", t->trouble);
 	snprintf(m.attach, sizeof(m.attach), "%s", t->trouble[0] ? "none" : dp_attach_mode(t->dp));
 	if (t->conf.kind == TARGET_IS_UNDERLAY)

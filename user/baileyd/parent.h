@@ -201,7 +201,7 @@ void report_on_workload_remove(struct evhttp_request *req, void *arg);
 
 /* report.c */
 /* `answer` is called once net has reported, and thus done all that it was told before; or has not in time. */
-void report_ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
+void report_ask_net(struct parent *p, struct evhttp_request *req, uint32_t pairs,
 		    void (*answer)(struct parent *p, struct evhttp_request *req));
 int report_open(struct parent *p, struct err *e);
 void report_close(struct parent *p);

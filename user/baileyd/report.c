@@ -10,7 +10,8 @@
 #include "parent.h"
 #include "report_json.h"
 
-#define NET_ANSWER_S 2
+#define NET_ANSWER_S     2
+#define METRIC_PEERS_MAX 256 /* with lines of their own, of each interface: they stay few, whoever joins */
 
 /* A control request that waits until net has answered, or until it is clear that it will not. */
 struct waiting {
@@ -76,7 +77,7 @@ static void answer_token(struct parent *p, uint64_t token)
 		waiting_answer(w);
 }
 
-void report_ask_net(struct parent *p, struct evhttp_request *req, bool pairs,
+void report_ask_net(struct parent *p, struct evhttp_request *req, uint32_t pairs,
 		    void (*answer)(struct parent *p, struct evhttp_request *req))
 {
 	struct timeval deadline = { .tv_sec = NET_ANSWER_S };
@@ -156,6 +157,11 @@ static void take_counts(struct net_report *r, const struct msg_counts *m)
 	msg_terminate(r->counts[m->target].trouble);
 }
 
+int report_peer_order(const void *a, const void *b)
+{
+	return memcmp(a, b, OV_KEY_LEN);
+}
+
 void report_net_message(struct parent *p, const struct ipc_msg *msg)
 {
 	struct net_report *c = &p->collecting;
@@ -173,6 +179,8 @@ void report_net_message(struct parent *p, const struct ipc_msg *msg)
 		return;
 	c->status = *status;
 	msg_terminate(c->status.backend);
+	if (c->n_peers)
+		qsort(c->peers, c->n_peers, sizeof(*c->peers), report_peer_order);
 	c->is_known = p->net_ok && c->counts[TARGET_OVERLAY].code == 0;
 	report_free(&p->report);
 	p->report = *c;
@@ -239,12 +247,12 @@ static void answer_metrics(struct parent *p, struct evhttp_request *req)
 
 static void on_status(struct evhttp_request *req, void *arg)
 {
-	report_ask_net(arg, req, false, answer_status);
+	report_ask_net(arg, req, 0, answer_status);
 }
 
 static void on_metrics(struct evhttp_request *req, void *arg)
 {
-	report_ask_net(arg, req, true, answer_metrics);
+	report_ask_net(arg, req, METRIC_PEERS_MAX, answer_metrics);
 }
 
 static void answer_counters(struct parent *p, struct evhttp_request *req)
@@ -257,7 +265,7 @@ static void answer_counters(struct parent *p, struct evhttp_request *req)
 
 static void on_counters(struct evhttp_request *req, void *arg)
 {
-	report_ask_net(arg, req, true, answer_counters);
+	report_ask_net(arg, req, UINT32_MAX, answer_counters);
 }
 
 int report_open(struct parent *p, struct err *e)

@@ -2,6 +2,7 @@
 #include "report_json.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -193,10 +194,10 @@ static json_t *underlay_part(const struct parent *p)
 
 static const struct msg_peer *session_of(const struct parent *p, const struct node *n)
 {
-	for (size_t i = 0; i < p->report.n_peers; i++)
-		if (memcmp(p->report.peers[i].wg_key, n->id.record.wg_key, OV_KEY_LEN) == 0)
-			return &p->report.peers[i];
-	return NULL;
+	const struct net_report *r = &p->report;
+
+	return r->n_peers ? bsearch(n->id.record.wg_key, r->peers, r->n_peers, sizeof(*r->peers), report_peer_order)
+			  : NULL;
 }
 
 static void add_session(json_t *o, const struct msg_peer *s, int64_t now)

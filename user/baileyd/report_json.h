@@ -5,6 +5,9 @@
 #include "base/json.h"
 #include "parent.h"
 
+/* report.c: of two struct msg_peer, by the key that comes first in them. Those of a report are in it. */
+int report_peer_order(const void *a, const void *b);
+
 json_t *report_status_json(struct parent *p);
 json_t *report_counters_json(struct parent *p);
 json_t *report_event_json(struct parent *p, const struct seen_event *seen);

@@ -8,8 +8,6 @@
 #include "base/text.h"
 #include "report_json.h"
 
-#define PEERS_MAX 256 /* lines stay few, whoever joins */
-
 static void put(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put(struct out *out, const char *fmt, ...)
 {
@@ -100,25 +98,24 @@ static void peer_lines(struct out *out, const char *interface, const char *node,
 			    (unsigned long long)pair->n[dir][o].packets);
 }
 
-/* In the order of their identities, which a peer keeps: the same peers each time, however many come after them. */
+/* In the order in which they joined: the same peers each time, however many come after them. */
 static void peer_packets(struct out *out, struct parent *p)
 {
-	size_t n[TARGETS_MAX] = { 0 }, left_out = 0;
+	uint64_t left_out = 0;
 
 	head(out, "peer_packets_total", "counter", "Packets between this node and a peer, from 0 for each identity.");
 	for (size_t i = 0; i < p->report.n_pairs; i++) {
 		const struct pair_count *c = &p->report.pairs[i];
 		const struct node *peer = node_find(p, c->instance_id);
 
-		if (!peer || c->target >= p->n_targets)
-			continue;
-		if (n[c->target]++ < PEERS_MAX)
+		if (peer && c->target < p->n_targets)
 			peer_lines(out, p->targets[c->target].interface, peer->id.record.node, &c->n);
-		else
-			left_out++;
 	}
+	for (uint32_t i = 0; i < p->n_targets; i++)
+		left_out += p->report.counts[i].pairs_left;
 	single(out, "peers_uncounted", "gauge",
-	       "Peers without lines in peer_packets_total, which has the first 256 of each interface.", left_out);
+	       "Peers that peer_packets_total has no room for: it has the first 256 with packets of each interface.",
+	       left_out);
 }
 
 /* Names of workloads are [a-z0-9-]. */
