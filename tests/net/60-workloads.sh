@@ -354,6 +354,8 @@ cp "$dir/host.good" "$dir/host.yaml"
 hold "$TMP/in2"
 echo held >"$TMP/in2"
 check 'a connection' eventually 5 grep -q held "$TMP/in2.echo"
+# else, where all takes long, vm asks for its neighbour anew: ARP is dropped for another reason
+in_ns vm ip neigh replace "$(overlay_of db)" dev eth0 lladdr "$db_mac" nud permanent
 # No command signs for less than an hour: a daemon of vm's does, where it disturbs nobody.
 write_config vm policy.yaml 30
 sed -i '/^exchange:/,$d' "$dir/vm.yaml"
