@@ -159,7 +159,7 @@ check 'back to the configured one' policy apply
 check 'which decides again' decides a
 
 # --- on trial --------------------------------------------------------------------------------------------------------
-check 'a trial of 8 s' policy apply "$dir/b.yaml" --confirm 8s
+check 'a short trial' policy apply "$dir/b.yaml" --confirm $((8 * PATIENCE))s
 check 'decides' decides b
 check 'and ends by itself' eventually 20 decided_by a
 check_not 'too late to confirm' policy confirm
@@ -173,9 +173,9 @@ check_not 'nor reloaded' "$bailey" reload --instance "$prefix-db"
 check 'the trial goes on' decides b
 check 'rollback gives it up' policy rollback
 check 'at once' decides a
-check 'a third' policy apply "$dir/b.yaml" --confirm 2s
+check 'a third' policy apply "$dir/b.yaml" --confirm $((2 * PATIENCE))s
 check 'is confirmed' policy confirm
-sleep 3
+sleep $((3 * PATIENCE))
 check 'and stays' decides b
 check 'rollback from it' policy rollback
 check 'goes to the one before' decides a
@@ -207,7 +207,7 @@ check 'the files were changed while the daemon was down' wait_until 30 knows db 
 check 'they win: it is the later act' decides a
 like 'and the log says so' "$(cat "$dir/db.log")" '*configured policy has changed since the last one was chosen: it decides now*'
 cp "$dir/b.yaml" "$dir/configured.yaml"
-check 'changed files on trial' policy apply --confirm 8s
+check 'changed files on trial' policy apply --confirm $((8 * PATIENCE))s
 check 'decide' decides b
 check 'until nobody confirms' eventually 20 decided_by a
 check 'a restart' restart
