@@ -5,7 +5,8 @@
 #        vmtest/run.sh KERNEL[,KERNEL] -- CMD...  a command instead; its exit status is this script's
 #        vmtest/run.sh --shell KERNEL             a shell in the VM (leave it with exit)
 #
-# VM_ACCEL=kvm|tcg (default: kvm where a guest really runs with it) VM_CPUS=2 VM_MEM=2G VM_TIMEOUT=1800 (seconds)
+# VM_ACCEL=kvm|tcg (default: kvm where a guest really runs with it) VM_CPUS=2 VM_MEM=2G VM_TIMEOUT (seconds; 1800,
+# but 10800 where suites are emulated)
 # What a run leaves behind is in $BUILD/vm/KERNEL: console (all output), log/ (one file a test), rc (exit status).
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -79,7 +80,7 @@ choose_accel() {
 # $1 folder of the run. The VM's tests log below the run's folder: a run on the host may be using the usual one.
 suites_cmd() {
 	cat <<-EOF
-		export BUILD=$build ONLY='${ONLY:-}' TEST_TIMEOUT=${TEST_TIMEOUT:-900}
+		export BUILD=$build ONLY='${ONLY:-}' TEST_TIMEOUT=${TEST_TIMEOUT:-1800}
 		mkdir -p $build/tests/log
 		mount --bind $1/log $build/tests/log
 		vmtest/smoke.sh
@@ -108,6 +109,7 @@ add_counts() {
 
 run_suites() {
 	passed=0 failed=0 skipped=0
+	[ "$accel" = kvm ] || limit=${VM_TIMEOUT:-10800} # all of them are an hour and more there
 	case $1 in *,*) many=1 ;; *) many=0 ;; esac
 	for kernel in $(echo "$1" | tr , ' '); do
 		run=$PWD/$build/vm/$kernel
