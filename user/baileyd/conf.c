@@ -266,7 +266,7 @@ static void read_top(struct conf_parse *p)
 {
 	static const char *const known[] = { "instance", "node",      "identity",  "trust",  "overlay", "exchange",
 					     "records",  "freshness", "underlay",  "policy", "state",   "run",
-					     "bpffs",    "user",      "workloads", "mesh",   NULL };
+					     "bpffs",    "user",      "workloads", "mesh",   "capture", NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -308,6 +308,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_freshness(&p);
 		read_overlay(&p);
 		read_mesh(&p);
+		conf_capture(&p);
 		read_exchange(&p);
 		read_records(&p);
 		conf_underlay(&p);

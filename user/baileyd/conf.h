@@ -10,6 +10,7 @@
 #include "base/addr.h"
 #include "conf_workloads.h"
 #include "datapath/datapath.h"
+#include "datapath/divert.h"
 #include "identity/identity.h"
 #include "overlay/overlay.h"
 #include "policy/diag.h"
@@ -74,6 +75,7 @@ struct conf {
 	char records[PATH_MAX]; /* directory of records, "" when absent */
 	uint32_t record_life_s;
 
+	struct dp_divert_conf capture; /* n_cgroups 0: nothing is */
 	struct conf_underlay underlay;
 	struct conf_workloads workloads;
 

@@ -30,6 +30,7 @@ enum msg_type {
 	MSG_NET_FLOWS,      /* struct msg_ask_flows: one page of a table, answered in order */
 	MSG_NET_CAPTURE,    /* struct msg_capture */
 	MSG_NET_ASK,        /* struct msg_ask */
+	MSG_NET_DIVERT,     /* struct dp_divert_conf: what is captured; without cgroups nothing */
 	/* N -> P */
 	MSG_NET_PACKET,       /* struct msg_packet, while a capture is on */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
@@ -86,6 +87,7 @@ struct msg_net_conf {
 
 #define TARGETS_MAX    64 /* net keeps who was named for which in one word */
 #define TARGET_OVERLAY 0u
+#define TARGET_DIVERT  UINT32_MAX /* of flows alone: captured connections to the proxy */
 
 enum target_kind {
 	TARGET_IS_OVERLAY,  /* made by CONF, always there */
@@ -248,6 +250,8 @@ struct msg_status {
 	uint64_t token;
 	char backend[16];
 	uint64_t events_held; /* not forwarded: the parent did not read */
+	uint32_t is_capturing;
+	struct dp_divert_status divert;
 };
 
 struct msg_edge_conf {

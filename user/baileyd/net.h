@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The net process inside: role_net.c (life, requests), net_peers.c (WireGuard's side of the nodes), net_report.c (what
- * it tells the parent), net_capture.c (dropped packets), net_underlay.c (the host's own device), net_workloads.c
- * (machines behind this host).
+ * it tells the parent), net_capture.c (dropped packets), net_divert.c (captured destinations), net_underlay.c (the
+ * host's own device), net_workloads.c (machines behind this host).
  */
 #pragma once
 
@@ -45,6 +45,8 @@ struct net {
 	struct target targets[TARGETS_MAX];
 	uint32_t n_targets; /* numbers in use are below; 0: not configured yet */
 	struct ov *ov;
+	struct dp_divert *divert; /* NULL: nothing is captured */
+	struct dp_divert_conf divert_conf;
 	struct peer **peers; /* in no order */
 	size_t n_peers, cap_peers;
 	struct hash by_instance;
@@ -84,6 +86,12 @@ int workloads_prune(struct net *net, struct err *e);                 /* what an 
 void workloads_watch(struct net *net);                               /* guards devices that have come */
 int links_open(struct net *net);
 uint32_t way_of(const struct net *net, uint32_t way); /* the interface; 0: none */
+
+/* net_divert.c */
+int divert_set(struct net *net, const struct dp_divert_conf *conf, struct err *e);
+void divert_watch(struct net *net); /* each second */
+void divert_status(struct net *net, struct msg_status *m);
+void divert_page(struct net *net, struct msg_flow_page *page);
 
 /* net_capture.c */
 int capture_start(struct target *t, struct err *e);

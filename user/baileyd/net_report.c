@@ -198,6 +198,7 @@ void send_status(struct net *net, const struct msg_ask_status *request)
 	for (uint32_t i = 0; i < net->n_targets; i++)
 		if (net->targets[i].dp)
 			send_counts(&net->targets[i], request->pairs);
+	divert_status(net, &m);
 	if (net->n_targets) {
 		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
 		send_peers(net);
@@ -223,7 +224,9 @@ void send_flow_page(struct net *net, const struct msg_ask_flows *request)
 	page.at = request->at;
 	page.n = 0;
 	page.code = -ENOENT;
-	if (request->target < net->n_targets && !net->targets[request->target].dp)
+	if (request->target == TARGET_DIVERT)
+		divert_page(net, &page);
+	else if (request->target < net->n_targets && !net->targets[request->target].dp)
 		page.code = 0, page.at.is_over = true;
 	else if (request->target < net->n_targets)
 		page.code = dp_flows_on(net->targets[request->target].dp, &page.at, PAGE_ITEMS, flow_add, &page, &e);

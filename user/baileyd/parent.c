@@ -48,6 +48,7 @@ static void on_net_up(void *arg)
 							   .bits = conf_network_of(&p->conf, &p->conf.addrs[i])->bits };
 	ipc_send(p->net.ipc, MSG_NET_CONF, &m, sizeof(m), -1);
 	explicit_bzero(&m, sizeof(m));
+	ipc_send(p->net.ipc, MSG_NET_DIVERT, &p->conf.capture, sizeof(p->conf.capture), -1);
 	send_targets(p);
 	plan_send_all(p);
 	report_capture_resume(p);
@@ -81,7 +82,8 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 	msg_terminate(e.where);
 	msg_terminate(e.msg);
 	log_err("%s", err_text(&e, text, sizeof(text)));
-	if (m->request == MSG_NET_CONF || (m->request == MSG_NET_TARGET && !p->targets[m->target].is_hot))
+	if (m->request == MSG_NET_CONF || m->request == MSG_NET_DIVERT ||
+	    (m->request == MSG_NET_TARGET && !p->targets[m->target].is_hot))
 		stop(p, 1);
 	else if (m->request == MSG_NET_TARGET)
 		workload_opened(p, m->target, m->code, &e);

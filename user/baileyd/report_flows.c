@@ -111,6 +111,15 @@ static json_t *flow_json(struct parent *p, const struct filter_item *item, const
 	return o;
 }
 
+/* What a captured application dialled, and comes to the proxy. */
+static json_t *captured_json(struct parent *p, const struct filter_item *item, const struct dp_flow *f)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:f}", "interface", "capture", "path", "proxy", "dir",
+			 report_dir_name[BY_DIR_OUT], "proto", "tcp", "state", "established", "src",
+			 report_side_json(p, item->src, f->key.local_port_be), "dst",
+			 report_side_json(p, item->dst, f->key.peer_port_be), "age_s", (double)f->age_ms / 1000);
+}
+
 /* --- pages --- */
 
 static bool is_enough(const struct flow_reader *r)
@@ -121,13 +130,14 @@ static bool is_enough(const struct flow_reader *r)
 static void put_page(struct flow_reader *r, const struct msg_flow_page *page, struct evbuffer *buf)
 {
 	for (uint32_t i = 0; i < page->n && !is_enough(r); i++) {
-		struct filter_item item = item_of(r->ask.target, &page->item[i]);
+		bool is_captured = r->ask.target == TARGET_DIVERT;
+		struct filter_item item = item_of(is_captured ? TARGET_OVERLAY : r->ask.target, &page->item[i]);
 		char *text;
 		json_t *o;
 
 		if (page->item[i].is_over || !filter_takes(r->p, &r->filter, &item))
 			continue;
-		o = flow_json(r->p, &item, &page->item[i]);
+		o = (is_captured ? captured_json : flow_json)(r->p, &item, &page->item[i]);
 		text = json_dumps(o, JSON_COMPACT);
 		if (text)
 			evbuffer_add_printf(buf, "%s\n", text);
@@ -148,9 +158,12 @@ static bool reader_moves(struct flow_reader *r)
 {
 	if (!r->ask.at.is_over)
 		return true;
+	if (r->filter.has_target || r->ask.target == TARGET_DIVERT)
+		return false;
 	r->ask.at = (struct dp_place){ 0 };
-	r->ask.target++;
-	return !r->filter.has_target && r->ask.target < r->p->n_targets;
+	if (++r->ask.target == r->p->n_targets)
+		r->ask.target = TARGET_DIVERT;
+	return true;
 }
 
 static void reader_take(struct flow_reader *r, const struct msg_flow_page *page)

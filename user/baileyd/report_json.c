@@ -192,6 +192,19 @@ static json_t *underlay_part(const struct parent *p)
 	return o;
 }
 
+/* null: nothing is captured, or net does not say. */
+static json_t *capture_part(const struct parent *p)
+{
+	const struct dp_divert_status *d = &p->report.status.divert;
+
+	if (!p->report.is_known || !p->report.status.is_capturing)
+		return json_null();
+	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "cgroups", (int)d->n_cgroups, "networks",
+			 (int)d->n_rules, "connections", (int)d->n_origins, "tcp", (json_int_t)d->count[BY_DIVERT_TCP],
+			 "udp", (json_int_t)d->count[BY_DIVERT_UDP], "asked", (json_int_t)d->count[BY_DIVERT_ASKED],
+			 "unknown", (json_int_t)d->count[BY_DIVERT_UNKNOWN]);
+}
+
 static const struct msg_peer *session_of(const struct parent *p, const struct node *n)
 {
 	const struct net_report *r = &p->report;
@@ -303,6 +316,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "datapath", datapath_part(&p->report));
 	json_object_set_new(o, "rules", report_rules_json(p, TARGET_OVERLAY));
 	json_object_set_new(o, "underlay", underlay_part(p));
+	json_object_set_new(o, "capture", capture_part(p));
 	for (size_t i = 0; i < p->n_nodes; i++)
 		json_array_append_new(peers, peer_part(p, p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);

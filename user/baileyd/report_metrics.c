@@ -206,6 +206,19 @@ static void policy(struct out *out, const struct parent *p)
 	       "Time left to confirm the policy that decides; 0: nothing to confirm.", left > 0 ? (uint64_t)left : 0);
 }
 
+static void captured(struct out *out, const struct msg_status *s)
+{
+	static const char *const what[BY_DIVERT_STATS] = { "tcp", "udp", "asked", "unknown" };
+
+	if (!s->is_capturing)
+		return;
+	single(out, "capture_connections", "gauge", "Captured connections to the proxy.", s->divert.n_origins);
+	head(out, "captured_total", "counter",
+	     "Dialled and diverted by protocol; origins that a proxy asked for, known and unknown.");
+	for (int i = 0; i < BY_DIVERT_STATS; i++)
+		put(out, "bailey_captured_total{what=\"%s\"} %llu\n", what[i], (unsigned long long)s->divert.count[i]);
+}
+
 char *report_metrics_text(struct parent *p)
 {
 	const struct dp_status *dp = &p->report.counts[TARGET_OVERLAY].dp;
@@ -218,6 +231,7 @@ char *report_metrics_text(struct parent *p)
 		rules(&out, p);
 		peer_packets(&out, p);
 		workloads(&out, p);
+		captured(&out, &p->report.status);
 		each_target(&out, p, "flows", "gauge", "Tracked flows.", flows_of);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
 		       dp->n_identities);

@@ -233,6 +233,8 @@ static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, stru
 	case MSG_NET_TARGET:
 		*number = msg->len < sizeof(struct msg_number) ? 0 : ((const struct msg_number *)msg->data)->target;
 		return target_open(net, ipc_as(msg, sizeof(struct msg_target)), e);
+	case MSG_NET_DIVERT:
+		return divert_set(net, ipc_as(msg, sizeof(struct dp_divert_conf)), e);
 	case MSG_NET_SYNC:
 		return on_sync(net, e);
 	case MSG_NET_CAPTURE:
@@ -277,6 +279,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	send_losses(arg);
 	capture_losses(arg);
 	underlay_watch(arg);
+	divert_watch(arg);
 }
 
 static void on_down(void *arg)
@@ -319,6 +322,7 @@ static void net_fini(struct net *net)
 		event_free(net->apply);
 	if (net->tick)
 		event_free(net->tick);
+	dp_divert_close(net->divert);
 	ov_close(net->ov);
 	ipc_free(net->parent);
 	if (net->base)

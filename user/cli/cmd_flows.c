@@ -107,6 +107,12 @@ static void print_flow(const json_t *flow)
 
 	side_text(json_object_get(flow, "src"), src, sizeof(src));
 	side_text(json_object_get(flow, "dst"), dst, sizeof(dst));
+	if (*js(flow, "path")) {
+		printf("%-3s  %s -> %s %s  %-11s  age %s  captured, to the %s\n", js(flow, "dir"), src, dst,
+		       js(flow, "proto"), js(flow, "state"),
+		       span(json_number_value(json_object_get(flow, "age_s")), age), js(flow, "path"));
+		return;
+	}
 	printf("%-3s  %s -> %s %s  %-11s  age %s idle %s  %s %s%s  on %s\n", js(flow, "dir"), src, dst,
 	       js(flow, "proto"), js(flow, "state"), span(json_number_value(json_object_get(flow, "age_s")), age),
 	       span(json_number_value(json_object_get(flow, "idle_s")), idle), js(flow, "rule"), js(flow, "where"),

@@ -150,6 +150,15 @@ static void print_underlay(const json_t *u)
 		printf("          no SYN cookies: %s\n", js(u, "no_cookies"));
 }
 
+static void print_capture(const json_t *c)
+{
+	if (json_is_object(c))
+		printf("capture   %lld cgroups, %lld networks and ports: %lld connections to the proxy now, %lld TCP "
+		       "and %lld "
+		       "UDP in all\n",
+		       ji(c, "cgroups"), ji(c, "networks"), ji(c, "connections"), ji(c, "tcp"), ji(c, "udp"));
+}
+
 static void print_peer(const json_t *p)
 {
 	const json_t *age = json_object_get(p, "handshake_age_s");
@@ -235,6 +244,7 @@ static void print_all(const json_t *s)
 
 	print_self(s);
 	print_underlay(underlay);
+	print_capture(json_object_get(s, "capture"));
 	print_peers(json_object_get(s, "peers"));
 	print_workloads(json_object_get(s, "workloads"));
 	print_collateral(json_object_get(s, "collateral"));

@@ -113,7 +113,8 @@ extern const char *const dp_ask_name[BY_DIR_COUNT];
 extern const char *const dp_link_name[BY_DIR_COUNT];
 #define WORKLOAD_NAME_MAX 15
 bool name_is_valid(const char *s, size_t max);
-#define PIN_WORKLOAD "w-"                               /* a machine's: with its name */
+#define PIN_WORKLOAD "w-" /* a machine's: with its name */
+#define PIN_DIVERT   "divert"
 int version_dir_remove(const char *dir, struct err *e); /* pins and directory */
 /*
  * Of a daemon with another layout of maps: its programs for the same device go, with their pins. First ours must be
@@ -145,6 +146,10 @@ void host_close(struct host *h);
 
 /* host_attach.c */
 int host_remove(const char *dir, unsigned ifindex, struct err *e);
+
+/* divert.c */
+int divert_remove(const char *version, struct err *e); /* of one version of an instance */
+int divert_supersede(const char *dir, struct err *e);  /* those of all other versions, in pin.c */
 
 /* workload.c */
 int workloads_remove(const char *version, struct err *e); /* of one version of an instance */

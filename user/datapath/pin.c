@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "divert.h"
 #include "internal.h"
 
 #define BPFFS_MAGIC  0xcafe4a11
@@ -206,6 +207,8 @@ static int all_remove(const char *version, unsigned ifindex, struct err *e)
 	if (!ret)
 		ret = workloads_remove(version, e);
 	if (!ret)
+		ret = divert_remove(version, e);
+	if (!ret)
 		ret = attach_remove(version, ifindex, e);
 	return ret ? ret : version_dir_remove(version, e);
 }
@@ -229,6 +232,40 @@ static int versions_remove(const char *dir, unsigned ifindex,
 	}
 	closedir(d);
 	return ret;
+}
+
+static int divert_dir_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	(void)ifindex;
+	return divert_remove(version, e);
+}
+
+static int other_divert_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	char own[16];
+
+	(void)ifindex;
+	snprintf(own, sizeof(own), "/v%d", BY_ABI_VERSION);
+	return strcmp(strrchr(version, '/'), own) == 0 ? 0 : divert_remove(version, e);
+}
+
+int divert_supersede(const char *dir, struct err *e)
+{
+	char base[DIR_LEN];
+
+	snprintf(base, sizeof(base), "%s", dir); /* <base>/v<ABI>/divert */
+	*strrchr(base, '/') = '\0';
+	*strrchr(base, '/') = '\0';
+	return versions_remove(base, 0, other_divert_remove, e);
+}
+
+int dp_divert_destroy(const char *bpffs, const char *instance, struct err *e)
+{
+	char dir[DIR_LEN];
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	dp_libbpf_quiet();
+	return ret ? ret : versions_remove(dir, 0, divert_dir_remove, e);
 }
 
 int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)

@@ -115,6 +115,75 @@ static void a_mesh_has_ports_of_tcp(void **state)
 	}
 }
 
+static void capture_is_read(void **state)
+{
+	static const char good[] =
+		GOOD "capture:\n"
+		     "  cgroups: [/sys/fs/cgroup/app.slice, /sys/fs/cgroup/b]\n"
+		     "  proxy_cgroup: /sys/fs/cgroup/app.slice2\n"
+		     "  to:\n"
+		     "    - { net: 10.77.0.0/16, ports: [tcp/80, udp/53, tcp], via: '127.0.0.1:15001' }\n"
+		     "    - { net: 'fd77::5', peer: 'fd00::3' }\n";
+	const struct dp_divert_rule *r;
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	assert_int_equal(parse(good, &c, &d), 0);
+	assert_int_equal(c.capture.n_cgroups, 2);
+	assert_string_equal(c.capture.proxy_cgroup, "/sys/fs/cgroup/app.slice2");
+	assert_int_equal(c.capture.n_rules, 5);
+	r = c.capture.rule;
+	assert_true(r[0].l4_proto == 6 && r[0].port == 80 && r[0].to_port == 15001 && !r[0].is_peer &&
+		    r[0].net.bits == 16);
+	assert_true(r[1].l4_proto == 17 && r[1].port == 53 && r[2].l4_proto == 6 && !r[2].port);
+	assert_true(r[3].is_peer && !r[3].to_port && r[3].net.bits == 128 && r[3].l4_proto == 6 && r[4].l4_proto == 17);
+	assert_int_equal(parse(GOOD, &c, &d), 0);
+	assert_int_equal(c.capture.n_cgroups, 0);
+}
+
+static void bad_captures_are_refused(void **state)
+{
+	static const struct {
+		const char *cgroups, *rule, *error;
+	} bad[] = {
+		{ "[a]", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "needs the path of a cgroup, from / on, found 'a'" },
+		{ "[]", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "has 0 entries" },
+		{ "[/a]\n  proxy_cgroup: /a/b", "{ net: 10.0.0.1, peer: 100.64.0.3 }",
+		  "is in the captured cgroup /a: the proxy's own connections would come back to it" },
+		{ "[/a/]\n  proxy_cgroup: /a", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "is in the captured cgroup /a/" },
+		{ "[/]\n  proxy_cgroup: /b", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "is in the captured cgroup /" },
+		{ "[/a]\n  proxy_cgroup: b", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "from / on, found 'b'" },
+		{ "[/a]", "{ net: 10.0.0.0/33, peer: 100.64.0.3 }", "needs an address or a prefix" },
+		{ "[/a]", "{ net: 10.0.0.1/16, peer: 100.64.0.3 }", "'10.0.0.1/16' has bits behind its length" },
+		{ "[/a]", "{ net: 127.0.0.1, via: '127.0.0.1:80' }", "is the loopback, which stays where it is" },
+		{ "[/a]", "{ net: '::1', via: '[::1]:80' }", "is the loopback" },
+		{ "[/a]", "{ net: 10.0.0.1 }", "needed one of 'via'" },
+		{ "[/a]", "{ net: 10.0.0.1, via: '127.0.0.1:80', peer: 100.64.0.3 }", "needed one of 'via'" },
+		{ "[/a]", "{ net: 10.0.0.1, via: 127.0.0.1 }", "needs an endpoint like 127.0.0.1:15001" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 192.0.2.1 }", "needs an address inside overlay.networks" },
+		{ "[/a]", "{ net: 10.0.0.1, via: '[::1]:80' }", "need to be of one family" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 100.64.0.3, ports: [] }", "needs a list of at least one port" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 100.64.0.3, ports: [icmp/8] }", "needs one port like tcp/80" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 100.64.0.3, ports: [tcp/1-2] }", "needs one port like tcp/80" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 100.64.0.3, ports: [tcp/1, tcp/1] }", "are captured already" },
+		{ "[/a]", "{ net: 10.0.0.1, peer: 100.64.0.3, port: 1 }", "unknown key 'port'; did you mean 'ports'?" },
+		{ "[/a]", "x", "needs a map with net" },
+	};
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), GOOD "capture:\n  cgroups: %s\n  to: [%s]\n", bad[i].cgroups, bad[i].rule);
+		assert_int_equal(parse(text, &c, &d), -22);
+		if (!strstr(d.item[0].msg, bad[i].error))
+			fail_msg("%s: %s", bad[i].error, d.item[0].msg);
+		diags_fini(&d);
+	}
+}
+
 static void freshness_has_three_levels(void **state)
 {
 	static const struct {
@@ -333,7 +402,8 @@ int main(void)
 		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
 		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
-		cmocka_unit_test(a_mesh_has_ports_of_tcp),      cmocka_unit_test(freshness_has_three_levels),
+		cmocka_unit_test(a_mesh_has_ports_of_tcp),      cmocka_unit_test(capture_is_read),
+		cmocka_unit_test(bad_captures_are_refused),     cmocka_unit_test(freshness_has_three_levels),
 		cmocka_unit_test(workloads_are_read),           cmocka_unit_test(wrong_workloads_are_refused),
 	};
 

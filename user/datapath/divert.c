@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "divert.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "skel/sock.skel.h"
+
+#define LINK_PREFIX "l-"
+
+struct dp_divert {
+	struct sock_bpf *skel;
+	char dir[DIR_LEN];
+	uint64_t id[DP_DIVERT_CGROUPS], proxy; /* of the cgroups that the programs are on; 0: none */
+	uint32_t n_cgroups;
+};
+
+/* A pinned link is named for its cgroup and its program: "l-2f1-by_connect4". */
+struct place {
+	int fd;
+	uint64_t id;
+};
+
+void dp_divert_close(struct dp_divert *d)
+{
+	if (!d)
+		return;
+	sock_bpf__destroy(d->skel);
+	free(d);
+}
+
+/* --- loading ----------------------------------------------------------------------------------------------- */
+
+static int pin_maps(struct dp_divert *d, struct err *e)
+{
+	struct bpf_map *map;
+	char path[PATH_LEN];
+
+	bpf_object__for_each_map(map, d->skel->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		pin_path(path, d->dir, bpf_map__name(map));
+		if (access(path, F_OK) < 0 && bpf_obj_pin(bpf_map__fd(map), path) < 0)
+			return err_at(e, -errno, path, "can not be pinned: %s", strerror(errno));
+	}
+	return 0;
+}
+
+static int load(struct dp_divert *d, struct err *e)
+{
+	int ret;
+
+	d->skel = sock_bpf__open();
+	if (!d->skel)
+		return kernel_refused(e, -errno, "BPF object");
+	ret = maps_adopt(d->dir, d->skel->obj, e);
+	if (ret)
+		return ret;
+	ret = sock_bpf__load(d->skel);
+	return ret ? kernel_refused(e, ret, "the kernel refused the BPF programs of capture") : pin_maps(d, e);
+}
+
+int dp_divert_open(const char *bpffs, const char *instance, struct dp_divert **out, struct err *e)
+{
+	struct dp_divert *d = calloc(1, sizeof(*d));
+	int ret;
+
+	if (!d)
+		return err_at(e, -ENOMEM, NULL, "out of memory");
+	dp_libbpf_quiet();
+	ret = pin_dir_make(bpffs, instance, PIN_DIVERT, d->dir, e);
+	if (!ret)
+		ret = load(d, e);
+	if (ret) {
+		dp_divert_close(d);
+		return ret;
+	}
+	*out = d;
+	return 0;
+}
+
+/* --- rules ------------------------------------------------------------------------------------------------- */
+
+static struct by_divert_key key_of(const struct dp_divert_rule *r)
+{
+	uint32_t bits = addr_is_v4(&r->net.addr) ? 96u + r->net.bits : r->net.bits;
+
+	return (struct by_divert_key){ .prefix_len = BY_DIVERT_BITS + bits,
+				       .l4_proto = r->l4_proto,
+				       .port_be = htons(r->port),
+				       .addr = r->net.addr };
+}
+
+static bool same_key(const struct by_divert_key *a, const struct by_divert_key *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static int rule_check(const struct dp_divert_rule *r, struct err *e)
+{
+	if (r->l4_proto != IPPROTO_TCP && r->l4_proto != IPPROTO_UDP)
+		return err_at(e, -EINVAL, "capture", "protocol %u is neither TCP nor UDP", r->l4_proto);
+	if (addr_is_v4(&r->net.addr) != addr_is_v4(&r->to))
+		return err_at(e, -EINVAL, "capture",
+			      "an address of one family can not be dialled for one of the other");
+	return 0;
+}
+
+static int rules_write(struct dp_divert *d, const struct dp_divert_conf *conf, struct err *e)
+{
+	int fd = bpf_map__fd(d->skel->maps.by_divert);
+
+	for (uint32_t i = 0; i < conf->n_rules; i++) {
+		const struct dp_divert_rule *r = &conf->rule[i];
+		struct by_divert_key key = key_of(r);
+		struct by_divert value = { .addr = r->to, .port_be = htons(r->to_port), .is_peer = r->is_peer };
+		int ret = rule_check(r, e);
+
+		if (ret)
+			return ret;
+		if (bpf_map_update_elem(fd, &key, &value, BPF_ANY) < 0)
+			return err_at(e, -errno, "by_divert", "can not be written: %s", strerror(errno));
+	}
+	return 0;
+}
+
+struct keep {
+	const struct dp_divert_conf *conf;
+	int fd;
+	uint32_t n;
+};
+
+static int drop_unnamed(const void *key, const void *value, void *arg)
+{
+	struct keep *keep = arg;
+
+	(void)value;
+	keep->n++;
+	for (uint32_t i = 0; keep->conf && i < keep->conf->n_rules; i++) {
+		struct by_divert_key named = key_of(&keep->conf->rule[i]);
+
+		if (same_key(key, &named))
+			return 0;
+	}
+	return keep->conf && bpf_map_delete_elem(keep->fd, key) < 0 ? -errno : 0;
+}
+
+static int rules_walk(struct dp_divert *d, struct keep *keep, struct err *e)
+{
+	int ret;
+
+	keep->fd = bpf_map__fd(d->skel->maps.by_divert);
+	ret = map_walk(keep->fd, sizeof(struct by_divert_key), sizeof(struct by_divert), drop_unnamed, keep);
+	return ret ? err_at(e, ret, "by_divert", "can not be read: %s", strerror(-ret)) : 0;
+}
+
+/* --- cgroups ----------------------------------------------------------------------------------------------- */
+
+static int cgroup_open(const char *path, struct place *at, struct err *e)
+{
+	struct statfs fs;
+	struct stat st;
+	int ret = 0;
+
+	at->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at->fd < 0)
+		return err_at(e, -errno, path, "no such cgroup: %s", strerror(errno));
+	if (fstatfs(at->fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+		ret = err_at(e, -EINVAL, path, "is no cgroup of version 2");
+	else if (fstat(at->fd, &st) < 0)
+		ret = err_at(e, -errno, path, "%s", strerror(errno));
+	else
+		at->id = st.st_ino;
+	if (ret)
+		close(at->fd);
+	return ret;
+}
+
+static void link_name(char name[static 64], uint64_t id, const struct bpf_program *prog)
+{
+	snprintf(name, 64, LINK_PREFIX "%llx-%.15s", (unsigned long long)id, bpf_program__name(prog));
+}
+
+static int link_update(const struct dp_divert *d, const char *name, const struct place *at, int prog)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 len = sizeof(info);
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+
+	pin_path(path, d->dir, name);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || info.cgroup.cgroup_id != at->id)
+		return -ENOENT;
+	return bpf_link_update(fd, prog, NULL) < 0 ? -errno : 0;
+}
+
+static int attach(const struct dp_divert *d, const struct bpf_program *prog, const struct place *at, const char *path,
+		  struct err *e)
+{
+	int prog_fd = bpf_program__fd(prog), ret;
+	auto_fd int fd = -1;
+	char name[64];
+
+	link_name(name, at->id, prog);
+	ret = link_update(d, name, at, prog_fd);
+	if (ret == -ENOENT) {
+		fd = bpf_link_create(prog_fd, at->fd, bpf_program__expected_attach_type(prog), NULL);
+		ret = fd < 0 ? -errno : pin_replace(fd, d->dir, name);
+	}
+	return ret ? err_at(e, ret, path, "%s can not be attached: %s", bpf_program__name(prog), strerror(-ret)) : 0;
+}
+
+/* All programs but the proxy's, or that one alone. */
+static int attach_all(struct dp_divert *d, const char *path, bool is_proxy, uint64_t *id, struct err *e)
+{
+	struct bpf_program *prog;
+	struct place at;
+	int ret = cgroup_open(path, &at, e);
+
+	if (ret)
+		return ret;
+	bpf_object__for_each_program(prog, d->skel->obj)
+	{
+		if (!ret && (prog == d->skel->progs.by_getsockopt) == is_proxy)
+			ret = attach(d, prog, &at, path, e);
+	}
+	*id = at.id;
+	close(at.fd);
+	return ret;
+}
+
+/* Links whose cgroup nobody names any more, or has gone. */
+static int links_prune(const struct dp_divert *d, const uint64_t *id, size_t n, uint64_t proxy, struct err *e)
+{
+	struct dirent *file;
+	DIR *dir = opendir(d->dir);
+	int ret = 0;
+
+	if (!dir)
+		return err_at(e, -errno, d->dir, "%s", strerror(errno));
+	while (!ret && (file = readdir(dir))) {
+		bool is_proxy = strstr(file->d_name, "-by_getsockopt") != NULL, is_named = false;
+		unsigned long long of = 0;
+
+		if (sscanf(file->d_name, LINK_PREFIX "%llx-", &of) != 1)
+			continue;
+		for (size_t i = 0; i < n && !is_proxy; i++)
+			is_named |= id[i] == of;
+		if (!is_named && !(is_proxy && proxy == of))
+			ret = link_remove(d->dir, file->d_name, e);
+	}
+	closedir(dir);
+	return ret;
+}
+
+static bool is_cgroup(const char *path, uint64_t id)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_ino == id;
+}
+
+bool dp_divert_is_placed(const struct dp_divert *d, const struct dp_divert_conf *conf)
+{
+	bool is_placed = !conf->proxy_cgroup[0] || is_cgroup(conf->proxy_cgroup, d->proxy);
+
+	for (uint32_t i = 0; is_placed && i < conf->n_cgroups; i++)
+		is_placed = is_cgroup(conf->cgroup[i], d->id[i]);
+	return is_placed && d->n_cgroups == conf->n_cgroups;
+}
+
+int dp_divert_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct err *e)
+{
+	struct keep keep = { .conf = conf };
+	int ret;
+
+	if (conf->n_cgroups > DP_DIVERT_CGROUPS || conf->n_rules > DP_DIVERT_RULES)
+		return err_at(e, -E2BIG, "capture", "more than %d cgroups or %d rules", DP_DIVERT_CGROUPS,
+			      DP_DIVERT_RULES);
+	d->proxy = 0;
+	ret = rules_write(d, conf, e);
+	if (!ret)
+		ret = rules_walk(d, &keep, e);
+	if (!ret && conf->proxy_cgroup[0])
+		ret = attach_all(d, conf->proxy_cgroup, true, &d->proxy, e);
+	for (uint32_t i = 0; !ret && i < conf->n_cgroups; i++)
+		ret = attach_all(d, conf->cgroup[i], false, &d->id[i], e);
+	if (ret)
+		return ret;
+	d->n_cgroups = conf->n_cgroups;
+	ret = links_prune(d, d->id, conf->n_cgroups, d->proxy, e);
+	return ret ? ret : divert_supersede(d->dir, e); /* whose programs were on the same cgroups until here */
+}
+
+/* --- what it did ------------------------------------------------------------------------------------------- */
+
+static int stat_sum(struct dp_divert *d, uint32_t what, uint64_t *sum)
+{
+	int n_cpus = libbpf_num_possible_cpus();
+	auto_free uint64_t *each = calloc(n_cpus > 0 ? (size_t)n_cpus : 1, sizeof(*each));
+
+	*sum = 0;
+	if (!each || bpf_map_lookup_elem(bpf_map__fd(d->skel->maps.by_divert_stat), &what, each) < 0)
+		return each ? -errno : -ENOMEM;
+	for (int i = 0; i < n_cpus; i++)
+		*sum += each[i];
+	return 0;
+}
+
+static int origin_count(const struct by_origin_key *key, const struct by_origin *origin, void *arg)
+{
+	(void)key, (void)origin;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+int dp_divert_status(struct dp_divert *d, struct dp_divert_status *st, struct err *e)
+{
+	struct keep keep = { 0 };
+	struct dp_place at = { 0 };
+	int ret = rules_walk(d, &keep, e);
+
+	*st = (struct dp_divert_status){ .n_cgroups = d->n_cgroups, .n_rules = keep.n };
+	while (!ret && !at.is_over)
+		ret = dp_divert_origins(d, &at, 4096, origin_count, &st->n_origins, e);
+	for (uint32_t i = 0; !ret && i < BY_DIVERT_STATS; i++)
+		ret = stat_sum(d, i, &st->count[i]);
+	return ret ? err_at(e, ret, "by_divert_stat", "can not be read: %s", strerror(-ret)) : 0;
+}
+
+struct origin_walk {
+	dp_origin_fn fn;
+	void *arg;
+};
+
+static int origin_visit(const void *key, const void *value, void *arg)
+{
+	const struct origin_walk *w = arg;
+
+	return w->fn(key, value, w->arg);
+}
+
+int dp_divert_origins(struct dp_divert *d, struct dp_place *at, uint32_t chunk, dp_origin_fn fn, void *arg,
+		      struct err *e)
+{
+	struct origin_walk w = { fn, arg };
+	int ret = map_walk_on(bpf_map__fd(d->skel->maps.by_origin), sizeof(struct by_origin_key),
+			      sizeof(struct by_origin), at, chunk, origin_visit, &w);
+
+	return ret < 0 ? err_at(e, ret, "by_origin", "can not be read: %s", strerror(-ret)) : ret;
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------- */
+
+int divert_remove(const char *version, struct err *e)
+{
+	struct dp_divert d = { 0 };
+	char path[PATH_LEN];
+	int ret;
+
+	pin_path(path, version, PIN_DIVERT);
+	if (access(path, F_OK) < 0)
+		return 0;
+	snprintf(d.dir, sizeof(d.dir), "%.255s", path);
+	ret = links_prune(&d, NULL, 0, 0, e);
+	return ret ? ret : version_dir_remove(path, e);
+}
