@@ -26,7 +26,7 @@ int evidence_attestation(const struct evidence *ev, bool is_stripped, struct out
 {
 	if (id_attestation_write(out, in_of(ev->quote, ev->quote_len), &ev->events, ev->report_data, is_stripped))
 		return 0;
-	return err_at(e, -EOPNOTSUPP, WHERE, "no attestation can be made: the event log has digests of version 2");
+	return err_at(e, -ENOMEM, WHERE, "no attestation can be made: out of memory, or the event log is too large");
 }
 
 /* The payload of "key-provider", among the events that count. */

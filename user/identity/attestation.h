@@ -32,9 +32,9 @@ void id_attestation_fini(struct id_attestation *att);
 int id_attestation_read(const uint8_t *bytes, size_t len, struct id_attestation *att, struct err *e);
 
 /*
- * Version 0 of a TDX quote with its log; every event of RTMR3 is a runtime event. is_stripped: as certificates carry
- * it, without the firmware's events. false: an event has a digest of version 2, which version 0 can not say, or no
- * memory.
+ * A TDX quote with its log, in version 0, or in version 1 where an event has a digest of version 2, which version 0 can
+ * not say; every event of RTMR3 is a runtime event. is_stripped: as certificates carry it, without the firmware's
+ * events. false: no memory, or larger than what either can say.
  */
 bool id_attestation_write(struct out *out, struct in quote, const struct id_events *events,
 			  const uint8_t report_data[ID_REPORT_DATA_LEN], bool is_stripped);

@@ -193,3 +193,45 @@ void mp_put_bin(struct out *out, const void *p, size_t len)
 	}
 	out_bytes(out, p, len);
 }
+
+void mp_put_number(struct out *out, uint32_t v)
+{
+	if (v < 0x80) {
+		out_u8(out, (uint8_t)v);
+	} else if (v <= UINT8_MAX) {
+		out_u8(out, 0xcc);
+		out_u8(out, (uint8_t)v);
+	} else if (v <= UINT16_MAX) {
+		put_16(out, 0xcd, v);
+	} else {
+		out_u8(out, 0xce);
+		for (int shift = 24; shift >= 0; shift -= 8)
+			out_u8(out, (uint8_t)(v >> shift));
+	}
+}
+
+void mp_put_text(struct out *out, const void *p, size_t len)
+{
+	if (len < 32) {
+		out_u8(out, (uint8_t)(0xa0 | len));
+	} else if (len <= UINT8_MAX) {
+		out_u8(out, 0xd9);
+		out_u8(out, (uint8_t)len);
+	} else {
+		put_16(out, 0xda, len);
+	}
+	out_bytes(out, p, len);
+}
+
+void mp_put_pairs(struct out *out, size_t n)
+{
+	out->failed = out->failed || n > 15;
+	out_u8(out, (uint8_t)(0x80 | n));
+}
+
+void mp_put_numbers(struct out *out, const uint8_t *p, size_t len)
+{
+	mp_put_array(out, len);
+	for (size_t i = 0; i < len; i++)
+		mp_put_number(out, p[i]);
+}

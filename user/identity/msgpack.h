@@ -34,5 +34,10 @@ bool mp_blob(struct in *in, uint8_t **room, struct in *bytes);
 
 /* Written in the shortest form; what needs more than 16 bits of length makes the output fail. */
 void mp_put_nil(struct out *out);
+void mp_put_number(struct out *out, uint32_t v);
+void mp_put_text(struct out *out, const void *p, size_t len);
+void mp_put_pairs(struct out *out, size_t n); /* a map; at most 15 */
+/* Bytes as an array of numbers, which is how dstack has most of them. */
+void mp_put_numbers(struct out *out, const uint8_t *p, size_t len);
 void mp_put_array(struct out *out, size_t n);
 void mp_put_bin(struct out *out, const void *p, size_t len);

@@ -57,5 +57,5 @@ int mx_listen(struct mx *mx, int fd, struct err *e); /* takes over a listening s
 int mx_dial(struct mx *mx, const struct ip_endpoint *to, unsigned refresh_s, struct err *e);
 /* Another certificate and key, from the next mx_set_record() on, whose record they have signed. */
 int mx_renew(struct mx *mx, const char *cert_pem, const char *key_pem, struct err *e);
-/* An attestation (version 0); len 0: the TEE did not answer. A session that has ended since is no matter. */
+/* An attestation; len 0: the TEE did not answer. A session that has ended since is no matter. */
 void mx_quoted(struct mx *mx, uint64_t token, const uint8_t *attestation, size_t len);

@@ -6,7 +6,7 @@
  *
  *   challenge = level that is demanded (1) | random (32)
  *   proof     = level (1), and above OFF: length (1) | signature by the certificate's key; and for QUOTE: an
- * attestation (version 0) whose report_data is bound to the same bytes that are signed
+ * attestation whose report_data is bound to the same bytes that are signed
  */
 #pragma once
 
