@@ -97,6 +97,7 @@ is 'the quote holds it' "$(echo "$quote" | jq -r .quote | cut -c 1137-1264)" "$(
 like 'more than 64 bytes are refused' "$(error_of GetQuote "{\"report_data\":\"$(printf '00%.0s' $(seq 65))\"}")" '*65 bytes, the limit is 64*'
 like 'what is no hex is refused' "$(error_of GetQuote '{"report_data":"xyz!"}')" '*report_data: is not hex*'
 attested=$(ask Attest '{"report_data":"c0ffee"}' | jq -r .attestation)
+is 'no GPU is attested' "$(ask GpuInfo '{}' | jq -c .)" '{"attestation":""}'
 is 'an attestation is version 0 of a TDX quote' "$(echo "$attested" | cut -c 1-4)" 0000
 like 'with the report data' "$attested" "*$(echo "$quote" | jq -r .report_data)00"
 ask Info >"$TMP/info"
@@ -128,6 +129,9 @@ like 'Tappd.DeriveKey has evidence in the legacy extensions' "$(openssl x509 -in
 is 'which our verifier accepts too' "$(verdict "$TMP/legacy.pem" .verdict)" 'accepted, SIMULATED'
 data=$( (printf 'app-data:'; printf '\300\377\356') | sha512sum | cut -d ' ' -f 1)
 is 'Tappd.TdxQuote hashes with its prefix' "$(tappd TdxQuote '{"report_data":"c0ffee"}' | jq -r .quote | cut -c 1137-1264)" "$data"
+is 'and by keccak, as Ethereum does' "$(tappd TdxQuote '{"report_data":"c0ffee","hash_algorithm":"keccak256","prefix":"x"}' | jq -r .quote | cut -c 1137-1264)" \
+	"e0ad626854556eac46f819012538d651d38ca55405adf38d5a86c9a08d874efd$(printf '0%.0s' $(seq 64))"
+like 'a hash that dstack does not know is refused' "$(tappd TdxQuote '{"report_data":"c0ffee","hash_algorithm":"md5"}' | jq -r .error)" '*Unsupported algorithm*md5*'
 like 'Tappd.RawQuote takes 64 bytes' "$(tappd RawQuote '{"report_data":"00"}' | jq -r .error)" '*raw needs 64*'
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -204,7 +208,8 @@ rm "$TMP/state/agent.seed"
 # --- configfs-tsm, played by files: outblob is a pipe, so that the answer comes after the question ----------------------
 like 'no configfs-tsm is said' "$("$agent" --state "$TMP/state" --compose "$TMP/app-compose.json" --configfs "$TMP/none" 2>&1)" '*configfs-tsm*'
 mkdir -p "$TMP/configfs/tsm/report"
-agent_up --tee tsm --configfs "$TMP/configfs" || not_ok "the agent starts on configfs: $(cat "$TMP/agent.log")"
+echo '[{"imr":3,"event_type":134217729,"digest":"","event":"app-id","event_payload":"00","version":2}]' >"$TMP/log2.json"
+agent_up --tee tsm --configfs "$TMP/configfs" --event-log "$TMP/log2.json" || not_ok "the agent starts on configfs: $(cat "$TMP/agent.log")"
 entry=$TMP/configfs/tsm/report/bailey-$agent_pid
 mkdir "$entry"
 mkfifo "$entry/outblob"
@@ -226,6 +231,8 @@ env printf "$(cat "$TMP/quote.esc")" >"$TMP/quote.bin"
 kernel 8
 is 'configfs-tsm: the quote is what outblob gives' "$(ask GetQuote '{"report_data":"aa"}' | jq -r .quote)" "$(echo "$quote" | jq -r .quote)"
 is 'configfs-tsm: inblob got 64 bytes' "$(stat -c %s "$entry/inblob")" 64
+kernel 8
+is 'configfs-tsm: of a log with digests of version 2 an attestation is version 1' "$(ask Attest '{"report_data":"aa"}' | jq -r .attestation | cut -c 1-20)" 83a776657273696f6e01
 like 'configfs-tsm: no event can be emitted' "$(error_of EmitEvent '{"event":"a"}')" '*RTMR3 can not be extended by way of tsm*'
 echo sev_guest >"$entry/provider"
 kernel 8

@@ -55,6 +55,15 @@ static const EVP_MD *hash_of(const char *name)
 	return NULL;
 }
 
+/* Ethereum's hashes, which are not SHA-3 and not in OpenSSL. Their length; 0: it is none of them. */
+static size_t keccak_len(const char *name)
+{
+	return strcmp(name, "keccak256") == 0   ? 32
+	       : strcmp(name, "keccak384") == 0 ? 48
+	       : strcmp(name, "keccak512") == 0 ? 64
+						: 0;
+}
+
 /* report_data = H(prefix ":" content), zeros behind it. */
 static int report_data_make(const char *hash, const char *prefix, const uint8_t *content, size_t len,
 			    uint8_t report_data[ID_REPORT_DATA_LEN], struct err *e)
@@ -72,9 +81,12 @@ static int report_data_make(const char *hash, const char *prefix, const uint8_t 
 	}
 	out_bytes(&front, prefix, strlen(prefix));
 	out_bytes(&front, ":", 1);
-	if (!md)
+	out_bytes(&front, content, len);
+	if (!md && !keccak_len(hash))
 		return err_at(e, -EINVAL, "hash_algorithm", "Unsupported algorithm: \"%.32s\"", hash);
-	return out_ok(&front) && id_hash(md, report_data, front.data, front.len, content, len)
+	if (out_ok(&front) && !md)
+		id_keccak(report_data, keccak_len(hash), front.data, front.len);
+	return out_ok(&front) && (!md || id_hash(md, report_data, front.data, front.len, NULL, 0))
 		       ? 0
 		       : err_at(e, -ENOMEM, "report_data", "out of memory");
 }

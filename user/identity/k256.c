@@ -6,8 +6,8 @@
 #include <string.h>
 
 #define CURVE        "secp256k1"
-#define KECCAK_RATE  136 /* bytes absorbed at once, for 256 bits of output */
 #define KECCAK_LANES 25
+#define KECCAK_BYTES 200 /* of the state */
 #define SIGN_TRIES   8
 
 DEFINE_CLEANUP(pkey_ctx, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
@@ -88,28 +88,34 @@ static void permute(uint64_t a[KECCAK_LANES])
 	}
 }
 
-static void absorb(uint64_t a[KECCAK_LANES], const uint8_t block[KECCAK_RATE])
+static void absorb(uint64_t a[KECCAK_LANES], const uint8_t *block, size_t rate)
 {
-	for (unsigned i = 0; i < KECCAK_RATE; i++)
+	for (unsigned i = 0; i < rate; i++)
 		a[i / 8] ^= (uint64_t)block[i] << 8 * (i % 8);
 	permute(a);
 }
 
-void id_keccak256(uint8_t out[ID_KECCAK_LEN], const void *data, size_t len)
+void id_keccak(uint8_t *out, size_t out_len, const void *data, size_t len)
 {
+	size_t rate = KECCAK_BYTES - 2 * out_len; /* absorbed at once */
 	uint64_t a[KECCAK_LANES] = { 0 };
-	uint8_t last[KECCAK_RATE] = { 0 };
+	uint8_t last[KECCAK_BYTES] = { 0 };
 	const uint8_t *p = data;
 
-	for (; len >= KECCAK_RATE; p += KECCAK_RATE, len -= KECCAK_RATE)
-		absorb(a, p);
+	for (; len >= rate; p += rate, len -= rate)
+		absorb(a, p, rate);
 	if (len)
 		memcpy(last, p, len);
 	last[len] ^= 0x01; /* SHA-3 has 0x06 here */
-	last[KECCAK_RATE - 1] ^= 0x80;
-	absorb(a, last);
-	for (unsigned i = 0; i < ID_KECCAK_LEN; i++)
+	last[rate - 1] ^= 0x80;
+	absorb(a, last, rate);
+	for (unsigned i = 0; i < out_len; i++)
 		out[i] = (uint8_t)(a[i / 8] >> 8 * (i % 8));
+}
+
+void id_keccak256(uint8_t out[ID_KECCAK_LEN], const void *data, size_t len)
+{
+	id_keccak(out, ID_KECCAK_LEN, data, len);
 }
 
 /* --- secp256k1 --- */

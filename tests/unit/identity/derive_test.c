@@ -61,13 +61,21 @@ static void scalars_outside_the_order_are_no_keys(void **state)
 
 static void keccak_is_the_one_before_sha3(void **state)
 {
-	uint8_t long_text[300], out[32];
+	uint8_t long_text[300], out[64];
 
 	(void)state;
 	id_keccak256(out, "", 0);
 	hex_is(out, 32, "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
 	id_keccak256(out, "abc", 3);
 	hex_is(out, 32, "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45");
+	id_keccak(out, 48, "", 0);
+	hex_is(out, 48,
+	       "2c23146a63a29acf99e73b88f8c24eaa7dc60aa771780ccc006afbfa8fe2479b2dd2b21362337441ac12b515911957ff");
+	id_keccak(out, 64, "", 0);
+	hex_is(out, 64,
+	       "0eab42de4c3ceb9235fc91acffe746b29c29a8c366b7c60e4e67c466f36a4304c00fa9caf9d87976ba469bcbe06713b435f091e"
+	       "f"
+	       "2769fb160cdab33d3670680e");
 	/* lengths about the rate differ from each other */
 	memset(long_text, 'a', sizeof(long_text));
 	for (size_t len = 130; len < 280; len++) {
