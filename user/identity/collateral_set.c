@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "collateral.h"
 
 #define WHERE "collateral"
@@ -210,6 +211,7 @@ int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t 
 			    const struct id_platform **platform, struct err *e)
 {
 	auto_call(cleanup_platform) struct id_platform *made = NULL;
+	char fmspc[2 * ID_FMSPC_LEN + 1];
 	struct id_platform *seen;
 	uint8_t sha256[32];
 	int ret;
@@ -232,8 +234,11 @@ int id_collaterals_platform(struct id_collaterals *set, const char *pem, size_t 
 		return ret;
 	made->collateral = id_collaterals_pick(set, made->chain.pck.fmspc, now);
 	note_missed(set, &made->chain, made->collateral);
-	if (!made->collateral)
-		return err_reason(e, ID_COLLATERAL_MISSING, WHERE, "there is none at all");
+	if (!made->collateral) {
+		hex_print(fmspc, made->chain.pck.fmspc, ID_FMSPC_LEN);
+		return err_reason(e, ID_COLLATERAL_MISSING, WHERE, "none is at hand for this platform, FMSPC %s",
+				  fmspc);
+	}
 	ret = crls_check(&made->chain, made->collateral, e);
 	if (ret < 0)
 		return ret;
