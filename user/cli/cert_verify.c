@@ -51,7 +51,7 @@ static void quote_part(const struct args *args, const char *data, size_t len, co
 	if (id_cert_verify(der, der_len, trust, &proved, &e) < 0)
 		finding_add(v, &e);
 	else
-		json_object_set_new(claims, "quote", ev_claims(&proved));
+		json_object_set_new(claims, "quote", ev_claims(&proved, trust->now));
 }
 
 static json_t *issuer_report(const struct id_issuer *issuer)

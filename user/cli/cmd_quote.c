@@ -90,8 +90,7 @@ static void collateral_report(const struct id_verdict *v, int64_t now, json_t *o
 	json_object_set_new(o, "tcb_evaluation_data_number", json_integer(v->evaluation));
 	if (v->tcb_date)
 		json_object_set_new(o, "tcb_date", ev_time(v->tcb_date));
-	json_object_set_new(o, "collateral_until", ev_time(v->collateral_until));
-	json_object_set_new(o, "collateral_days", json_integer((v->collateral_until - now) / 86400));
+	ev_until("collateral", v->collateral_until, now, o);
 }
 
 /* --- verify --- */

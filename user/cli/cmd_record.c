@@ -114,7 +114,7 @@ static int judge(const uint8_t *bytes, size_t len, const struct id_trust *trust,
 	}
 	report = json_object();
 	record_report(&node.record, report);
-	json_object_set_new(report, "certificate", ev_claims(&node.claims));
+	json_object_set_new(report, "certificate", ev_claims(&node.claims, trust->now));
 	json_object_set_new(report, "digest", json_hex(node.digest, sizeof(node.digest)));
 	json_object_set_new(report, "simulated", json_boolean(node.claims.is_simulated));
 	json_object_set_new(report, "verified", json_true());

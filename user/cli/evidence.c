@@ -125,7 +125,17 @@ static const char *tee_name(enum id_tee tee)
 	return tee == ID_TEE_SNP ? "SEV-SNP" : tee == ID_TEE_TDX ? "TDX" : "SIMULATED TDX";
 }
 
-json_t *ev_claims(const struct id_claims *claims)
+void ev_until(const char *what, int64_t until, int64_t now, json_t *report)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s_until", what);
+	json_object_set_new(report, name, ev_time(until));
+	snprintf(name, sizeof(name), "%s_days", what);
+	json_object_set_new(report, name, json_integer((until - now) / 86400));
+}
+
+json_t *ev_claims(const struct id_claims *claims, int64_t now)
 {
 	json_t *o = json_object();
 
@@ -141,6 +151,8 @@ json_t *ev_claims(const struct id_claims *claims)
 	json_object_set_new(o, "mrtd", json_hex(claims->mrtd, sizeof(claims->mrtd)));
 	json_object_set_new(o, "key_sha256", json_hex(claims->spki_sha256, sizeof(claims->spki_sha256)));
 	json_object_set_new(o, "not_after", ev_time(claims->not_after));
+	if (claims->evidence_until)
+		ev_until("evidence", claims->evidence_until, now, o);
 	return o;
 }
 

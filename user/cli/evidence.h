@@ -30,7 +30,9 @@ int ev_cert_first(const char *where, const char *data, size_t data_len, uint8_t 
 json_t *ev_time(int64_t unix_s);
 /* What the runtime events say, proved by nothing but their replay. */
 json_t *ev_log_identity(const struct id_log *log);
-json_t *ev_claims(const struct id_claims *claims);
+json_t *ev_claims(const struct id_claims *claims, int64_t now);
+/* "WHAT_until", "WHAT_days" in the report. */
+void ev_until(const char *what, int64_t until, int64_t now, json_t *report);
 /* reason and message of a refusal */
 json_t *ev_refusal(const struct err *e);
 

@@ -46,8 +46,7 @@ static json_t *claims_report(const struct id_snp_report *r, const struct id_snp_
 	if (result->csp_id[0])
 		json_object_set_new(o, "csp_id", json_string(result->csp_id));
 	json_object_set_new(o, "crl_checked", json_boolean(result->has_crl));
-	json_object_set_new(o, "collateral_until", ev_time(result->not_after));
-	json_object_set_new(o, "collateral_days", json_integer((result->not_after - now) / 86400));
+	ev_until("collateral", result->not_after, now, o);
 	return o;
 }
 

@@ -490,6 +490,18 @@ static void certificates_are_verified(void **state)
 	assert_int_equal(run("cert verify"), 2);
 }
 
+static void claims_say_how_long_evidence_is_good(void **state)
+{
+	const struct id_claims claims = { .tee = ID_TEE_SNP, .evidence_until = NOW + 3 * DAY + 1 };
+	json_t *o = ev_claims(&claims, NOW);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(o, "tee")), "SEV-SNP");
+	assert_int_equal(json_integer_value(json_object_get(o, "evidence_days")), 3);
+	assert_string_equal(json_string_value(json_object_get(o, "evidence_until")), "2026-09-24T14:13:21Z");
+	json_decref(o);
+}
+
 #define REAL_CERT "cert verify chain --collateral c --ca ca --at 1751328000 --json"
 
 static void real_chain_is_verified(void **state)
@@ -550,6 +562,7 @@ int main(void)
 		cmocka_unit_test_teardown(real_report_in_a_certificate, back),
 		cmocka_unit_test_teardown(real_quotes_are_judged, back),
 		cmocka_unit_test(certificates_are_verified),
+		cmocka_unit_test(claims_say_how_long_evidence_is_good),
 		cmocka_unit_test_teardown(real_chain_is_verified, back),
 		cmocka_unit_test_teardown(real_dstack_files_are_shown, back), /* last: it takes web.rec's place */
 	};
