@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Loading, pins and devices: a TUN device in a network namespace of the test's own. */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -181,6 +182,36 @@ static void clsact_does_what_tcx_does(void **state)
 	assert_int_equal(counted(w, BY_DROP_NO_POLICY), 0); /* nothing is attached any more */
 }
 
+static bool has_filter(unsigned ifindex, enum bpf_tc_attach_point point)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0xba11, .priority = 1);
+
+	return bpf_tc_query(&hook, &opts) == 0;
+}
+
+/* A filter has no pin: it is found on its device by the program that is pinned. */
+static void clsact_is_found_without_its_device(void **state)
+{
+	struct world *w = *state;
+	struct world *other = world_open(0);
+	struct err e = ERR_INIT;
+	unsigned ifindex, theirs;
+	auto_fd int tun = tun_open(&ifindex);
+
+	assert_int_equal(system("ip link add bycls0 type veth peer name bycls1"), 0);
+	theirs = if_nametoindex("bycls0");
+	assert_int_equal(attach_clsact(other->dp, theirs), 0);
+	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
+	dp_close(w->dp);
+	assert_int_equal(dp_destroy(w->bpffs, "test", 0, &e), 0);
+	assert_false(has_filter(ifindex, BPF_TC_INGRESS) || has_filter(ifindex, BPF_TC_EGRESS));
+	assert_true(has_filter(theirs, BPF_TC_INGRESS) && has_filter(theirs, BPF_TC_EGRESS)); /* another instance's */
+	assert_int_equal(dp_open(w->bpffs, "test", NULL, &w->dp, &e), 0);
+	assert_int_equal(system("ip link del bycls0"), 0);
+	world_close(other);
+}
+
 static void destroy_detaches_at_once(void **state)
 {
 	struct world *w = *state;
@@ -356,19 +387,13 @@ static void no_capability_is_said_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t(attaches_and_stays_after_close),
-		t(a_vanished_device_is_replaced),
-		t(another_version_is_superseded),
-		t(no_such_device_is_an_error),
-		t(clsact_does_what_tcx_does),
-		t(destroy_detaches_at_once),
-		t(everything_is_pinned_by_name),
-		t(maps_carry_their_types),
-		t(a_map_of_another_shape_is_refused_by_name),
-		t(bad_arguments_are_refused),
-		t(two_instances_do_not_meet),
-		t(three_capabilities_are_enough),
-		t(no_capability_is_said_so),
+		t(attaches_and_stays_after_close), t(a_vanished_device_is_replaced),
+		t(another_version_is_superseded),  t(no_such_device_is_an_error),
+		t(clsact_does_what_tcx_does),      t(clsact_is_found_without_its_device),
+		t(destroy_detaches_at_once),       t(everything_is_pinned_by_name),
+		t(maps_carry_their_types),         t(a_map_of_another_shape_is_refused_by_name),
+		t(bad_arguments_are_refused),      t(two_instances_do_not_meet),
+		t(three_capabilities_are_enough),  t(no_capability_is_said_so),
 	};
 
 	return cmocka_run_group_tests_name("bpf/attach", tests, own_netns, NULL);

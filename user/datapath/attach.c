@@ -7,10 +7,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bailey/host.h"
 #include "base/cleanup.h"
 #include "internal.h"
 
@@ -186,6 +188,41 @@ void clsact_remove(unsigned ifindex, enum by_dir dir)
 	bpf_tc_detach(&hook, &opts); /* none there is as good */
 }
 
+static uint32_t prog_id(const char *dir, const char *name)
+{
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+
+	pin_path(path, dir, name);
+	fd = bpf_obj_get(path);
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
+}
+
+static bool clsact_runs(unsigned ifindex, enum by_dir dir, uint32_t id)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+
+	return id && bpf_tc_query(&hook, &opts) == 0 && opts.prog_id == id;
+}
+
+/* A filter in clsact has no pin that names its device: ours runs a program that is pinned. */
+static void clsact_remove_pinned(const char *dir)
+{
+	static const char *const name[] = { BY_PROG_IN, BY_PROG_OUT, BY_PROG_HOST_IN, BY_PROG_HOST_OUT };
+	struct if_nameindex *devices = if_nameindex();
+
+	for (struct if_nameindex *d = devices; d && d->if_index; d++)
+		for (size_t i = 0; i < ARRAY_LEN(name); i++)
+			for (int point = 0; point < BY_DIR_COUNT; point++)
+				if (clsact_runs(d->if_index, (enum by_dir)point, prog_id(dir, name[i])))
+					clsact_remove(d->if_index, (enum by_dir)point);
+	if (devices)
+		if_freenameindex(devices);
+}
+
 int attach_remove(const char *dir, unsigned ifindex, struct err *e)
 {
 	for (int i = 0; i < BY_DIR_COUNT; i++) {
@@ -196,5 +233,7 @@ int attach_remove(const char *dir, unsigned ifindex, struct err *e)
 	}
 	for (int i = 0; i < BY_DIR_COUNT && ifindex; i++)
 		clsact_remove(ifindex, (enum by_dir)i);
+	if (!ifindex)
+		clsact_remove_pinned(dir);
 	return 0;
 }

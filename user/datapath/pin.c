@@ -154,7 +154,7 @@ static int others_walk(const struct dp *dp, other_fn fn, struct err *e)
 	return ret;
 }
 
-/* Filters in clsact have one place, which is ours by now: no device is named. */
+/* A filter in clsact has one place, where ours is by now: what the other pinned runs nowhere. */
 static int supersede(const struct dp *dp, const char *dir, struct err *e)
 {
 	int ret = dp->host ? host_remove(dir, 0, e) : attach_remove(dir, 0, e);
