@@ -2,9 +2,12 @@
 #include "agent_link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/cleanup.h"
 
@@ -122,4 +125,19 @@ void link_socket(struct agent_link *link, const struct msg_agent *m, int *fd)
 	if (!e.code)
 		err_at(&e, -EPROTO, "agent", "no socket to it came");
 	answered(NULL, &e, a);
+}
+
+/* Does not wait: an agent whose queue is full counts as one that is not there, and the asker comes again. */
+int link_connect(const char *path, struct err *e)
+{
+	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	if (fd < 0)
+		return err_at(e, -errno, path, "%s", strerror(errno));
+	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) >= (int)sizeof(sun.sun_path))
+		return err_at(e, -ENAMETOOLONG, path, "is too long for a socket");
+	if (connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return err_at(e, -errno, path, "the agent's socket: %s", strerror(errno));
+	return take_fd(&fd);
 }

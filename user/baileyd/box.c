@@ -190,8 +190,64 @@ static int filter_keys(void)
 	return filter(keys_calls, ARRAY_LEN(keys_calls), allow_memory);
 }
 
+/* TLS and HTTP for many: the edge's calls, and those of relays (pipes, splice) and of a resolver (UDP). */
+static int allow_relays(scmp_filter_ctx ctx)
+{
+	static const int calls[] = { SCMP_SYS(splice),     SCMP_SYS(pipe2),    SCMP_SYS(sendfile),
+				     SCMP_SYS(listen),     SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg),
+				     SCMP_SYS(socketpair), SCMP_SYS(dup),      SCMP_SYS(sysinfo) };
+	int ret = allow_with_arguments(ctx);
+
+	for (size_t i = 0; i < ARRAY_LEN(calls) && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	for (size_t i = 0; i < 2 && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+				       SCMP_A0(SCMP_CMP_EQ, i ? AF_INET6 : AF_INET),
+				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM));
+	return ret;
+}
+
+static int allow_relays_and_agent(scmp_filter_ctx ctx)
+{
+	int ret = allow_relays(ctx);
+
+	return ret ? ret
+		   : seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				      SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM));
+}
+
+static int filter_relay(void)
+{
+	return filter(edge_calls, ARRAY_LEN(edge_calls), allow_relays);
+}
+
+static int filter_relay_agent(void)
+{
+	return filter(edge_calls, ARRAY_LEN(edge_calls), allow_relays_and_agent);
+}
+
+/* A connection that it was given, to a guest agent: it may open none. */
+static int allow_agent(scmp_filter_ctx ctx)
+{
+	static const int calls[] = { SCMP_SYS(readv),      SCMP_SYS(recvfrom),    SCMP_SYS(sendto),
+				     SCMP_SYS(shutdown),   SCMP_SYS(ioctl),       SCMP_SYS(setsockopt),
+				     SCMP_SYS(getsockopt), SCMP_SYS(getpeername), SCMP_SYS(clock_getres) };
+	int ret = allow_memory(ctx);
+
+	for (size_t i = 0; i < ARRAY_LEN(calls) && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	return ret;
+}
+
+static int filter_signer(void)
+{
+	return filter(keys_calls, ARRAY_LEN(keys_calls), allow_agent);
+}
+
 static int become(uid_t uid, gid_t gid)
 {
+	if (geteuid() == uid && uid) /* started without root: there is nobody else to become */
+		return 0;
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return -errno;
 	return 0;
@@ -203,7 +259,7 @@ static int box_unprivileged(uid_t uid, gid_t gid, int (*load)(void), const char 
 
 	/* the bounding set first: dropping it needs CAP_SETPCAP, which goes with the uid */
 	capng_clear(CAPNG_SELECT_BOTH);
-	ret = capng_apply(CAPNG_SELECT_BOUNDS) < 0 ? -EPERM : 0;
+	ret = geteuid() == 0 && capng_apply(CAPNG_SELECT_BOUNDS) < 0 ? -EPERM : 0;
 	if (!ret)
 		ret = become(uid, gid);
 	if (!ret)
@@ -225,6 +281,16 @@ int box_edge(uid_t uid, gid_t gid, struct err *e)
 int box_keys(uid_t uid, gid_t gid, struct err *e)
 {
 	return box_unprivileged(uid, gid, filter_keys, "key process", e);
+}
+
+int box_signer(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, filter_signer, "key process", e);
+}
+
+int box_relay(uid_t uid, gid_t gid, bool with_agent, struct err *e)
+{
+	return box_unprivileged(uid, gid, with_agent ? filter_relay_agent : filter_relay, "worker process", e);
 }
 
 /* A resolver opens what it likes, so here is a list of what is not done; the uid keeps it from the rest. */

@@ -7,8 +7,11 @@
  *         it talks with net alone, in fixed-size messages, and there is none where the kernel has no dispatcher.
  *   edge  keeps nothing: no capability, no group, an unprivileged uid, and a list of system calls that has no
  *         bpf(), no open(), no exec, no netlink and no unix socket in it.
- *   asker (fetch, and bailey-kms's) keeps nothing either; it may open files to read and any socket, as resolvers want
- * it, but runs nothing, looks into no process and loads nothing into the kernel.
+ *   keys (of bailey-kms) and signer (of bailey-mesh) keep nothing and open nothing: they sign, on descriptors that they
+ * have. relay (bailey-mesh's workers) is an edge that may also resolve names over UDP and splice; where local
+ * applications may reach the guest agent through it, it may open Unix sockets. Started without root there is no other
+ * user to become; the rest holds. asker (fetch, and bailey-kms's) keeps nothing either; it may open files to read and
+ * any socket, as resolvers want it, but runs nothing, looks into no process and loads nothing into the kernel.
  */
 #pragma once
 
@@ -21,4 +24,6 @@ int box_net(struct err *e);
 int box_dispatcher(struct err *e);
 int box_edge(uid_t uid, gid_t gid, struct err *e);
 int box_keys(uid_t uid, gid_t gid, struct err *e);
+int box_signer(uid_t uid, gid_t gid, struct err *e);
+int box_relay(uid_t uid, gid_t gid, bool with_agent, struct err *e);
 int box_asker(uid_t uid, gid_t gid, struct err *e);

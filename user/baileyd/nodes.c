@@ -159,6 +159,7 @@ static void node_remove(struct parent *p, struct node *n)
 
 	log_info("%s: record or evidence ended", n->id.record.node);
 	plan_remove_node(p, n->id.record.instance_id);
+	report_peer(p, &n->id, true);
 	record_path(p, n->id.record.instance_id, path);
 	proof_path(path, proof);
 	unlink(path);
@@ -217,6 +218,8 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 		p->soonest_end = node_until(n);
 	if (p->is_loaded && !is_known) /* proved anew: nothing that net has changes */
 		plan_send_node(p, n);
+	if (!is_known)
+		report_peer(p, &n->id, false);
 	record_store(p, n, record, len);
 	if (is_known)
 		return 0;

@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "agent_link.h"
 #include "parent.h"
 
 #define PEM_MAX (1 << 20)
@@ -67,30 +66,14 @@ int own_wg_key(struct parent *p, struct err *e)
 	return 0;
 }
 
-/* --- the agent: the edge may open no socket of this kind. Nothing is said here. --- */
-
-/* Does not wait: an agent whose queue is full counts as one that is not there, and the edge comes again. */
-static int agent_connect(const char *path, struct err *e)
-{
-	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
-	if (fd < 0)
-		return err_at(e, -errno, path, "%s", strerror(errno));
-	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path) >= (int)sizeof(sun.sun_path))
-		return err_at(e, -ENAMETOOLONG, path, "is too long for a socket");
-	if (connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0)
-		return err_at(e, -errno, path, "the agent's socket: %s", strerror(errno));
-	return take_fd(&fd);
-}
-
+/* The edge may open no socket of this kind. Nothing is said here. */
 void own_agent(struct parent *p, const struct msg_token *ask)
 {
 	struct msg_agent m = { .token = ask->token };
 	auto_fd int fd = -1;
 
 	if (p->conf.agent[0])
-		fd = agent_connect(p->conf.agent, &m.err);
+		fd = link_connect(p->conf.agent, &m.err);
 	else
 		err_at(&m.err, -ENOENT, "identity.agent", "is not configured");
 	ipc_send(p->edge.ipc, MSG_EDGE_AGENT, &m, sizeof(m), fd);

@@ -154,7 +154,7 @@ static void on_edge_up(void *arg)
 	}
 	if (p->roots_pem)
 		send_blob(p, MSG_EDGE_ROOTS, p->roots_pem);
-	trust_send(p);
+	trust_send(&p->trust, p->edge.ipc);
 	ipc_send(p->edge.ipc, MSG_EDGE_START, NULL, 0, -1);
 }
 
@@ -258,7 +258,7 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_WANTS:
 		if ((m = ipc_as(msg, sizeof(struct id_missed))))
-			trust_wants(p, m);
+			trust_wants(&p->trust, m);
 		break;
 	case MSG_EDGE_MARKED:
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
@@ -310,6 +310,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	tick_add(p);
 	nodes_expire(p, time(NULL));
 	report_tick(p);
+	report_peers_tick(p);
 }
 
 /* --- signals --- */
@@ -319,12 +320,12 @@ int parent_reload(struct parent *p, struct diags *d, struct err *e)
 	int ret = workloads_reload(p, d, e);
 
 	if (!ret)
-		ret = trust_read(p, e);
+		ret = trust_read(&p->trust, e);
 	if (!ret)
 		ret = life_apply(p, NULL, 0, d, e);
 	if (ret >= 0 && p->edge.ipc) {
-		trust_retry(p);
-		trust_send(p);
+		trust_retry(&p->trust);
+		trust_send(&p->trust, p->edge.ipc);
 		nodes_send_stored(p);
 	}
 	return ret;
@@ -413,13 +414,13 @@ static int start(struct parent *p, struct err *e)
 	if (!ret)
 		ret = proc_start(&p->net);
 	if (!ret)
-		return trust_start(p, e);
+		return trust_start(&p->trust, p->base, p->edge.uid, p->edge.gid, e);
 	return ret ? err_at(e, ret, "child process", "%s", strerror(-ret)) : 0;
 }
 
 static void parent_fini(struct parent *p)
 {
-	trust_stop(p);
+	trust_stop(&p->trust);
 	proc_stop(&p->edge);
 	proc_stop(&p->net);
 	proc_fini(&p->edge);
@@ -450,6 +451,33 @@ static void parent_fini(struct parent *p)
 	free(p);
 }
 
+static void on_trust_refused(const char *origin, const struct err *e, void *arg)
+{
+	report_refused(arg, origin, e);
+}
+
+static void on_fetched(const char *origin, const char *text, size_t len, void *arg)
+{
+	struct parent *p = arg;
+
+	trust_send_bundle(p->edge.ipc, origin, text, len);
+}
+
+static void init_trust(struct parent *p)
+{
+	const struct trust_conf conf = { .evidence_policy = p->conf.evidence_policy,
+					 .collateral = p->conf.collateral,
+					 .state = p->conf.state,
+					 .url = p->conf.pcs_url,
+					 .root_crl = p->conf.pcs_root_crl,
+					 .ca = p->conf.pcs_ca,
+					 .refused = on_trust_refused,
+					 .fetched = on_fetched,
+					 .arg = p };
+
+	trust_init(&p->trust, &conf);
+}
+
 static struct parent *parent_new(const struct conf *conf)
 {
 	struct parent *p = calloc(1, sizeof(*p));
@@ -467,7 +495,8 @@ static struct parent *parent_new(const struct conf *conf)
 		t->kind = TARGET_IS_UNDERLAY;
 		memcpy(t->interface, conf->underlay.interface, sizeof(t->interface));
 	}
-	p->net.pid = p->edge.pid = p->trust.fetch.pid = -1;
+	p->net.pid = p->edge.pid = -1;
+	init_trust(p);
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
 		p->listen_fd[i] = -1;
 	return p;
@@ -482,7 +511,8 @@ int parent_check(const struct conf *conf)
 
 	if (!p)
 		return 1;
-	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || trust_read(p, &e) < 0 || prepare_user(p, &e) < 0;
+	status = life_check(p, &e) < 0 || own_identity(p, &e) < 0 || trust_read(&p->trust, &e) < 0 ||
+		 prepare_user(p, &e) < 0;
 	if (status)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 	else

@@ -147,6 +147,7 @@ struct parent {
 	struct capture *captures;
 	uint64_t last_token;
 	struct monitor *monitors;
+	struct follower *followers; /* report_peers.c */
 	struct event *signals[4];
 	int exit_status;
 };
@@ -225,6 +226,11 @@ void report_capture_resume(struct parent *p); /* net was started anew */
 void report_event(struct parent *p, const struct msg_event *m);
 void report_loss(struct parent *p, const struct msg_loss *m);
 void report_tick(struct parent *p); /* each second */
+
+/* report_peers.c */
+void report_on_peers(struct evhttp_request *req, void *arg);
+void report_peer(struct parent *p, const struct id_node *id, bool is_gone);
+void report_peers_tick(struct parent *p);
 
 /* report_policy.c: handlers of the control socket */
 void report_on_reload(struct evhttp_request *req, void *arg);

@@ -80,7 +80,7 @@ int prepare(struct parent *p, struct err *e)
 	if (!ret)
 		ret = own_identity(p, e);
 	if (!ret)
-		ret = trust_read(p, e);
+		ret = trust_read(&p->trust, e);
 	if (!ret)
 		ret = own_wg_key(p, e);
 	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)

@@ -42,7 +42,7 @@ static void exec_role(const struct proc *p, int fd, pid_t parent)
 	}
 	snprintf(role, sizeof(role), "--role=%s", p->role);
 	snprintf(user, sizeof(user), "--user=%u:%u", p->uid, p->gid);
-	execl("/proc/self/exe", "baileyd", role, user, (char *)NULL);
+	execl("/proc/self/exe", program_invocation_short_name, role, user, (char *)NULL);
 	_exit(126);
 }
 
@@ -55,6 +55,13 @@ static void on_down(void *arg)
 	p->ipc = NULL;
 	if (p->pid > 0)
 		kill(p->pid, SIGTERM);
+}
+
+static void on_message(struct ipc_msg *msg, void *arg)
+{
+	struct proc *p = arg;
+
+	p->fn(msg, p->arg);
 }
 
 int proc_start(struct proc *p)
@@ -76,7 +83,7 @@ int proc_start(struct proc *p)
 	close(fds[1]);
 	p->pid = pid;
 	p->started_s = now_s();
-	ret = ipc_new(p->base, fds[0], p->fn, on_down, p->arg, &p->ipc);
+	ret = ipc_new(p->base, fds[0], on_message, on_down, p, &p->ipc);
 	if (ret < 0)
 		return ret;
 	p->up(p->arg);
@@ -117,9 +124,8 @@ bool proc_reaped(struct proc *p, pid_t pid, int status)
 	p->failures = now_s() - p->started_s >= STABLE_S ? 0 : p->failures + 1;
 	pause.tv_sec = p->failures > 5 ? BACKOFF_MAX_S : (1 << p->failures) - 1;
 	pause.tv_usec = 100000;
-	log_err("%s process ended (%s %d); starts again in %ld s; the kernel goes on enforcing", p->role,
-		WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-		(long)pause.tv_sec);
+	log_err("%s process ended (%s %d); starts again in %ld s", p->role, WIFSIGNALED(status) ? "signal" : "status",
+		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), (long)pause.tv_sec);
 	event_add(p->retry, &pause);
 	return true;
 }

@@ -9,7 +9,7 @@
 #include "ipc.h"
 
 struct proc {
-	const char *role; /* "net", "edge" */
+	const char *role; /* "net", "edge"; given to the program as --role=, with --user=uid:gid */
 	uid_t uid;        /* that the child is told to become */
 	gid_t gid;
 	struct event_base *base;

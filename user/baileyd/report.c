@@ -274,6 +274,7 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/status", on_status },
 		{ EVHTTP_REQ_GET, "/v1/events", report_on_events },
 		{ EVHTTP_REQ_GET, "/v1/monitor", report_on_monitor },
+		{ EVHTTP_REQ_GET, "/v1/peers", report_on_peers },
 		{ EVHTTP_REQ_GET, "/metrics", on_metrics },
 		{ EVHTTP_REQ_GET, "/v1/flows", report_on_flows },
 		{ EVHTTP_REQ_GET, "/v1/counters", on_counters },

@@ -12,6 +12,7 @@ struct source_conf {
 	struct agent_link *link;
 	const char *subject; /* kept by reference */
 	bool is_legacy;      /* Tappd's calls */
+	bool without_quote;  /* the certificate carries none */
 	uint32_t life_s;
 	/* PEM texts, malloc'ed; taken over on success. *until: unix seconds, when they end. */
 	int (*take)(char *cert, char *key, int64_t *until, struct err *e, void *arg);

@@ -11,39 +11,44 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "evidence/policy_file.h"
-#include "parent.h"
 
 #define AGAIN_S     86400 /* a platform whose collateral was fetched is not asked for again before */
 #define BACKOFF_S   60
 #define BACKOFF_MAX 3600
 
-int trust_read(struct parent *p, struct err *e)
+void trust_init(struct trust *t, const struct trust_conf *conf)
+{
+	*t = (struct trust){ .conf = *conf };
+	t->fetch.pid = -1;
+}
+
+int trust_read(struct trust *t, struct err *e)
 {
 	auto_free struct id_evidence_policy *made = malloc(sizeof(*made));
 
-	if (!p->conf.evidence_policy[0])
+	if (!t->conf.evidence_policy[0])
 		return 0;
 	if (!made)
-		return err_at(e, -ENOMEM, p->conf.evidence_policy, "out of memory");
-	if (evp_load(p->conf.evidence_policy, made, e) < 0)
+		return err_at(e, -ENOMEM, t->conf.evidence_policy, "out of memory");
+	if (evp_load(t->conf.evidence_policy, made, e) < 0)
 		return e->code;
-	free(p->trust.policy);
-	p->trust.policy = take_ptr(made);
+	free(t->policy);
+	t->policy = take_ptr(made);
 	return 0;
 }
 
 /* --- bundles that are there --- */
 
-static void send_bundle(struct parent *p, const char *origin, const char *text, size_t len)
+void trust_send_bundle(struct ipc *to, const char *origin, const char *text, size_t len)
 {
 	struct msg_origin m = { 0 };
 
 	snprintf(m.origin, sizeof(m.origin), "%.*s", (int)sizeof(m.origin) - 1, origin);
-	if (p->edge.ipc)
-		ipc_send_blob(p->edge.ipc, MSG_EDGE_COLLATERAL, &m, sizeof(m), text, len);
+	if (to)
+		ipc_send_blob(to, MSG_EDGE_COLLATERAL, &m, sizeof(m), text, len);
 }
 
-static void send_file(struct parent *p, const char *dir, const char *name)
+static void send_file(struct trust *t, struct ipc *to, const char *dir, const char *name)
 {
 	auto_free char *text = NULL;
 	struct err e = ERR_INIT;
@@ -53,19 +58,19 @@ static void send_file(struct parent *p, const char *dir, const char *name)
 	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
 		return;
 	if (file_read(path, ID_BUNDLE_MAX, &text, &len, &e) < 0)
-		report_refused(p, path, &e);
+		t->conf.refused(path, &e, t->conf.arg);
 	else
-		send_bundle(p, path, text, len);
+		trust_send_bundle(to, path, text, len);
 }
 
-static void send_folder(struct parent *p, const char *dir, bool may_lack)
+static void send_folder(struct trust *t, struct ipc *to, const char *dir, bool may_lack)
 {
 	struct file_found found = { 0 };
 	struct err e = ERR_INIT;
 
 	if (file_get(NULL, dir, ID_BUNDLE_MAX, &found, &e) < 0) {
 		if (!may_lack || e.code != -ENOENT)
-			report_refused(p, dir, &e);
+			t->conf.refused(dir, &e, t->conf.arg);
 		return;
 	}
 	for (size_t i = 0; i < found.n; i++) {
@@ -73,26 +78,28 @@ static void send_folder(struct parent *p, const char *dir, bool may_lack)
 
 		if (end && end != found.name[i] &&
 		    (strcmp(end, ".json") == 0 || strcmp(end, ".pem") == 0 || strcmp(end, ".der") == 0))
-			send_file(p, dir, found.name[i]);
+			send_file(t, to, dir, found.name[i]);
 	}
 	file_found_fini(&found);
 }
 
-static void kept_dir(const struct parent *p, char path[PATH_MAX])
+static void kept_dir(const struct trust *t, char path[PATH_MAX])
 {
-	snprintf(path, PATH_MAX, "%.*s/collateral", PATH_MAX - 16, p->conf.state);
+	snprintf(path, PATH_MAX, "%.*s/collateral", PATH_MAX - 16, t->conf.state);
 }
 
-void trust_send(struct parent *p)
+void trust_send(struct trust *t, struct ipc *to)
 {
 	char path[PATH_MAX];
 
-	if (p->trust.policy)
-		ipc_send_blob(p->edge.ipc, MSG_EDGE_POLICY, NULL, 0, p->trust.policy, sizeof(*p->trust.policy));
-	if (p->conf.collateral[0])
-		send_folder(p, p->conf.collateral, false);
-	kept_dir(p, path);
-	send_folder(p, path, true);
+	if (t->policy)
+		ipc_send_blob(to, MSG_EDGE_POLICY, NULL, 0, t->policy, sizeof(*t->policy));
+	if (t->conf.collateral[0])
+		send_folder(t, to, t->conf.collateral, false);
+	if (!t->conf.state[0])
+		return;
+	kept_dir(t, path);
+	send_folder(t, to, path, true);
 }
 
 /* --- those that are fetched --- */
@@ -113,9 +120,8 @@ static size_t place_of(struct trust *t, const struct id_missed *m)
 	return i;
 }
 
-void trust_wants(struct parent *p, const struct id_missed *m)
+void trust_wants(struct trust *t, const struct id_missed *m)
 {
-	struct trust *t = &p->trust;
 	struct msg_fetch ask = { .platform = *m };
 	int64_t now = time(NULL);
 	size_t i;
@@ -127,15 +133,14 @@ void trust_wants(struct parent *p, const struct id_missed *m)
 		return;
 	t->asked[i].next_s = now + AGAIN_S;
 	t->asked[i].is_open = true;
-	snprintf(ask.url, sizeof(ask.url), "%s", p->conf.pcs_url);
-	snprintf(ask.root_crl, sizeof(ask.root_crl), "%s", p->conf.pcs_root_crl);
-	snprintf(ask.ca_file, sizeof(ask.ca_file), "%s", p->conf.pcs_ca);
+	snprintf(ask.url, sizeof(ask.url), "%s", t->conf.url);
+	snprintf(ask.root_crl, sizeof(ask.root_crl), "%s", t->conf.root_crl);
+	snprintf(ask.ca_file, sizeof(ask.ca_file), "%s", t->conf.ca);
 	ipc_send(t->fetch.ipc, MSG_FETCH_ASK, &ask, sizeof(ask), -1);
 }
 
-static void fetch_failed(struct parent *p, const struct msg_fetched *m)
+static void fetch_failed(struct trust *t, const struct msg_fetched *m)
 {
-	struct trust *t = &p->trust;
 	size_t i = place_of(t, &m->platform);
 	int64_t wait = (int64_t)BACKOFF_S << (t->asked[i].failures < 6 ? t->asked[i].failures : 6);
 	char text[600];
@@ -151,77 +156,76 @@ static void fetch_failed(struct parent *p, const struct msg_fetched *m)
 }
 
 /* Kept as it came: the edge reads and verifies it, now and after each start. */
-static void fetch_done(struct parent *p, const struct msg_fetched *m, const char *bundle, size_t len)
+static void fetch_done(struct trust *t, const struct msg_fetched *m, const char *bundle, size_t len)
 {
 	char fmspc[2 * ID_FMSPC_LEN + 1], dir[PATH_MAX], path[PATH_MAX];
-	size_t i = place_of(&p->trust, &m->platform);
+	size_t i = place_of(t, &m->platform);
 	struct err e = ERR_INIT;
 
-	p->trust.fetched++;
-	p->trust.last = ERR_INIT;
-	p->trust.asked[i].failures = 0;
-	p->trust.asked[i].is_open = false;
+	t->fetched++;
+	t->last = ERR_INIT;
+	t->asked[i].failures = 0;
+	t->asked[i].is_open = false;
 	hex_print(fmspc, m->platform.fmspc, ID_FMSPC_LEN);
-	kept_dir(p, dir);
+	kept_dir(t, dir);
 	snprintf(path, sizeof(path), "%.*s/%s.json", PATH_MAX - 20, dir, fmspc);
-	if (dir_make(dir, 0700, &e) < 0 || file_write(path, bundle, len, 0600, &e) < 0)
+	if (t->conf.state[0] && (dir_make(dir, 0700, &e) < 0 || file_write(path, bundle, len, 0600, &e) < 0))
 		log_err("%s: %s", e.where, e.msg);
-	send_bundle(p, path, bundle, len);
+	t->conf.fetched(path, bundle, len, t->conf.arg);
 }
 
 static void on_fetch_message(struct ipc_msg *msg, void *arg)
 {
 	const struct msg_fetched *m = ipc_as(msg, sizeof(*m));
 	auto_free uint8_t *bundle = NULL;
-	struct parent *p = arg;
+	struct trust *t = arg;
 	size_t len;
 
 	if (msg->type != MSG_FETCH_GOT || !m)
 		log_err("fetch: message of unknown type %u", msg->type);
 	else if (m->code)
-		fetch_failed(p, m);
+		fetch_failed(t, m);
 	else if (ipc_blob_read(msg->fd, ID_BUNDLE_MAX, &bundle, &len) == 0)
-		fetch_done(p, m, (const char *)bundle, len);
+		fetch_done(t, m, (const char *)bundle, len);
 }
 
-void trust_retry(struct parent *p)
+void trust_retry(struct trust *t)
 {
-	for (size_t i = 0; i < p->trust.n_asked; i++)
-		p->trust.asked[i].next_s = 0;
+	for (size_t i = 0; i < t->n_asked; i++)
+		t->asked[i].next_s = 0;
 }
 
 /* What the one before has not answered is asked again. */
 static void on_fetch_up(void *arg)
 {
-	struct parent *p = arg;
-	struct trust *t = &p->trust;
+	struct trust *t = arg;
 
 	for (size_t i = 0; i < t->n_asked; i++) {
 		if (!t->asked[i].is_open)
 			continue;
 		t->asked[i].next_s = 0;
-		trust_wants(p, &t->asked[i].platform);
+		trust_wants(t, &t->asked[i].platform);
 	}
 }
 
-int trust_start(struct parent *p, struct err *e)
+int trust_start(struct trust *t, struct event_base *base, uid_t uid, gid_t gid, struct err *e)
 {
-	struct proc *fetch = &p->trust.fetch;
+	struct proc *fetch = &t->fetch;
 	int ret;
 
-	if (!p->conf.pcs_url[0])
+	if (!t->conf.url[0])
 		return 0;
-	ret = proc_init(fetch, p->base, "fetch", on_fetch_message, on_fetch_up, p);
-	fetch->uid = p->edge.uid;
-	fetch->gid = p->edge.gid;
+	ret = proc_init(fetch, base, "fetch", on_fetch_message, on_fetch_up, t);
+	fetch->uid = uid;
+	fetch->gid = gid;
 	if (!ret)
 		ret = proc_start(fetch);
 	return ret ? err_at(e, ret, "fetch process", "%s", strerror(-ret)) : 0;
 }
 
-void trust_stop(struct parent *p)
+void trust_stop(struct trust *t)
 {
-	proc_stop(&p->trust.fetch);
-	proc_fini(&p->trust.fetch);
-	free(p->trust.policy);
+	proc_stop(&t->fetch);
+	proc_fini(&t->fetch);
+	free(t->policy);
 }
