@@ -133,7 +133,7 @@ struct mp_route {
 	char rule[MP_RULE_TEXT]; /* what allowed it, for lists and mp_cut() */
 	uint64_t rule_id;        /* the environment's, for mp_cut() */
 	/* Lines that the request gets, each with CRLF ("X-Dstack-App-Id: ..\r\n"); read before the next op is called.
-	 * Whatever came under these names (reserved, below) is gone already. */
+	 * Whatever came under these names (reserved, below) is gone already. With MP_RESPOND: that the answer gets. */
 	const char *headers;
 	size_t headers_len;
 	const char *target; /* request target instead of its own; NULL: its own. Read before the next op is called. */

@@ -85,7 +85,8 @@ static void next_request(struct relay *s)
 	s->deadline_ms = s->mp->now_ms + s->mp->conf.keepalive_ms;
 }
 
-static bool answer_write(struct relay *s, int status, const char *type, const char *body, size_t len, bool keep)
+static bool answer_write(struct relay *s, int status, const char *type, struct mp_text extra, const char *body,
+			 size_t len, bool keep)
 {
 	struct buf *out = &s->in->out;
 	size_t room;
@@ -95,8 +96,9 @@ static bool answer_write(struct relay *s, int status, const char *type, const ch
 		return false;
 	room = s->mp->conf.buffer - out->end;
 	n = snprintf(out->p + out->end, room,
-		     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: %s\r\n\r\n", status,
-		     reason_of(status), type ? type : "text/plain", len, keep ? "keep-alive" : "close");
+		     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: %s\r\n%.*s\r\n", status,
+		     reason_of(status), type ? type : "text/plain", len, keep ? "keep-alive" : "close", (int)extra.len,
+		     extra.len ? extra.p : "");
 	if (n < 0 || (size_t)n + len > room)
 		return false;
 	out->end += (uint32_t)n;
@@ -109,13 +111,19 @@ static bool answer_write(struct relay *s, int status, const char *type, const ch
 
 enum step http_answer(struct relay *s, int status, const char *type, const char *body, size_t len)
 {
+	return http_answer_with(s, status, type, (struct mp_text){ 0 }, body, len);
+}
+
+enum step http_answer_with(struct relay *s, int status, const char *type, struct mp_text extra, const char *body,
+			   size_t len)
+{
 	bool keep = s->keep_alive && s->req_whole && !s->mp->is_draining;
 
 	if (s->out) {
 		conn_reset(s->out);
 		s->out = NULL;
 	}
-	if (!answer_write(s, status, type, body, len, keep))
+	if (!answer_write(s, status, type, extra, body, len, keep))
 		return STEP_GONE;
 	head_eat(s);
 	s->resp_began = true;

@@ -200,6 +200,9 @@ enum step http_failed(struct relay *s, enum mp_error error, const struct err *e)
 void http_reset(struct relay *s);          /* forgets the request */
 enum step http_connected(struct relay *s); /* a tunnel's other end is there */
 enum step http_answer(struct relay *s, int status, const char *type, const char *body, size_t len);
+/* With more lines of the head, each with CRLF. */
+enum step http_answer_with(struct relay *s, int status, const char *type, struct mp_text extra, const char *body,
+			   size_t len);
 
 /* proxy_flow.c */
 enum moved { MOVED_WAIT, MOVED_ALL, MOVED_BAD, MOVED_SRC, MOVED_DST };

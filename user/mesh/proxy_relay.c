@@ -295,7 +295,9 @@ static enum step step_route(struct relay *s)
 		s->is_waiting = true;
 		return STEP_WAIT;
 	case MP_RESPOND:
-		step = req.is_http ? http_answer(s, route.status, route.content_type, route.body, route.body_len)
+		step = req.is_http ? http_answer_with(s, route.status, route.content_type,
+						      (struct mp_text){ route.headers, route.headers_len }, route.body,
+						      route.body_len)
 				   : STEP_GONE;
 		break;
 	default:

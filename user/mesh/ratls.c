@@ -146,13 +146,21 @@ int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const
 	return ratls_use(r->ctx, cert_pem, key_pem, e);
 }
 
+int ratls_use_chain(SSL_CTX *ctx, const char *cert_pem, struct err *e)
+{
+	char why[256];
+
+	if (use_chain(ctx, cert_pem))
+		return 0;
+	return err_at(e, -EINVAL, "own certificate", "is no PEM certificate: %s", ratls_error(why, sizeof(why)));
+}
+
 int ratls_use(SSL_CTX *ctx, const char *cert_pem, const char *key_pem, struct err *e)
 {
 	char why[256];
 
-	if (!use_chain(ctx, cert_pem))
-		return err_at(e, -EINVAL, "own certificate", "is no PEM certificate: %s",
-			      ratls_error(why, sizeof(why)));
+	if (ratls_use_chain(ctx, cert_pem, e) < 0)
+		return e->code;
 	if (!use_key(ctx, key_pem))
 		return err_at(e, -EINVAL, "own key", "is not the certificate's key: %s", ratls_error(why, sizeof(why)));
 	return 0;

@@ -29,8 +29,9 @@ struct ratls {
 /* The certificate chain (leaf first) and its key as PEM. `judge`: whose trust() judges peers; it outlives the context.
  */
 int ratls_init(struct ratls *r, struct ratls *judge, const char *cert_pem, const char *key_pem, struct err *e);
-/* The same for a context of the caller\'s own. */
+/* The same for a context of the caller's own; the chain alone, where the key is elsewhere. */
 int ratls_use(SSL_CTX *ctx, const char *cert_pem, const char *key_pem, struct err *e);
+int ratls_use_chain(SSL_CTX *ctx, const char *cert_pem, struct err *e);
 void ratls_fini(struct ratls *r);
 SSL *ratls_session(struct ratls *r, bool is_server, struct err *e);
 struct ratls_peer *ratls_peer(SSL *ssl);
