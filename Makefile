@@ -43,7 +43,7 @@ BENCH    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 FUZZ     := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 REPLAY   := $(FUZZ:%=$(BUILD)/tests/fuzz/%_replay)
 
-all: $(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms compile_commands ## build/bailey, build/baileyd, build/bailey-agent, build/bailey-kms
+all: $(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh compile_commands ## build/bailey, build/baileyd, build/bailey-agent, build/bailey-kms, build/bailey-mesh
 
 # --- BPF objects and skeletons -------------------------------------------------------------------------------
 BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Werror -Wno-missing-declarations -Iinclude -Ibpf
@@ -73,7 +73,8 @@ $(BUILD)/bailey: $(BUILD)/obj/user/cli/main.o $(BUILD)/libbailey.a
 $(BUILD)/baileyd: $(BUILD)/obj/user/baileyd/main.o $(BUILD)/libbailey.a
 $(BUILD)/bailey-agent: $(BUILD)/obj/user/agent/main.o $(BUILD)/libbailey.a
 $(BUILD)/bailey-kms: $(BUILD)/obj/user/kms/main.o $(BUILD)/libbailey.a
-$(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms:
+$(BUILD)/bailey-mesh: $(BUILD)/obj/user/meshd/main.o $(BUILD)/libbailey.a
+$(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
@@ -147,6 +148,7 @@ install: all ## install binaries, man pages, unit file and examples (DESTDIR= PR
 	$(Q)install -m 755 $(BUILD)/baileyd $(DESTDIR)$(PREFIX)/sbin/baileyd
 	$(Q)install -m 755 $(BUILD)/bailey-agent $(DESTDIR)$(PREFIX)/sbin/bailey-agent
 	$(Q)install -m 755 $(BUILD)/bailey-kms $(DESTDIR)$(PREFIX)/sbin/bailey-kms
+	$(Q)install -m 755 $(BUILD)/bailey-mesh $(DESTDIR)$(PREFIX)/sbin/bailey-mesh
 	$(Q)for n in 1 5 8; do for m in docs/man/*.$$n; do \
 		install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$n/; done; done
 	$(Q)install -m 644 policy/examples/*.yaml $(DESTDIR)$(PREFIX)/share/doc/bailey/examples/

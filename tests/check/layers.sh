@@ -24,17 +24,18 @@ gateway: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway
 baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway ctl
 kms: base policy identity evidence agent mesh baileyd
+meshd: base policy identity evidence agent mesh ctl baileyd
 cli: base policy identity evidence pcs datapath overlay ctl
 '
 
 # header: the files that may include it
 libraries='
-openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/baileyd/
+openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/meshd/ user/baileyd/
 libmnl/: user/overlay/
 yaml.h: user/policy/yaml
 bpf/: user/datapath/ bpf/
 skel/: user/datapath/
-event2/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/baileyd/
+event2/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
 curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/

@@ -13,6 +13,7 @@ int cmd_top(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_workload(int argc, char **argv);
 int cmd_metrics(int argc, char **argv);
+int cmd_mesh(int argc, char **argv);
 
 int cmd_policy(int argc, char **argv);
 /* Of `bailey policy`; argv[0] is the command's own name. */

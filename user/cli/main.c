@@ -23,6 +23,7 @@ static const struct {
 	{ "workload", cmd_workload, DAEMON, "machines behind this host: list, add, remove" },
 	{ "reload", cmd_reload, DAEMON, "read the policy, the workloads and the records directory again" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
+	{ "mesh", cmd_mesh, DAEMON, "a running bailey-mesh: status, flows, metrics, reload, drain" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },
 	{ "quote", cmd_quote, OFFLINE, "show a TDX quote, or judge it with collateral" },
 	{ "collateral", cmd_collateral, OFFLINE, "fetch and show what Intel says of platforms" },

@@ -17,6 +17,11 @@
 
 int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e)
 {
+	return ctl_socket_below(RUN_DIR, "baileyd", instance, path, size, e);
+}
+
+int ctl_socket_below(const char *run, const char *program, const char *instance, char *path, size_t size, struct err *e)
+{
 	auto_out struct out all = { 0 };
 	char only[256] = "";
 	struct dirent *entry;
@@ -24,10 +29,10 @@ int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e
 	DIR *dir;
 
 	if (instance) {
-		snprintf(path, size, RUN_DIR "/%s/ctl.sock", instance);
+		snprintf(path, size, "%s/%s/ctl.sock", run, instance);
 		return 0;
 	}
-	dir = opendir(RUN_DIR);
+	dir = opendir(run);
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
@@ -39,11 +44,11 @@ int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e
 	if (dir)
 		closedir(dir);
 	if (!n)
-		return err_at(e, -ENOENT, RUN_DIR, "no instance of baileyd runs here");
+		return err_at(e, -ENOENT, run, "no instance of %s runs here", program);
 	if (n > 1)
-		return err_at(e, -ENOENT, RUN_DIR, "several instances run:%.*s; say which with --instance",
-			      (int)all.len, (const char *)all.data);
-	snprintf(path, size, RUN_DIR "/%s/ctl.sock", only);
+		return err_at(e, -ENOENT, run, "several instances run:%.*s; say which with --instance", (int)all.len,
+			      (const char *)all.data);
+	snprintf(path, size, "%s/%s/ctl.sock", run, only);
 	return 0;
 }
 

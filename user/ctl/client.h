@@ -9,6 +9,9 @@
 
 /* /run/bailey/<instance>/ctl.sock; instance NULL: the only one there is, else an error that names them. */
 int ctl_socket_path(const char *instance, char *path, size_t size, struct err *e);
+/* The same for a program whose instances are below another directory. */
+int ctl_socket_below(const char *dir, const char *program, const char *instance, char *path, size_t size,
+		     struct err *e);
 /* Any answer that is no 2xx is an error with the daemon's words. `*body` is the caller's. */
 int ctl_call(const char *socket, const char *method, const char *url_path, json_t **body, struct err *e);
 /* POST with a body; NULL: none. *answer is the caller's, and is set for a refusal, too, when it came as JSON. */

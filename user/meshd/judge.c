@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "identity/issuer_chain.h"
+#include "worker.h"
+
+#define WHERE    "peer"
+#define HOUR_S   3600
+#define USAGE_OK "app:custom"
+
+static void trust_fill(const struct md_judge *j, struct id_trust *trust)
+{
+	*trust = (struct id_trust){ .now = time(NULL),
+				    .simulated_roots = j->roots,
+				    .simulated_roots_len = j->roots ? strlen(j->roots) : 0 };
+	edge_trust_fill(j->evidence, trust);
+	trust->allow_simulated = trust->policy && trust->policy->allow_simulated;
+}
+
+/* --- what is judged by --- */
+
+static void add(EVP_MD_CTX *ctx, const void *p, size_t len)
+{
+	uint64_t n = len;
+
+	EVP_DigestUpdate(ctx, &n, sizeof(n));
+	EVP_DigestUpdate(ctx, p, len);
+}
+
+static void add_text(EVP_MD_CTX *ctx, const char *text)
+{
+	add(ctx, text, text ? strlen(text) : 0);
+}
+
+void md_judge_settle(struct md_judge *j)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	struct id_trust trust;
+	uint32_t by_ca = j->conf->trust_ca;
+
+	trust_fill(j, &trust);
+	memset(j->trust, 0, sizeof(j->trust));
+	memset(j->meaning, 0, sizeof(j->meaning));
+	if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1) {
+		EVP_MD_CTX_free(ctx);
+		return;
+	}
+	add(ctx, &by_ca, sizeof(by_ca));
+	add_text(ctx, j->ca);
+	add_text(ctx, j->roots);
+	add(ctx, trust.policy, trust.policy ? sizeof(*trust.policy) : 0);
+	EVP_DigestFinal_ex(ctx, j->meaning, NULL);
+	EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+	add(ctx, j->meaning, sizeof(j->meaning));
+	for (size_t i = 0; trust.collaterals && i < id_collaterals_count(trust.collaterals); i++) {
+		const struct id_collateral *c = id_collaterals_at(trust.collaterals, i);
+		int64_t until = id_collateral_until(c);
+
+		add(ctx, c->tcb.fmspc, ID_FMSPC_LEN);
+		add(ctx, &until, sizeof(until));
+	}
+	EVP_DigestFinal_ex(ctx, j->trust, NULL);
+	EVP_MD_CTX_free(ctx);
+}
+
+/* --- by evidence --- */
+
+static int by_evidence(const struct md_judge *j, const uint8_t *der, size_t len, struct id_claims *claims,
+		       struct err *e)
+{
+	struct id_trust trust;
+	int ret;
+
+	trust_fill(j, &trust);
+	ret = id_cert_verify(der, len, &trust, claims, e);
+	if (ret < 0)
+		edge_trust_refused(j->evidence);
+	return ret;
+}
+
+/* --- by issuer --- */
+
+static void claims_of(const struct id_issuer *issuer, const struct id_cert *cert, struct id_claims *claims)
+{
+	const struct id_app_info *info = &issuer->claims.app_info;
+
+	memcpy(claims->app_id, issuer->claims.app_id, sizeof(claims->app_id));
+	claims->not_before = cert->not_before;
+	claims->not_after = cert->not_after;
+	if (!issuer->claims.has_app_info)
+		return;
+	claims->has_instance_id = info->has_instance_id;
+	memcpy(claims->instance_id, info->instance_id, sizeof(claims->instance_id));
+	/* compose hash and image are the requester's own words in what the KMS signs: they are not taken for claims */
+}
+
+static int by_issuer(const struct md_judge *j, const char *pem, size_t pem_len, const uint8_t *der, size_t len,
+		     struct id_claims *claims, struct err *e)
+{
+	const struct id_issuer_trust trust = { .now = time(NULL),
+					       .roots = j->ca,
+					       .roots_len = j->ca ? strlen(j->ca) : 0,
+					       .allow_ca_without_key_cert_sign = true };
+	struct id_cert cert = { 0 };
+	struct id_issuer issuer;
+	int ret;
+
+	if (!j->ca)
+		return err_reason(e, ID_CERT_CHAIN, WHERE, "there is no CA yet that could vouch for it");
+	ret = id_issuer_verify(pem, pem_len, &trust, &issuer, e);
+	if (ret < 0)
+		return ret;
+	if (!issuer.claims.has_app_id)
+		return err_reason(e, ID_CERT_CLAIM, WHERE, "certificate names no app-id (.1.3)");
+	/* a certificate of the KMS itself, or of a CA, is no app's */
+	if (strcmp(issuer.claims.usage, USAGE_OK) != 0)
+		return err_reason(e, ID_CERT_CLAIM, WHERE, "certificate is for '%s', %s is needed", issuer.claims.usage,
+				  USAGE_OK);
+	ret = id_cert_parse(der, len, &cert, e);
+	if (!ret)
+		claims_of(&issuer, &cert, claims);
+	id_cert_fini(&cert);
+	return ret;
+}
+
+static char *chain_pem(STACK_OF(X509) * chain, size_t *len)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *text = NULL, *data;
+	long n;
+
+	for (int i = 0; bio && i < sk_X509_num(chain); i++)
+		PEM_write_bio_X509(bio, sk_X509_value(chain, i));
+	n = bio ? BIO_get_mem_data(bio, &data) : 0;
+	if (n > 0 && (text = malloc((size_t)n + 1))) {
+		memcpy(text, data, (size_t)n);
+		text[n] = '\0';
+		*len = (size_t)n;
+	}
+	BIO_free(bio);
+	return text;
+}
+
+/* --- both --- */
+
+/* The same for all that are judged within the hour: an identity shall be one object, not one for each connection. */
+static int64_t until_of(const struct md_judge *j, const struct id_claims *claims)
+{
+	int64_t until = time(NULL) / HOUR_S * HOUR_S + j->conf->verdict_s;
+
+	if (until <= time(NULL))
+		until += HOUR_S;
+	if (claims->not_after < until)
+		until = claims->not_after;
+	if (claims->evidence_until && claims->evidence_until < until)
+		until = claims->evidence_until;
+	return until;
+}
+
+static int verdict_make(const struct md_judge *j, const struct id_claims *claims, struct md_verdict *v)
+{
+	memset(v, 0, sizeof(*v));
+	memcpy(v->trust, j->trust, sizeof(v->trust));
+	memcpy(v->meaning, j->meaning, sizeof(v->meaning));
+	v->until = until_of(j, claims);
+	v->by_issuer = j->conf->trust_ca;
+	v->claims = *claims;
+	return 0;
+}
+
+int md_judge_peer(const struct md_judge *j, const uint8_t *der, size_t len, STACK_OF(X509) * chain,
+		  struct md_verdict *v, struct err *e)
+{
+	struct id_claims claims = { 0 };
+	auto_free char *pem = NULL;
+	size_t pem_len = 0;
+	int ret;
+
+	if (!j->conf->trust_ca) {
+		ret = by_evidence(j, der, len, &claims, e);
+	} else {
+		pem = chain_pem(chain, &pem_len);
+		ret = pem ? by_issuer(j, pem, pem_len, der, len, &claims, e)
+			  : err_at(e, -ENOMEM, WHERE, "out of memory");
+	}
+	return ret < 0 ? ret : verdict_make(j, &claims, v);
+}
+
+int md_judge_self(const struct md_judge *j, const char *chain, struct md_verdict *v, struct err *e)
+{
+	struct id_claims claims = { 0 };
+	X509 *x509[ID_CHAIN_MAX] = { 0 };
+	uint8_t *der = NULL;
+	int n = id_x509_from_pem(chain, strlen(chain), x509, ID_CHAIN_MAX), len, ret = -EBADMSG;
+
+	len = n > 0 ? i2d_X509(x509[0], &der) : -1;
+	if (len <= 0)
+		err_at(e, ret, "own certificate", "is no PEM certificate, or more than %d", ID_CHAIN_MAX);
+	else if (j->conf->trust_ca)
+		ret = by_issuer(j, chain, strlen(chain), der, (size_t)len, &claims, e);
+	else
+		ret = by_evidence(j, der, (size_t)len, &claims, e);
+	for (int i = 0; i < n; i++)
+		X509_free(x509[i]);
+	OPENSSL_free(der);
+	if (ret < 0)
+		return err_wrap(e, "own certificate");
+	return verdict_make(j, &claims, v);
+}
+
+bool md_verdict_holds(const struct md_judge *j, const struct md_verdict *v)
+{
+	return v->until > time(NULL) && memcmp(v->trust, j->trust, sizeof(v->trust)) == 0 &&
+	       v->by_issuer == j->conf->trust_ca;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parent: parent.c (processes, messages), prepare.c (files and sockets), report.c (control socket). */
+#pragma once
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "baileyd/proc.h"
+#include "baileyd/trust.h"
+#include "ctl/server.h"
+#include "msg.h"
+
+#define MD_SOCKETS_MAX (MD_LISTEN_MAX * 2 + MD_TUNNELS_MAX + MD_SERVICES_MAX)
+#define MD_PEM_MAX     (1 << 20)
+
+struct md_parent;
+
+struct md_worker {
+	struct md_parent *parent;
+	struct proc proc;
+	unsigned index;
+	struct md_applied applied; /* what it last said */
+	bool has_applied, has_drained;
+};
+
+struct md_socket {
+	struct md_listen listen;
+	int fd;
+};
+
+/* What is read from files, all of it or nothing. */
+struct md_loaded {
+	char *cert, *key; /* from files; NULL with an agent */
+	char *ca, *public_ca, *roots;
+	char *rules; /* JSON; NULL: no policy */
+};
+
+struct md_parent {
+	struct md_conf conf;
+	struct event_base *base;
+	uid_t uid;
+	gid_t gid;
+	struct md_loaded loaded;
+	struct md_socket socket[MD_SOCKETS_MAX];
+	uint32_t n_sockets;
+	struct trust trust;
+	struct proc key;
+	struct md_worker *worker;
+	char *chain; /* of the certificate in use; its number is 0 when there is none yet */
+	struct md_cert cert;
+	uint32_t last_key, applies;
+	struct md_tickets tickets;
+	struct md_node *nodes;
+	size_t n_nodes;
+	struct event *signals[4], *turn, *deadline;
+	struct ctl *ctl;
+	struct md_watch *watch;
+	uint64_t last_token;
+	bool is_draining;
+	int exit_status;
+	struct {
+		uint64_t reloads, reloads_refused, certificates;
+		struct err refused; /* the last that a process told */
+		char origin[MSG_ORIGIN_LEN];
+	} told;
+};
+
+/* prepare.c */
+int md_load(const struct md_conf *conf, struct md_loaded *loaded, struct err *e);
+void md_loaded_fini(struct md_loaded *loaded);
+/* Sockets of `conf`: those that are open already are taken over from the old ones, others are bound. */
+int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n, const struct md_socket *old,
+	       uint32_t n_old, struct err *e);
+int md_user(const struct md_conf *conf, uid_t *uid, gid_t *gid, struct err *e);
+
+/* parent.c */
+void md_send_all(struct md_parent *p, struct md_worker *w);
+void md_send_key(struct md_parent *p);
+void md_send_nodes(struct md_parent *p);
+
+/* reload.c */
+int md_reload(struct md_parent *p, struct err *e);
+void md_drain(struct md_parent *p);
+
+/* report.c */
+int md_report_open(struct md_parent *p, struct err *e);
+void md_report_close(struct md_parent *p);
+void md_report_counts(struct md_parent *p, const struct md_counts *m);
+void md_report_flow(struct md_parent *p, const struct md_flow *m);
+void md_report_asked(struct md_parent *p, const struct msg_token *m);
+
+/* watch.c: a running baileyd, whose peers are to be reached by their overlay addresses */
+int md_watch_new(struct md_parent *p, struct md_watch **watch, struct err *e);
+void md_watch_free(struct md_watch *watch); /* accepts NULL */
+bool md_watch_is_there(const struct md_watch *watch);
