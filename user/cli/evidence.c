@@ -149,6 +149,10 @@ json_t *ev_claims(const struct id_claims *claims, int64_t now)
 	if (claims->key_provider[0])
 		json_object_set_new(o, "key_provider", json_string(claims->key_provider));
 	json_object_set_new(o, "mrtd", json_hex(claims->mrtd, sizeof(claims->mrtd)));
+	json_object_set_new(o, "mr_aggregated", json_hex(claims->mr_aggregated, sizeof(claims->mr_aggregated)));
+	json_object_set_new(o, "mr_system", json_hex(claims->mr_system, sizeof(claims->mr_system)));
+	if (claims->has_device_id)
+		json_object_set_new(o, "device_id", json_hex(claims->device_id, sizeof(claims->device_id)));
 	json_object_set_new(o, "key_sha256", json_hex(claims->spki_sha256, sizeof(claims->spki_sha256)));
 	json_object_set_new(o, "not_after", ev_time(claims->not_after));
 	if (claims->evidence_until)

@@ -285,6 +285,8 @@ int kms_roots_load(const struct kms_conf *conf, struct kms_roots *roots, struct 
 
 	if (!ret)
 		ret = kms_file_private(path, 4096, &data, &len, e);
+	if (ret == -ENOENT)
+		err_wrap(e, "no keys yet, `bailey-kms bootstrap` makes them");
 	if (!ret)
 		ret = kms_seal_secret(conf, false, secret, e);
 	if (!ret)

@@ -492,12 +492,18 @@ static void certificates_are_verified(void **state)
 
 static void claims_say_how_long_evidence_is_good(void **state)
 {
-	const struct id_claims claims = { .tee = ID_TEE_SNP, .evidence_until = NOW + 3 * DAY + 1 };
+	const struct id_claims claims = { .tee = ID_TEE_SNP,
+					  .evidence_until = NOW + 3 * DAY + 1,
+					  .mr_aggregated = { 0xab },
+					  .has_device_id = true,
+					  .device_id = { 0xcd } };
 	json_t *o = ev_claims(&claims, NOW);
 
 	(void)state;
 	assert_string_equal(json_string_value(json_object_get(o, "tee")), "SEV-SNP");
 	assert_int_equal(json_integer_value(json_object_get(o, "evidence_days")), 3);
+	assert_memory_equal(json_string_value(json_object_get(o, "mr_aggregated")), "ab00", 4);
+	assert_memory_equal(json_string_value(json_object_get(o, "device_id")), "cd00", 4);
 	assert_string_equal(json_string_value(json_object_get(o, "evidence_until")), "2026-09-24T14:13:21Z");
 	json_decref(o);
 }
