@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "identity.h"
 
+#include <string.h>
+
 #include "base/cleanup.h"
 
 static const struct {
@@ -21,6 +23,14 @@ const char *id_reason_name(int reason)
 const char *id_reason_text(int reason)
 {
 	return reason >= 0 && reason < ID_REASON_COUNT ? reasons[reason].text : "unknown reason";
+}
+
+int id_reason_of(const char *name, size_t len)
+{
+	for (int r = ID_NONE + 1; r < ID_REASON_COUNT; r++)
+		if (strlen(reasons[r].name) == len && memcmp(reasons[r].name, name, len) == 0)
+			return r;
+	return ID_NONE;
 }
 
 const char *id_fresh_name(unsigned level)

@@ -23,6 +23,7 @@ enum id_reason {
 
 const char *id_reason_name(int reason); /* "QUOTE_SIGNATURE" */
 const char *id_reason_text(int reason);
+int id_reason_of(const char *name, size_t len); /* ID_NONE: no reason of this version */
 
 #define ID_MR_LEN          48
 #define ID_HASH_LEN        32
@@ -129,6 +130,7 @@ struct id_node {
 	uint8_t digest[32]; /* SHA-256 of the record's bytes */
 };
 
+bool id_node_name_ok(const char *name); /* 1 to 31 of a-z, 0-9 and '-' */
 /* cert_pem: the leaf; key_pem: its P-256 key. *bytes is malloc'ed. */
 int id_record_sign(const struct id_record *record, const char *cert_pem, const char *key_pem, uint8_t **bytes,
 		   size_t *len, struct err *e);

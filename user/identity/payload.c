@@ -17,7 +17,7 @@
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 
-static bool is_node_name(const char *name)
+bool id_node_name_ok(const char *name)
 {
 	size_t len = strnlen(name, BY_NODE_NAME_LEN);
 
@@ -63,7 +63,7 @@ static int record_check(const struct id_record *r, struct err *e)
 {
 	static const uint8_t none[ID_WG_KEY_LEN];
 
-	if (!is_node_name(r->node))
+	if (!id_node_name_ok(r->node))
 		return err_reason(e, ID_RECORD_MALFORMED, WHERE, "node: 1 to %d of [a-z0-9-] are needed",
 				  BY_NODE_NAME_LEN - 1);
 	if (memcmp(r->wg_key, none, sizeof(none)) == 0)

@@ -235,11 +235,8 @@ static void on_record(struct session *s, const uint8_t *data, size_t len)
 static void on_refusal(struct session *s, const uint8_t *data, size_t len)
 {
 	struct err e = ERR_INIT;
-	int reason = ID_NONE;
+	int reason = id_reason_of((const char *)data, len);
 
-	for (int r = 1; r < ID_REASON_COUNT; r++)
-		if (strlen(id_reason_name(r)) == len && memcmp(id_reason_name(r), data, len) == 0)
-			reason = r;
 	err_reason(&e, reason, s->origin, "the peer refused our record: %s",
 		   reason ? id_reason_text(reason) : "for a reason that this version does not know");
 	session_refuse(s, &e, true);
