@@ -18,7 +18,7 @@ say      = @$(if $(filter 1,$(V)),:,printf '  %-8s %s\n') '$(1)' '$(2)'
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wundef -Wvla -Wformat=2
-LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl libxdp
+LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl libxdp sqlite3
 , := ,
 SAN_FLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
@@ -43,7 +43,7 @@ BENCH    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 FUZZ     := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 REPLAY   := $(FUZZ:%=$(BUILD)/tests/fuzz/%_replay)
 
-all: $(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh compile_commands ## build/bailey, build/baileyd, build/bailey-agent, build/bailey-kms, build/bailey-mesh
+all: $(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh $(BUILD)/bailey-vpc compile_commands ## build/bailey, build/baileyd, build/bailey-agent, build/bailey-kms, build/bailey-mesh, build/bailey-vpc
 
 # --- BPF objects and skeletons -------------------------------------------------------------------------------
 BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Werror -Wno-missing-declarations -Iinclude -Ibpf
@@ -74,7 +74,8 @@ $(BUILD)/baileyd: $(BUILD)/obj/user/baileyd/main.o $(BUILD)/libbailey.a
 $(BUILD)/bailey-agent: $(BUILD)/obj/user/agent/main.o $(BUILD)/libbailey.a
 $(BUILD)/bailey-kms: $(BUILD)/obj/user/kms/main.o $(BUILD)/libbailey.a
 $(BUILD)/bailey-mesh: $(BUILD)/obj/user/meshd/main.o $(BUILD)/libbailey.a
-$(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh:
+$(BUILD)/bailey-vpc: $(BUILD)/obj/user/vpcd/main.o $(BUILD)/libbailey.a
+$(BUILD)/bailey $(BUILD)/baileyd $(BUILD)/bailey-agent $(BUILD)/bailey-kms $(BUILD)/bailey-mesh $(BUILD)/bailey-vpc:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
@@ -149,6 +150,7 @@ install: all ## install binaries, man pages, unit file and examples (DESTDIR= PR
 	$(Q)install -m 755 $(BUILD)/bailey-agent $(DESTDIR)$(PREFIX)/sbin/bailey-agent
 	$(Q)install -m 755 $(BUILD)/bailey-kms $(DESTDIR)$(PREFIX)/sbin/bailey-kms
 	$(Q)install -m 755 $(BUILD)/bailey-mesh $(DESTDIR)$(PREFIX)/sbin/bailey-mesh
+	$(Q)install -m 755 $(BUILD)/bailey-vpc $(DESTDIR)$(PREFIX)/sbin/bailey-vpc
 	$(Q)for n in 1 5 8; do for m in docs/man/*.$$n; do \
 		install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$n/; done; done
 	$(Q)install -m 644 policy/examples/*.yaml $(DESTDIR)$(PREFIX)/share/doc/bailey/examples/

@@ -19,23 +19,25 @@ overlay: base policy identity
 agent: base policy identity
 http: base
 mesh: base policy identity http datapath overlay agent
-vpc: base policy identity datapath overlay agent
+vpc: base identity mesh
 gateway: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway
 baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway ctl
 kms: base policy identity evidence agent mesh baileyd
 meshd: base policy identity evidence agent mesh ctl baileyd
+vpcd: base policy identity evidence mesh vpc ctl baileyd
 cli: base policy identity evidence pcs datapath overlay ctl
 '
 
 # header: the files that may include it
 libraries='
-openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/meshd/ user/baileyd/
+openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/baileyd/
 libmnl/: user/overlay/
 yaml.h: user/policy/yaml
+sqlite3.h: user/vpcd/store.c
 bpf/: user/datapath/ bpf/
 skel/: user/datapath/
-event2/: user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
+event2/: user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
 curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/
@@ -120,6 +122,7 @@ plant user/policy/x.c '<bpf/libbpf.h>'
 plant user/policy/check.c '<yaml.h>'
 plant user/identity/x.c '<libmnl/libmnl.h>'
 plant user/overlay/apply.c '<openssl/evp.h>'
+plant user/vpcd/front.c '<sqlite3.h>'
 plant user/cli/x.c '"skel/tc.skel.h"'
 plant user/mesh/x.c '"../policy/image.h"'
 plant bpf/lib/x.h '"base/addr.h"'

@@ -19,9 +19,10 @@ bpftool_packages() {
 packages() {
 	case $1 in
 	build) echo gcc libc6-dev make pkgconf clang llvm "$(bpftool_packages)" libbpf-dev libelf-dev zlib1g-dev libssl-dev \
-		libmnl-dev libyaml-dev libevent-dev libjansson-dev libcap-ng-dev libseccomp-dev libcurl4-openssl-dev libxdp-dev ;;
+		libmnl-dev libyaml-dev libevent-dev libjansson-dev libcap-ng-dev libseccomp-dev libcurl4-openssl-dev \
+		libxdp-dev libsqlite3-dev ;;
 	test) echo libcmocka-dev libclang-rt-dev iproute2 wireguard-tools wireguard-go busybox-static util-linux procps \
-		kmod openssl curl jq tcpdump clang-format clang-tidy cppcheck shellcheck nmap nftables python3 python3-scapy 'xdp-tools?' \
+		kmod openssl curl jq tcpdump clang-format clang-tidy cppcheck shellcheck nmap nftables python3 python3-scapy sqlite3 'xdp-tools?' \
 		'python3-websockets?' 'redis-server?' 'postgresql?' ;;
 	vm) echo qemu-system-x86 python3 busybox-static kmod xz-utils zstd file binutils iproute2 \
 		debian-archive-keyring gpgv ;;

@@ -293,8 +293,8 @@ int box_relay(uid_t uid, gid_t gid, bool with_agent, struct err *e)
 	return box_unprivileged(uid, gid, with_agent ? filter_relay_agent : filter_relay, "worker process", e);
 }
 
-/* A resolver opens what it likes, so here is a list of what is not done; the uid keeps it from the rest. */
-static int filter_asker(void)
+/* What neither a resolver nor a database does; the uid keeps them from the rest. */
+static int filter_refusing(const int *more, size_t n_more)
 {
 	static const int refused[] = { SCMP_SYS(execve),
 				       SCMP_SYS(execveat),
@@ -317,6 +317,8 @@ static int filter_asker(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(refused) && !ret; i++)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	for (size_t i = 0; i < n_more && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), more[i], 0);
 	if (!ret)
 		ret = seccomp_load(ctx);
 	if (ctx)
@@ -324,7 +326,24 @@ static int filter_asker(void)
 	return ret;
 }
 
+static int filter_asker(void)
+{
+	return filter_refusing(NULL, 0);
+}
+
+static int filter_store(void)
+{
+	static const int refused[] = { SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect) };
+
+	return filter_refusing(refused, ARRAY_LEN(refused));
+}
+
 int box_asker(uid_t uid, gid_t gid, struct err *e)
 {
 	return box_unprivileged(uid, gid, filter_asker, "asking process", e);
+}
+
+int box_store(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, filter_store, "store process", e);
 }

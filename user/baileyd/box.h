@@ -11,7 +11,8 @@
  * have. relay (bailey-mesh's workers) is an edge that may also resolve names over UDP and splice; where local
  * applications may reach the guest agent through it, it may open Unix sockets. Started without root there is no other
  * user to become; the rest holds. asker (fetch, and bailey-kms's) keeps nothing either; it may open files to read and
- * any socket, as resolvers want it, but runs nothing, looks into no process and loads nothing into the kernel.
+ * any socket, as resolvers want it, but runs nothing, looks into no process and loads nothing into the kernel. store
+ * (of bailey-vpc) the same for files, and it opens no socket.
  */
 #pragma once
 
@@ -27,3 +28,4 @@ int box_keys(uid_t uid, gid_t gid, struct err *e);
 int box_signer(uid_t uid, gid_t gid, struct err *e);
 int box_relay(uid_t uid, gid_t gid, bool with_agent, struct err *e);
 int box_asker(uid_t uid, gid_t gid, struct err *e);
+int box_store(uid_t uid, gid_t gid, struct err *e);

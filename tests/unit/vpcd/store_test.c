@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The control plane's memory: whose name, number and key; what survives; what is older than it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vpcd/store.h"
+
+#define NOW 1790000000
+
+static char dir[64], path[128];
+static struct vs_store *store;
+static struct vs_limits limits;
+
+static void reopen(void)
+{
+	struct err e = ERR_INIT;
+
+	vs_store_close(store);
+	store = NULL;
+	assert_int_equal(vs_store_open(path, &store, &e), 0);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	snprintf(dir, sizeof(dir), "/tmp/by-store-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/vpc.db", dir);
+	limits = (struct vs_limits){ .numbers = 1000, .max_nodes = 1000 };
+	store = NULL;
+	reopen();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	char command[160];
+
+	(void)state;
+	vs_store_close(store);
+	store = NULL;
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	return system(command);
+}
+
+static struct vs_who who_of(uint8_t n, const char *name)
+{
+	struct vs_who who = { .from = "192.0.2.1:1" };
+
+	memset(who.instance_id, n, sizeof(who.instance_id));
+	memset(who.app_id, 0xaa, sizeof(who.app_id));
+	snprintf(who.node, sizeof(who.node), "%s", name);
+	return who;
+}
+
+static struct vs_record record_of(uint8_t n, uint64_t epoch)
+{
+	struct vs_record r = { .epoch = epoch, .not_after = NOW + 3600 };
+
+	memset(r.instance_id, n, sizeof(r.instance_id));
+	memset(r.wg_key, n, sizeof(r.wg_key));
+	memset(r.digest, n, sizeof(r.digest));
+	memcpy(r.digest, &epoch, sizeof(epoch));
+	return r;
+}
+
+static void begin(void)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(vs_store_begin(store, &e), 0);
+}
+
+static void commit(void)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(vs_store_commit(store, &e), 0);
+}
+
+/* Name of the refusal; "" when there is none, "-" for one without a name. */
+static const char *grant(const struct vs_who *who, int64_t now, uint32_t *number)
+{
+	struct err e = ERR_INIT;
+	int ret;
+
+	begin();
+	ret = vs_store_grant(store, who, &limits, now, number, &e);
+	commit();
+	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
+}
+
+static const char *publish(const struct vs_record *r, uint64_t *serial)
+{
+	struct err e = ERR_INIT;
+	int ret;
+
+	begin();
+	ret = vs_store_publish(store, r, "bytes", 5, NOW, serial, &e);
+	commit();
+	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
+}
+
+static int set(uint8_t n, enum vs_state state, uint64_t *serial)
+{
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	struct err e = ERR_INIT;
+	int ret;
+
+	memset(instance_id, n, sizeof(instance_id));
+	begin();
+	ret = vs_store_set(store, instance_id, state, NOW, serial, &e);
+	commit();
+	return ret;
+}
+
+static void numbers_are_their_nodes(void **state)
+{
+	struct vs_who a = who_of(1, "a"), b = who_of(2, "b");
+	uint32_t number = 0;
+
+	(void)state;
+	assert_string_equal(grant(&a, NOW, &number), "");
+	assert_int_equal(number, 1);
+	assert_string_equal(grant(&b, NOW, &number), "");
+	assert_int_equal(number, 2);
+	reopen();
+	assert_string_equal(grant(&a, NOW + 1000000, &number), "");
+	assert_int_equal(number, 1);
+}
+
+static void a_living_nodes_name_is_taken_by_nobody(void **state)
+{
+	struct vs_who a = who_of(1, "web"), thief = who_of(2, "web");
+	struct vs_record r = record_of(1, 5);
+	uint32_t number;
+	uint64_t serial;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	assert_string_equal(publish(&r, &serial), "");
+	assert_string_equal(grant(&thief, NOW + 3600, &number), "RECORD_NAME");
+	assert_string_equal(grant(&thief, NOW + 3601, &number), "");        /* its lease has ended */
+	assert_string_equal(grant(&a, NOW + 3601, &number), "RECORD_NAME"); /* and the name has another owner */
+}
+
+static void a_name_is_kept_for_who_was_granted_it(void **state)
+{
+	struct vs_who a = who_of(1, "web"), other = who_of(2, "web");
+	uint32_t number;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	assert_string_equal(grant(&other, NOW + 30, &number), "RECORD_NAME");
+	assert_string_equal(grant(&other, NOW + 300, &number), "");
+}
+
+static void epochs_grow(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	struct vs_record five = record_of(1, 5), four = record_of(1, 4), six = record_of(1, 6), other = record_of(1, 5);
+	uint64_t first = 0, again = 0, next = 0;
+	uint32_t number;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	assert_string_equal(publish(&five, &first), "");
+	assert_string_equal(publish(&five, &again), "");
+	assert_true(again == first);
+	assert_string_equal(publish(&four, &next), "RECORD_EPOCH");
+	other.digest[31] ^= 1;
+	assert_string_equal(publish(&other, &next), "RECORD_EPOCH");
+	reopen();
+	assert_string_equal(publish(&four, &next), "RECORD_EPOCH");
+	assert_string_equal(publish(&six, &next), "");
+	assert_true(next > first);
+}
+
+static void a_key_is_one_nodes(void **state)
+{
+	struct vs_who a = who_of(1, "a"), b = who_of(2, "b");
+	struct vs_record r = record_of(1, 5), thief = record_of(2, 5);
+	uint32_t number;
+	uint64_t serial;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	grant(&b, NOW, &number);
+	publish(&r, &serial);
+	memcpy(thief.wg_key, r.wg_key, sizeof(thief.wg_key));
+	assert_string_equal(publish(&thief, &serial), "RECORD_KEY");
+}
+
+static void nothing_is_published_without_a_grant(void **state)
+{
+	struct vs_record r = record_of(1, 5);
+	uint64_t serial;
+
+	(void)state;
+	assert_string_equal(publish(&r, &serial), "-");
+}
+
+static void who_is_revoked_gets_nothing(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	struct vs_record r = record_of(1, 5), newer = record_of(1, 6);
+	uint64_t published, revoked, lifted;
+	uint32_t number;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	publish(&r, &published);
+	assert_int_equal(set(1, VS_REVOKED, &revoked), 0);
+	assert_true(revoked > published);
+	reopen();
+	assert_string_equal(grant(&a, NOW, &number), "RECORD_REVOKED");
+	assert_string_equal(publish(&newer, &published), "RECORD_REVOKED");
+	assert_int_equal(set(1, VS_MEMBER, &lifted), 0);
+	assert_true(lifted > revoked);
+	assert_string_equal(grant(&a, NOW, &number), "");
+	assert_int_equal(set(9, VS_REVOKED, &lifted), -ENOENT);
+}
+
+static void a_newcomer_waits_where_somebody_approves(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	uint32_t number;
+	uint64_t serial;
+
+	(void)state;
+	limits.approve = true;
+	assert_string_equal(grant(&a, NOW, &number), "NOT_APPROVED");
+	assert_string_equal(grant(&a, NOW, &number), "NOT_APPROVED");
+	assert_int_equal(set(1, VS_MEMBER, &serial), 0);
+	assert_string_equal(grant(&a, NOW, &number), "");
+}
+
+static void numbers_of_the_dead_are_used_again(void **state)
+{
+	struct vs_who a = who_of(1, "a"), b = who_of(2, "b"), c = who_of(3, "c");
+	struct vs_record r = record_of(2, 1);
+	uint32_t number;
+	uint64_t serial;
+
+	(void)state;
+	limits.numbers = 2;
+	grant(&a, NOW, &number);
+	grant(&b, NOW, &number);
+	publish(&r, &serial);
+	assert_string_equal(grant(&c, NOW, &number), "-"); /* a's lease is young */
+	assert_string_equal(grant(&c, NOW + 100, &number), "");
+	assert_int_equal(number, 1); /* a never said anything */
+	set(2, VS_REVOKED, &serial);
+	assert_string_equal(grant(&a, NOW + 130, &number), "-"); /* who is revoked is not forgotten */
+}
+
+/* Also where a store is put back from a backup: the clock is above what it had. */
+static void serials_are_never_used_twice(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	struct vs_record r = record_of(1, 1);
+	uint64_t first, serial;
+	uint32_t number;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	publish(&r, &first);
+	assert_true(first >= (uint64_t)NOW * 1000000);
+	reopen();
+	assert_true(vs_store_serial(store) == first);
+	r.epoch = 2;
+	r.digest[31] ^= 1;
+	publish(&r, &serial);
+	assert_true(serial > first);
+}
+
+static void nodes_are_found_by_name_and_by_number(void **state)
+{
+	struct vs_who a = who_of(0x11, "a"), b = who_of(0x12, "b");
+	uint8_t found[BY_INSTANCE_ID_LEN];
+	struct err e = ERR_INIT;
+	uint32_t number;
+
+	(void)state;
+	grant(&a, NOW, &number);
+	b.instance_id[0] = b.instance_id[1] = b.instance_id[2] = b.instance_id[3] = 0x11;
+	grant(&b, NOW, &number);
+	assert_int_equal(vs_store_find(store, "b", found, &e), 0);
+	assert_memory_equal(found, b.instance_id, sizeof(found));
+	assert_int_equal(vs_store_find(store, "1111111111", found, &e), 0);
+	assert_memory_equal(found, a.instance_id, sizeof(found));
+	assert_int_equal(vs_store_find(store, "11111111", found, &e), -EEXIST);
+	e = ERR_INIT;
+	assert_int_equal(vs_store_find(store, "1111", found, &e), -ENOENT);
+	e = ERR_INIT;
+	assert_int_equal(vs_store_find(store, "********", found, &e), -ENOENT);
+}
+
+static void count(const struct vs_row *row, const void *record, size_t len, void *arg)
+{
+	(void)record;
+	assert_true(!row->has_record || len == 5);
+	++*(unsigned *)arg;
+}
+
+/* kill -9 behind a commit: what was committed is there. */
+static void what_was_committed_survives(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	struct err e = ERR_INIT;
+	unsigned n = 0;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	vs_store_close(store);
+	store = NULL;
+	pid = fork();
+	if (!pid) {
+		struct vs_who b = who_of(2, "b");
+		uint32_t number;
+
+		vs_store_open(path, &store, &e);
+		vs_store_begin(store, &e);
+		vs_store_grant(store, &a, &limits, NOW, &number, &e);
+		vs_store_commit(store, &e);
+		vs_store_begin(store, &e);
+		vs_store_grant(store, &b, &limits, NOW, &number, &e);
+		kill(getpid(), SIGKILL);
+	}
+	assert_true(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	reopen();
+	assert_int_equal(vs_store_each(store, count, &n, &e), 0);
+	assert_int_equal(n, 1);
+}
+
+static void a_store_of_a_later_version_is_left_alone(void **state)
+{
+	struct vs_store *other = NULL;
+	struct err e = ERR_INIT;
+	sqlite3 *db;
+
+	(void)state;
+	vs_store_close(store);
+	store = NULL;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(vs_store_open(path, &other, &e), -EPROTO);
+	assert_non_null(strstr(e.msg, "is of version 99"));
+	assert_null(other);
+}
+
+static void what_is_no_database_is_refused(void **state)
+{
+	struct vs_store *other = NULL;
+	struct err e = ERR_INIT;
+	char bad[160];
+	FILE *f;
+
+	(void)state;
+	snprintf(bad, sizeof(bad), "%s/bad.db", dir);
+	f = fopen(bad, "w");
+	assert_true(f && fputs("this is no database, and long enough to be looked at as one", f) >= 0);
+	fclose(f);
+	assert_true(vs_store_open(bad, &other, &e) < 0);
+	assert_null(other);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+	const struct CMUnitTest tests[] = {
+		T(numbers_are_their_nodes),
+		T(a_living_nodes_name_is_taken_by_nobody),
+		T(a_name_is_kept_for_who_was_granted_it),
+		T(epochs_grow),
+		T(a_key_is_one_nodes),
+		T(nothing_is_published_without_a_grant),
+		T(who_is_revoked_gets_nothing),
+		T(a_newcomer_waits_where_somebody_approves),
+		T(numbers_of_the_dead_are_used_again),
+		T(serials_are_never_used_twice),
+		T(nodes_are_found_by_name_and_by_number),
+		T(what_was_committed_survives),
+		T(a_store_of_a_later_version_is_left_alone),
+		T(what_is_no_database_is_refused),
+	};
+
+	return cmocka_run_group_tests_name("vpcd/store", tests, NULL, NULL);
+}
