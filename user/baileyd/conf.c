@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "conf_read.h"
 
 /* One path, or a list of them. */
@@ -198,8 +199,12 @@ static void read_overlay(struct conf_parse *p)
 	c->mtu = (uint32_t)conf_number(p, map, "mtu", 1280, 65455, 1420);
 	c->n_networks =
 		conf_list(p, map, "networks", true, CONF_MAX_NETWORKS, "a prefix like 100.64.0.0/10", take_network);
-	c->n_addrs =
-		conf_list(p, map, "addresses", true, ID_MAX_ADDRS, "an address inside overlay.networks", take_addr);
+	if (!yaml_get(yaml_root(p->doc), "vpc"))
+		c->n_addrs = conf_list(p, map, "addresses", true, ID_MAX_ADDRS, "an address inside overlay.networks",
+				       take_addr);
+	else if (yaml_get(map, "addresses"))
+		yaml_error(p->doc, yaml_get(map, "addresses"), p->d,
+			   "is the control plane's to say where there is 'vpc'");
 	c->n_endpoints = conf_list(p, map, "endpoints", false, ID_MAX_ENDPOINTS,
 				   "an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820", take_endpoint);
 }
@@ -236,6 +241,27 @@ static void read_exchange(struct conf_parse *p)
 	p->conf->n_peers = conf_list(p, map, "peers", false, CONF_MAX_PEERS, needed, take_peer);
 }
 
+static void read_vpc(struct conf_parse *p)
+{
+	static const char *const known[] = { "server", "app", NULL };
+	const struct yaml_node *map = conf_section(p, "vpc", known, false);
+	struct conf_vpc *vpc = &p->conf->vpc;
+	const char *server, *app;
+
+	if (!map)
+		return;
+	vpc->is_on = true;
+	server = conf_text(p, map, "server", true);
+	app = conf_text(p, map, "app", true);
+	if (server && !endpoint_parse(&vpc->server, server))
+		yaml_error(p->doc, yaml_get(map, "server"), p->d, "needs an endpoint like 192.0.2.1:7947, found '%s'",
+			   server);
+	vpc->any_app = app && strcmp(app, "any") == 0;
+	if (app && !vpc->any_app && !hex_parse(vpc->app_id, BY_APP_ID_LEN, app))
+		yaml_error(p->doc, yaml_get(map, "app"), p->d,
+			   "needs the app-id of the control plane, 40 hex digits, or any");
+}
+
 static void read_records(struct conf_parse *p)
 {
 	static const char *const known[] = { "directory", "lifetime", NULL };
@@ -264,9 +290,10 @@ static void read_workloads(struct conf_parse *p)
 
 static void read_top(struct conf_parse *p)
 {
-	static const char *const known[] = { "instance", "node",      "identity",  "trust",  "overlay", "exchange",
-					     "records",  "freshness", "underlay",  "policy", "state",   "run",
-					     "bpffs",    "user",      "workloads", "mesh",   "capture", NULL };
+	static const char *const known[] = { "instance", "node",    "identity",  "trust",    "overlay",
+					     "exchange", "records", "freshness", "underlay", "policy",
+					     "state",    "run",     "bpffs",     "user",     "workloads",
+					     "mesh",     "capture", "vpc",       NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -310,6 +337,7 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_mesh(&p);
 		conf_capture(&p);
 		read_exchange(&p);
+		read_vpc(&p);
 		read_records(&p);
 		conf_underlay(&p);
 		read_workloads(&p);

@@ -34,6 +34,14 @@ struct conf_underlay {
 };
 #define CONF_URL_LEN 512
 
+/* A network whose control plane says who belongs to it, and which addresses are whose. */
+struct conf_vpc {
+	bool is_on;
+	struct ip_endpoint server;
+	bool any_app; /* else its evidence must prove this one: */
+	uint8_t app_id[BY_APP_ID_LEN];
+};
+
 struct conf {
 	char file[PATH_MAX];             /* that all of this is from; "" when it was no file */
 	char instance[BY_NODE_NAME_LEN]; /* [a-z0-9-]: names pins, state and the control socket */
@@ -59,7 +67,7 @@ struct conf {
 	uint32_t mtu;
 	struct ip_prefix networks[CONF_MAX_NETWORKS];
 	uint32_t n_networks;
-	struct by_addr addrs[ID_MAX_ADDRS]; /* of this node, inside networks */
+	struct by_addr addrs[ID_MAX_ADDRS]; /* of this node, inside networks; with vpc: granted */
 	uint32_t n_addrs;
 	struct ip_endpoint endpoints[ID_MAX_ENDPOINTS]; /* where others reach WireGuard */
 	uint32_t n_endpoints;
@@ -76,6 +84,7 @@ struct conf {
 	uint32_t record_life_s;
 
 	struct dp_divert_conf capture; /* n_cgroups 0: nothing is */
+	struct conf_vpc vpc;
 	struct conf_underlay underlay;
 	struct conf_workloads workloads;
 

@@ -16,6 +16,7 @@
 #include "datapath/datapath.h"
 #include "identity/collateral.h"
 #include "identity/identity.h"
+#include "vpc/join.h"
 
 enum msg_type {
 	/* P -> N */
@@ -57,6 +58,8 @@ enum msg_type {
 	MSG_EDGE_POLICY,     /* blob: struct id_evidence_policy; none came: the strict one */
 	MSG_EDGE_COLLATERAL, /* struct msg_origin + blob: a bundle */
 	MSG_EDGE_AGENT,      /* struct msg_agent + fd: a connection to the guest agent */
+	MSG_EDGE_REVOKE,     /* struct msg_revoked: from the state directory, before any RECORD */
+	MSG_EDGE_JOIN,       /* struct vpc_seen: connect to the control plane */
 	/* E -> P */
 	MSG_EDGE_STARTED,   /* struct msg_started: what the own certificate proves, or why not */
 	MSG_EDGE_SIGNED,    /* blob: the own record */
@@ -67,6 +70,10 @@ enum msg_type {
 	MSG_EDGE_AGENT_ASK, /* struct msg_token, answered by AGENT */
 	MSG_EDGE_BUNDLES,   /* struct msg_bundles, when they changed */
 	MSG_EDGE_WANTS,     /* struct id_missed: collateral that is missing or ends soon */
+	MSG_EDGE_GRANT,     /* struct vpc_grant: addresses for this node */
+	MSG_EDGE_REVOKED,   /* struct msg_revoked: as the control plane says */
+	MSG_EDGE_SEEN,      /* struct vpc_seen: what the control plane told up to now was taken */
+	MSG_EDGE_VPC_LINK,  /* struct msg_vpc_link */
 
 	/* P -> F, and its answer in order: the only messages that it knows */
 	MSG_FETCH_ASK = 200, /* struct msg_fetch */
@@ -268,6 +275,16 @@ struct msg_edge_conf {
 	uint32_t fresh_max_age_s;    /* how long a proof is good for */
 	uint32_t fresh_budget_s;     /* for a quote, ours or theirs */
 	char node[BY_NODE_NAME_LEN]; /* its subject */
+	struct conf_vpc vpc;
+};
+
+struct msg_revoked {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint32_t is_revoked; /* 0: not any more */
+};
+
+struct msg_vpc_link {
+	uint32_t is_up;
 };
 
 struct msg_bundles {

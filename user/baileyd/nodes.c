@@ -153,11 +153,11 @@ int64_t node_until(const struct node *n)
 	return record < evidence ? record : evidence;
 }
 
-static void node_remove(struct parent *p, struct node *n)
+static void node_remove(struct parent *p, struct node *n, const char *why)
 {
 	char path[PATH_MAX], proof[PATH_MAX];
 
-	log_info("%s: record or evidence ended", n->id.record.node);
+	log_info("%s: %s", n->id.record.node, why);
 	plan_remove_node(p, n->id.record.instance_id);
 	report_peer(p, &n->id, true);
 	record_path(p, n->id.record.instance_id, path);
@@ -169,6 +169,11 @@ static void node_remove(struct parent *p, struct node *n)
 	p->nodes[n->pos] = p->nodes[--p->n_nodes];
 	p->nodes[n->pos]->pos = n->pos;
 	free(n);
+}
+
+void node_revoke(struct parent *p, struct node *n)
+{
+	node_remove(p, n, "revoked");
 }
 
 static bool is_first_to_end(const struct parent *p, const struct node *n)
@@ -187,7 +192,7 @@ void nodes_expire(struct parent *p, int64_t now)
 		int64_t until = node_until(p->nodes[i]);
 
 		if (until < now)
-			node_remove(p, p->nodes[i]);
+			node_remove(p, p->nodes[i], "record or evidence ended");
 		else if (until < soonest)
 			soonest = until;
 	}

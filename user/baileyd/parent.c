@@ -147,6 +147,7 @@ static void on_edge_up(void *arg)
 	memcpy(m.node, p->conf.node, sizeof(m.node));
 	memcpy(m.networks, p->conf.networks, sizeof(m.networks));
 	memcpy(m.peers, p->conf.peers, sizeof(m.peers));
+	m.vpc = p->conf.vpc;
 	ipc_send(p->edge.ipc, MSG_EDGE_CONF, &m, sizeof(m), -1);
 	if (p->cert_pem) {
 		send_blob(p, MSG_EDGE_CERT, p->cert_pem);
@@ -175,8 +176,10 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 		log_warn("this node's evidence is SIMULATED: it proves nothing about hardware");
 	p->self = m->claims;
 	p->has_self = true;
+	vpc_send_revoked(p);
 	nodes_send_stored(p);
-	plan_sign_self(p);
+	if (vpc_has_addresses(p))
+		plan_sign_self(p);
 	for (uint32_t i = 0; i < p->conf.n_listen; i++)
 		ipc_send(p->edge.ipc, MSG_EDGE_LISTEN, NULL, 0, p->listen_fd[i]);
 }
@@ -187,13 +190,17 @@ static void on_edge_renewed(struct parent *p, const struct msg_started *m)
 	if (!p->has_self)
 		return;
 	p->self = m->claims;
-	plan_sign_self(p);
+	if (vpc_has_addresses(p))
+		plan_sign_self(p);
 }
 
 static void on_edge_marked(struct parent *p, const struct msg_token *m)
 {
-	if (!nodes_stored_done(p, m->token) || p->is_loaded)
-		return; /* loaded: the edge started again, or a reload; net has everything */
+	if (!nodes_stored_done(p, m->token))
+		return;
+	vpc_send_join(p);
+	if (p->is_loaded)
+		return; /* the edge started again, or a reload; net has everything */
 	p->is_loaded = true;
 	plan_send_all(p);
 }
@@ -264,6 +271,22 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
 			on_edge_marked(p, m);
 		break;
+	case MSG_EDGE_GRANT:
+		if ((m = ipc_as(msg, sizeof(struct vpc_grant))))
+			vpc_on_grant(p, m);
+		break;
+	case MSG_EDGE_REVOKED:
+		if ((m = ipc_as(msg, sizeof(struct msg_revoked))))
+			vpc_on_revoked(p, m);
+		break;
+	case MSG_EDGE_SEEN:
+		if ((m = ipc_as(msg, sizeof(struct vpc_seen))))
+			vpc_on_seen(p, m);
+		break;
+	case MSG_EDGE_VPC_LINK:
+		if ((m = ipc_as(msg, sizeof(struct msg_vpc_link))))
+			vpc_on_link(p, ((const struct msg_vpc_link *)m)->is_up);
+		break;
 	case MSG_EDGE_NODE:
 		on_edge_node(p, msg);
 		break;
@@ -284,7 +307,7 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 	struct parent *p = arg;
 
 	(void)fd, (void)what;
-	if (p->edge.ipc && p->has_self)
+	if (p->edge.ipc && p->has_self && vpc_has_addresses(p))
 		plan_sign_self(p);
 }
 
@@ -309,6 +332,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	tick_add(p);
 	nodes_expire(p, time(NULL));
+	vpc_tick(p);
 	report_tick(p);
 	report_peers_tick(p);
 }
@@ -355,7 +379,9 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 			p->net_ok = p->is_synced = false;
 			life_net_down(p);
 			report_net_down(p);
-		} else if (!proc_reaped(&p->edge, pid, status)) {
+		} else if (proc_reaped(&p->edge, pid, status)) {
+			p->vpc.is_up = false;
+		} else {
 			proc_reaped(&p->trust.fetch, pid, status);
 		}
 	}
@@ -411,7 +437,7 @@ static int start(struct parent *p, struct err *e)
 	if (ret)
 		return ret;
 	ret = proc_start(&p->edge);
-	if (!ret)
+	if (!ret && vpc_has_addresses(p)) /* else with the first grant */
 		ret = proc_start(&p->net);
 	if (!ret)
 		return trust_start(&p->trust, p->base, p->edge.uid, p->edge.gid, e);
@@ -443,6 +469,7 @@ static void parent_fini(struct parent *p)
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		free(p->targets[i].image);
 	nodes_fini(p);
+	vpc_fini(p);
 	free(p->cert_pem);
 	if (p->key_pem)
 		explicit_bzero(p->key_pem, strlen(p->key_pem));

@@ -4,7 +4,7 @@
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
  * Files: prepare.c (what must be there first), own.c (certificate, keys, the way to the agent), parent.c (start,
  * messages, end), nodes.c (who is known), life.c (which policy decides), workloads.c (machines behind this host),
- * plan.c (what net shall do), report.c (what people see),
+ * plan.c (what net shall do), vpc.c (the control plane's word), report.c (what people see),
  * trust.c (what evidence is judged by).
  */
 #pragma once
@@ -120,6 +120,14 @@ struct parent {
 	struct id_record record;
 	struct event *renew, *tick;
 
+	struct {
+		struct vpc_seen seen;
+		bool is_up, is_dirty; /* dirty: `seen` is not on disk yet */
+		int64_t since_s;      /* when is_up last changed */
+		uint8_t (*revoked)[BY_INSTANCE_ID_LEN];
+		size_t n_revoked;
+	} vpc;
+
 	struct node **nodes; /* in no order */
 	size_t n_nodes, cap_nodes;
 	struct hash by_instance, by_addr;
@@ -162,6 +170,7 @@ struct who node_who(struct parent *p, const struct by_addr *addr); /* this node,
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
 int64_t node_until(const struct node *n);         /* end of the record or of the evidence */
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
+void node_revoke(struct parent *p, struct node *n);
 void nodes_fini(struct parent *p);
 /* To the edge: state directory, then the configured one. */
 void nodes_send_stored(struct parent *p);
@@ -171,6 +180,18 @@ bool nodes_stored_done(struct parent *p, uint64_t mark); /* the edge gave back a
 int own_identity(struct parent *p, struct err *e);             /* PEM files */
 int own_wg_key(struct parent *p, struct err *e);               /* made when there is none */
 void own_agent(struct parent *p, const struct msg_token *ask); /* a connection to the guest agent, to edge */
+
+/* vpc.c: the network's control plane, where there is one, and who was revoked */
+int vpc_load(struct parent *p, struct err *e);
+void vpc_fini(struct parent *p);
+bool vpc_has_addresses(const struct parent *p); /* configured, or granted once */
+void vpc_send_revoked(struct parent *p);
+void vpc_send_join(struct parent *p);
+void vpc_on_grant(struct parent *p, const struct vpc_grant *g);
+void vpc_on_seen(struct parent *p, const struct vpc_seen *seen);
+void vpc_on_link(struct parent *p, bool is_up);
+void vpc_on_revoked(struct parent *p, const struct msg_revoked *m);
+void vpc_tick(struct parent *p); /* each second */
 
 /* plan.c */
 /* For every target with the nodes it may meet, or for none: then `e` says why. */

@@ -74,6 +74,8 @@ int prepare(struct parent *p, struct err *e)
 	if (!ret)
 		ret = life_start(p, e);
 	if (!ret)
+		ret = vpc_load(p, e);
+	if (!ret)
 		ret = workloads_start(p, e);
 	if (!ret)
 		ret = need_bpffs(&p->conf, e);

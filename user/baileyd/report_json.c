@@ -289,6 +289,22 @@ static json_t *collateral_part(const struct parent *p, int64_t now)
 	return o;
 }
 
+/* null: there is no control plane. */
+static json_t *vpc_part(const struct parent *p, int64_t now)
+{
+	char server[ENDPOINT_TEXT];
+	json_t *o;
+
+	if (!p->conf.vpc.is_on)
+		return json_null();
+	o = json_pack("{s:s, s:b, s:o, s:I, s:I}", "server", endpoint_print(&p->conf.vpc.server, server), "connected",
+		      p->vpc.is_up, "network", json_hex(p->vpc.seen.network, VPC_NETWORK), "serial",
+		      (json_int_t)p->vpc.seen.serial, "revoked", (json_int_t)p->vpc.n_revoked);
+	if (p->vpc.since_s)
+		json_object_set_new(o, "since_s", json_integer(now - p->vpc.since_s));
+	return o;
+}
+
 static json_t *processes_part(const struct parent *p)
 {
 	json_t *o = json_pack("{s:o, s:o}", "net", process(&p->net), "edge", process(&p->edge));
@@ -323,6 +339,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "workloads", report_workloads_json(p));
 	json_object_set_new(o, "refusals", refusals_part(p, now));
 	json_object_set_new(o, "collateral", collateral_part(p, now));
+	json_object_set_new(o, "vpc", vpc_part(p, now));
 	json_object_set_new(o, "processes", processes_part(p));
 	return o;
 }

@@ -18,6 +18,7 @@
 #include "box.h"
 #include "edge_quote.h"
 #include "edge_trust.h"
+#include "edge_vpc.h"
 #include "ipc.h"
 #include "mesh/exchange.h"
 #include "msg.h"
@@ -40,6 +41,7 @@ struct edge {
 	struct source *source;
 	struct id_registry *registry;
 	struct mx *mx;
+	struct edge_vpc *vpc;
 	struct event *expire;
 };
 
@@ -83,6 +85,19 @@ static int freshness_check(const struct edge *edge, struct id_claims *claims, st
 	return 0;
 }
 
+static bool is_own(const struct edge *edge, const struct id_node *node)
+{
+	return memcmp(node->record.instance_id, edge->self.instance_id, BY_INSTANCE_ID_LEN) == 0;
+}
+
+/* Ours may come back to us. One of another key is of a second machine that says it is this one. */
+static int own_check(const struct edge *edge, const struct id_node *node, struct err *e)
+{
+	if (memcmp(node->claims.spki_sha256, edge->self.spki_sha256, sizeof(edge->self.spki_sha256)) == 0)
+		return 0;
+	return err_reason(e, ID_PEER_MISMATCH, "record", "is of this node's own instance, by another key");
+}
+
 /* A record that verified by itself: what the others say about its epoch, addresses and key decides. */
 static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, const char *origin, struct err *e,
 		 void *arg)
@@ -90,8 +105,11 @@ static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, c
 	struct edge *edge = arg;
 	struct msg_node m = { .node = *node };
 	enum id_admit what;
-	int ret = freshness_check(edge, &m.node.claims, e);
+	int ret;
 
+	if (is_own(edge, node))
+		return own_check(edge, node, e);
+	ret = freshness_check(edge, &m.node.claims, e);
 	if (!ret)
 		ret = id_registry_admit(edge->registry, &m.node, &what, e);
 	if (ret < 0)
@@ -144,7 +162,9 @@ static void on_expire(evutil_socket_t fd, short what, void *arg)
 
 static int start_registry(struct edge *edge, struct err *e)
 {
-	struct id_registry_conf conf = { .n_networks = edge->conf.n_networks, .max_nodes = BY_MAX_IDENTITIES - 2 };
+	struct id_registry_conf conf = { .n_networks = edge->conf.n_networks,
+					 .max_nodes = BY_MAX_IDENTITIES - 2,
+					 .names_are_unique = edge->conf.vpc.is_on };
 
 	memcpy(conf.networks, edge->conf.networks, sizeof(conf.networks));
 	return id_registry_new(&conf, &edge->registry, e);
@@ -180,6 +200,48 @@ static int verify_self(struct edge *edge, const char *cert, struct id_claims *cl
 	return ret < 0 ? err_wrap(e, "own certificate") : 0;
 }
 
+/* One that came without a session of its node: what the node proved in one before, or nothing. */
+static void record_judge(struct edge *edge, const uint8_t *bytes, size_t len, const char *origin, enum id_fresh fresh,
+			 int64_t fresh_at)
+{
+	struct id_trust trust;
+	struct id_node node;
+	struct err e = ERR_INIT;
+	int ret;
+
+	trust_now(&trust, edge);
+	ret = id_record_verify(bytes, len, &trust, &node, &e);
+	if (ret == 0) {
+		node.claims.fresh = fresh;
+		node.claims.fresh_at = fresh_at;
+		ret = admit(&node, bytes, len, origin, &e, edge);
+	}
+	if (ret < 0)
+		tell_refused(origin, &e, false, edge);
+}
+
+/* --- the control plane --- */
+
+static void on_vpc_record(const uint8_t *bytes, size_t len, const char *origin, void *arg)
+{
+	record_judge(arg, bytes, len, origin, ID_FRESH_OFF, 0);
+}
+
+static int vpc_start(struct edge *edge, struct err *e)
+{
+	struct edge_vpc_conf conf = { .base = edge->base,
+				      .parent = edge->parent,
+				      .conf = &edge->conf,
+				      .registry = edge->registry,
+				      .self = &edge->self,
+				      .trust = trust_now,
+				      .record = on_vpc_record,
+				      .refused = tell_refused,
+				      .arg = edge };
+
+	return edge->conf.vpc.is_on ? edge_vpc_new(&conf, &edge->vpc, e) : 0;
+}
+
 /* With cert_pem and key_pem. */
 static int start_all(struct edge *edge, struct err *e)
 {
@@ -190,6 +252,8 @@ static int start_all(struct edge *edge, struct err *e)
 		m.code = start_registry(edge, &m.err);
 	if (!m.code)
 		m.code = start_exchange(edge, &m.err);
+	if (!m.code)
+		m.code = vpc_start(edge, &m.err);
 	if (!m.code)
 		on_expire(-1, 0, edge);
 	m.claims = edge->self;
@@ -218,6 +282,8 @@ static int renew(struct edge *edge, const char *cert, const char *key, int64_t *
 	    memcmp(m.claims.instance_id, edge->self.instance_id, BY_INSTANCE_ID_LEN) != 0)
 		return err_at(e, -EPERM, "agent", "answers for another app or instance than at the start");
 	ret = mx_renew(edge->mx, cert, key, e);
+	if (!ret && edge->vpc)
+		ret = edge_vpc_renew(edge->vpc, cert, key, e);
 	if (ret < 0)
 		return ret;
 	*until = m.claims.not_after;
@@ -298,6 +364,25 @@ static int sign_self(struct edge *edge, const struct id_record *record, uint8_t 
 	return 0;
 }
 
+/* What is ours is no other's: its addresses, its key and, under a control plane, its name. */
+static void own_keep(struct edge *edge, const uint8_t *bytes, size_t len)
+{
+	struct err e = ERR_INIT;
+	struct id_trust trust;
+	enum id_admit what;
+	struct id_node node;
+	int ret;
+
+	trust_now(&trust, edge);
+	ret = id_record_verify(bytes, len, &trust, &node, &e);
+	if (ret == 0) {
+		memcpy(edge->self.spki_sha256, node.claims.spki_sha256, sizeof(edge->self.spki_sha256));
+		ret = id_registry_admit(edge->registry, &node, &what, &e);
+	}
+	if (ret < 0)
+		tell_refused("own record", &e, false, edge);
+}
+
 static void on_self(struct edge *edge, const struct id_record *record)
 {
 	auto_free uint8_t *bytes = NULL;
@@ -310,7 +395,10 @@ static void on_self(struct edge *edge, const struct id_record *record)
 		tell_refused("own record", &e, false, edge);
 		return;
 	}
+	own_keep(edge, bytes, len);
 	mx_set_record(edge->mx, bytes, len);
+	if (edge->vpc)
+		edge_vpc_publish(edge->vpc, record, bytes, len);
 	ipc_send_blob(edge->parent, MSG_EDGE_SIGNED, NULL, 0, bytes, len);
 }
 
@@ -319,25 +407,29 @@ static void on_stored_record(struct edge *edge, struct ipc_msg *msg)
 	const struct msg_stored *m = ipc_as(msg, sizeof(*m));
 	auto_free uint8_t *bytes = NULL;
 	char origin[MSG_ORIGIN_LEN];
-	struct id_trust trust;
-	struct id_node node;
-	struct err e = ERR_INIT;
 	size_t len;
-	int ret;
 
 	if (!m || !edge->registry || ipc_blob_read(msg->fd, ID_RECORD_MAX, &bytes, &len) < 0)
 		return;
 	snprintf(origin, sizeof(origin), "%.*s", (int)sizeof(origin) - 1, m->origin);
-	trust_now(&trust, edge);
-	ret = id_record_verify(bytes, len, &trust, &node, &e);
-	if (ret == 0) {
-		node.claims.fresh = m->fresh;
-		node.claims.fresh_at = m->fresh_at;
-	}
-	if (ret == 0)
-		ret = admit(&node, bytes, len, origin, &e, edge);
+	record_judge(edge, bytes, len, origin, m->fresh, m->fresh_at);
+}
+
+static void on_join(struct edge *edge, const struct vpc_seen *seen)
+{
+	struct err e = ERR_INIT;
+	int ret = edge->vpc ? edge_vpc_join(edge->vpc, seen, edge->cert_pem, edge->key_pem, &e) : 0;
+
+	if (!ret && edge->vpc && edge->next_cert)
+		ret = edge_vpc_renew(edge->vpc, edge->next_cert, edge->next_key, &e);
 	if (ret < 0)
-		tell_refused(origin, &e, false, edge);
+		tell_refused("control plane", &e, false, edge);
+}
+
+static void on_revoke(struct edge *edge, const struct msg_revoked *m)
+{
+	if (edge->registry)
+		id_registry_revoke(edge->registry, m->instance_id, m->is_revoked);
 }
 
 static void take_blob(const struct ipc_msg *msg, char **text, size_t *len)
@@ -420,6 +512,14 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		if ((p = ipc_as(msg, sizeof(struct msg_agent))) && edge->link)
 			link_socket(edge->link, p, &msg->fd);
 		break;
+	case MSG_EDGE_REVOKE:
+		if ((p = ipc_as(msg, sizeof(struct msg_revoked))))
+			on_revoke(edge, p);
+		break;
+	case MSG_EDGE_JOIN:
+		if ((p = ipc_as(msg, sizeof(struct vpc_seen))))
+			on_join(edge, p);
+		break;
 	case MSG_EDGE_MARK:
 		ipc_send(edge->parent, MSG_EDGE_MARKED, msg->data, msg->len, -1);
 		break;
@@ -458,6 +558,7 @@ static void edge_fini(struct edge *edge)
 {
 	source_free(edge->source);
 	link_free(edge->link);
+	edge_vpc_free(edge->vpc);
 	mx_free(edge->mx);
 	id_registry_free(edge->registry);
 	edge_trust_free(edge->trust);

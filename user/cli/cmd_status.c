@@ -238,6 +238,20 @@ static void print_refusals(const json_t *list)
 	}
 }
 
+static void print_vpc(const json_t *o)
+{
+	bool is_up = json_is_true(json_object_get(o, "connected"));
+	char text[32];
+
+	if (!json_is_object(o))
+		return;
+	printf("network   %.12s, control plane %s %s%s%s", js(o, "network"), js(o, "server"), is_up ? "" : red(),
+	       is_up ? "connected" : "NOT CONNECTED", is_up ? "" : plain());
+	if (json_object_get(o, "since_s"))
+		printf(" for %s", duration(ji(o, "since_s"), text));
+	printf(", change %lld, %lld revoked\n", ji(o, "serial"), ji(o, "revoked"));
+}
+
 static void print_all(const json_t *s)
 {
 	const json_t *underlay = json_object_get(s, "underlay");
@@ -245,6 +259,7 @@ static void print_all(const json_t *s)
 	print_self(s);
 	print_underlay(underlay);
 	print_capture(json_object_get(s, "capture"));
+	print_vpc(json_object_get(s, "vpc"));
 	print_peers(json_object_get(s, "peers"));
 	print_workloads(json_object_get(s, "workloads"));
 	print_collateral(json_object_get(s, "collateral"));
@@ -270,6 +285,25 @@ int cmd_status(int argc, char **argv)
 		print_json(s);
 	else
 		print_all(s);
+	json_decref(s);
+	return EXIT_YES;
+}
+
+int cmd_peers(int argc, char **argv)
+{
+	struct daemon_args a;
+	json_t *s;
+	int ret = daemon_args(argc, argv, "usage: bailey peers [--json]\n" COMMON_OPTIONS, &a);
+
+	if (ret >= 0)
+		return ret;
+	s = daemon_call(&a, "GET", "/v1/status");
+	if (!s)
+		return EXIT_NO;
+	if (a.json)
+		print_json(json_object_get(s, "peers"));
+	else
+		print_peers(json_object_get(s, "peers"));
 	json_decref(s);
 	return EXIT_YES;
 }

@@ -5,6 +5,8 @@
 enum { EXIT_YES = 0, EXIT_NO = 1, EXIT_USAGE = 2 };
 
 int cmd_status(int argc, char **argv);
+int cmd_peers(int argc, char **argv);
+int cmd_node(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_drops(int argc, char **argv);
 int cmd_flows(int argc, char **argv);

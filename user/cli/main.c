@@ -15,6 +15,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "status", cmd_status, DAEMON, "what this node is, whom it knows, what was dropped (the default)" },
+	{ "peers", cmd_peers, DAEMON, "the nodes that this one has verified" },
 	{ "monitor", cmd_monitor, DAEMON, "live events, one a line" },
 	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
 	{ "flows", cmd_flows, DAEMON, "tracked flows: who, state, age, which rule" },
@@ -22,6 +23,7 @@ static const struct {
 	{ "capture", cmd_capture, DAEMON, "dropped packets into a pcapng file" },
 	{ "workload", cmd_workload, DAEMON, "machines behind this host: list, add, remove" },
 	{ "reload", cmd_reload, DAEMON, "read the policy, the workloads and the records directory again" },
+	{ "node", cmd_node, DAEMON, "members of a network, on the host of bailey-vpc: list, show, approve, revoke" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "mesh", cmd_mesh, DAEMON, "a running bailey-mesh: status, flows, metrics, reload, drain" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },

@@ -49,6 +49,39 @@ static void a_whole_file_is_read(void **state)
 	diags_fini(&d);
 }
 
+static void a_control_plane_says_the_addresses(void **state)
+{
+	static const char addresses[] = "  addresses: [100.64.0.2, 'fd00::2']\n",
+			  vpc[] = "vpc: { server: '192.0.2.9:7947', app: ";
+	static const struct {
+		const char *app, *error;
+		bool has_addresses;
+	} cases[] = {
+		{ "5bb4ff9a3837357f19dc176407a5709c62eb6c56 }\n", NULL, false },
+		{ "any }\n", NULL, false },
+		{ "any }\n", "is the control plane's to say", true },
+		{ "web }\n", "40 hex digits, or any", false },
+		{ "any, name: web }\n", "name", false },
+	};
+	const char *at = strstr(GOOD, addresses);
+	struct conf c;
+	struct diags d;
+	char text[2048];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%.*s%s%s%s%s", (int)(at - GOOD), GOOD,
+			 cases[i].has_addresses ? addresses : "", at + strlen(addresses), vpc, cases[i].app);
+		assert_int_equal(parse(text, &c, &d), cases[i].error ? -22 : 0);
+		if (cases[i].error)
+			assert_true(strstr(d.item[0].msg, cases[i].error) || strstr(d.item[0].path, cases[i].error));
+		else
+			assert_true(c.vpc.is_on && c.vpc.server.port == 7947 && !c.n_addrs &&
+				    c.vpc.any_app == (i == 1));
+		diags_fini(&d);
+	}
+}
+
 static void identity_is_files_or_an_agent(void **state)
 {
 	static const char files[] = "identity: { certificate: web.pem, key: /keys/web.key }\n";
@@ -399,12 +432,19 @@ static void wrong_workloads_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_whole_file_is_read),         cmocka_unit_test(a_policy_may_be_several_paths),
-		cmocka_unit_test(what_is_absent_has_a_default), cmocka_unit_test(refusals_say_line_and_need),
-		cmocka_unit_test(a_missing_section_is_named),   cmocka_unit_test(identity_is_files_or_an_agent),
-		cmocka_unit_test(a_mesh_has_ports_of_tcp),      cmocka_unit_test(capture_is_read),
-		cmocka_unit_test(bad_captures_are_refused),     cmocka_unit_test(freshness_has_three_levels),
-		cmocka_unit_test(workloads_are_read),           cmocka_unit_test(wrong_workloads_are_refused),
+		cmocka_unit_test(a_whole_file_is_read),
+		cmocka_unit_test(a_policy_may_be_several_paths),
+		cmocka_unit_test(what_is_absent_has_a_default),
+		cmocka_unit_test(refusals_say_line_and_need),
+		cmocka_unit_test(a_missing_section_is_named),
+		cmocka_unit_test(identity_is_files_or_an_agent),
+		cmocka_unit_test(a_mesh_has_ports_of_tcp),
+		cmocka_unit_test(capture_is_read),
+		cmocka_unit_test(bad_captures_are_refused),
+		cmocka_unit_test(freshness_has_three_levels),
+		cmocka_unit_test(workloads_are_read),
+		cmocka_unit_test(wrong_workloads_are_refused),
+		cmocka_unit_test(a_control_plane_says_the_addresses),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);

@@ -1,0 +1,249 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A network with a control plane: joining, names, addresses, restarts without it, revocation. Then control planes that lie.
+. tests/net/lib.sh
+need ip nsenter jq wg pgrep sqlite3
+need_file "$BUILD/bailey-vpc" 'run make'
+need_file "$BUILD/tests/net/liar" 'run make tests'
+
+dir=$TMP
+prefix=$T
+vpc=$PWD/$BUILD/bailey-vpc
+liar=$PWD/$BUILD/tests/net/liar
+host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; c) echo 5 ;; liar) echo 2 ;; esac; }
+netns_of() { echo "/var/run/netns/$(ns "$1")"; }
+# shellcheck source=tests/net/nodes-lib.sh
+. tests/net/nodes-lib.sh
+ifname_of() { echo "by$U-$(host_of "$1")"; }
+chmod 711 "$TMP"
+
+load wireguard tun sch_ingress cls_bpf bridge veth
+ns_add hub s a b c
+bridge hub br0
+for n in s a b c; do
+	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
+done
+make_root || exit 1
+control=$(printf 'c7%.0s' $(seq 20))
+member=$(app_of web)
+stranger=$(app_of intruder)
+
+# identity NAME APP-ID [INSTANCE]
+identity() {
+	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "${3:-$(instance_of "$1")}" --name "$1" \
+		--out "$dir/$1" >/dev/null
+}
+identity s "$control" "$(printf '%040d' 99)"
+for n in a b; do identity $n "$member"; done
+identity c "$stranger"
+
+printf 'simulated: true\n' >"$dir/evidence.yaml"
+cat >"$dir/admit.yaml" <<-END
+	version: 1
+	apps:
+	  control: { app-id: $control }
+	  member: { app-id: $member, require: { simulated: true } }
+	rules:
+	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
+END
+cat >"$dir/policy.yaml" <<-END
+	version: 1
+	apps: { member: { app-id: $member } }
+	rules:
+	  - { name: members, from: member, to: member, allow: [any] }
+END
+
+server_config() { # [LINE...]
+	cat >"$dir/vpc.yaml" <<-END
+	version: 1
+	listen: $(underlay_of s):7947
+	state: $dir/vpc
+	run: $dir/run
+	identity: { certificate: $dir/s.pem, key: $dir/s.key }
+	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
+	admit: $dir/admit.yaml
+	END
+	for line; do echo "$line" >>"$dir/vpc.yaml"; done
+}
+start_server() {
+	nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 &
+	echo $! >"$dir/vpc.pid"
+}
+stop_server() { end_pid "$dir/vpc.pid" "${1:--TERM}"; }
+
+node_config() { # NODE NAME [LIFETIME] [APP]
+	cat >"$dir/$1.yaml" <<-END
+	instance: $prefix-$1
+	node: $2
+	policy: policy.yaml
+	state: state-$1
+	identity: { certificate: $1.pem, key: $1.key }
+	trust: { allow_simulated: true, simulated_roots: root/root.pem }
+	overlay:
+	  interface: $(ifname_of "$1")
+	  private_key: $1.wgkey
+	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
+	  endpoints: ["$(underlay_of "$1"):51820"]
+	records: { directory: records-$1, lifetime: ${3:-3600} }
+	vpc: { server: "$(underlay_of s):7947", app: ${4:-$control} }
+	END
+	mkdir -p "$dir/records-$1"
+}
+node() { "$bailey" node "$@" --socket "$dir/run/ctl.sock"; }
+state_of() { node list --json | jq -r ".[] | select(.node == \"$1\") | .state"; }
+address_of() { status_of "$1" | jq -r ".overlay.addresses[${2:-0}]"; }
+has_reason() { status_has "$1" ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-10})"; }
+up() { status_has "$1" .vpc.connected; }
+down() { status_has "$1" '.vpc.connected == false'; }
+reaches() { ping_from "$1" "$(address_of "$2" "${3:-0}")"; }
+pass_on() { cp "$dir/state-$1/self.record" "$dir/$1-$2.record"; }
+reload() { "$bailey" reload --instance "$prefix-$1" >/dev/null; }
+wait_answer() { eventually 10 "$bailey" node list --socket "$dir/run/ctl.sock" >"$TMP/out" 2>&1; }
+
+# --- the server's configuration ------------------------------------------------------------------------------------------
+server_config
+check 'a configuration is checked' "$vpc" check --config "$dir/vpc.yaml"
+sed 's|^admit:.*|admit: /nowhere|' "$dir/vpc.yaml" >"$dir/bad.yaml"
+like 'without a policy that admits nobody starts' "$("$vpc" --config "$dir/bad.yaml" 2>&1)" '*/nowhere*No such file*'
+{ cat "$dir/vpc.yaml"; echo 'pools: [100.64.0.1/10]'; } >"$dir/bad.yaml"
+like 'a pool is a prefix' "$("$vpc" check --config "$dir/bad.yaml" 2>&1)" '*pools*needs a prefix like*'
+{ cat "$dir/vpc.yaml"; echo 'dstack_pool: true'; } >"$dir/bad.yaml"
+like "dstack's pool is warned of" "$("$vpc" check --config "$dir/bad.yaml" 2>&1)" '*100.128.0.0/10 is public address space*'
+
+# --- joining -------------------------------------------------------------------------------------------------------------
+at_end stop_server
+node_config a web-1
+node_config b web-2
+for n in a b c; do at_end "take_down $n"; done
+start_node a
+check 'a node waits for its control plane' eventually 10 down a
+is 'and has no device before it has addresses' "$(in_ns a ip -o link show "$(ifname_of a)" 2>/dev/null)" ''
+start_server
+check 'the control plane answers its people' wait_answer
+check 'the node joins when it is there' wait_until 20 up a
+start_node b
+check 'so does another' wait_until 20 knows b 1
+check 'the first hears of it' wait_until 5 knows a 1
+check 'they reach each other' eventually 10 reaches a b
+check 'over IPv6 too' reaches b a 1
+is 'addresses are those of the pools, in order' "$(address_of a) $(address_of b) $(address_of b 1)" '100.64.0.1 100.64.0.2 fdba:11e7::2'
+like 'people see the network' "$("$bailey" status --instance "$prefix-a")" "*network*control plane $(underlay_of s):7947 connected*"
+like 'and the peers' "$("$bailey" peers --instance "$prefix-a")" '*web-2*100.64.0.2*'
+like 'and metrics' "$("$bailey" metrics --instance "$prefix-a" | grep vpc_connected)" '*bailey_vpc_connected 1'
+is 'the control plane knows two members' "$(node list --json | jq -c '[.[] | [.node, .state, .connected]]')" '[["web-1","member",true],["web-2","member",true]]'
+like 'shows one' "$(node show web-1)" "*\"instance_id\": \"$(instance_of a)\"*"
+like 'and counts' "$(curl -s --unix-socket "$dir/run/ctl.sock" http://vpc/metrics)" '*bailey_vpc_members 2*'
+is 'its socket is for root' "$(stat -c %a "$dir/run/ctl.sock")" 600
+front=$(pgrep -P "$(cat "$dir/vpc.pid")" | head -n 1)
+store=$(pgrep -P "$(cat "$dir/vpc.pid")" | tail -n 1)
+is 'its processes have no capability' "$(sed -n 's/^CapEff:\t//p' "/proc/$front/status" "/proc/$store/status" | tr '\n' ' ')" '0000000000000000 0000000000000000 '
+is 'no root, and a list of system calls each' "$(awk '/^Uid:/ { print ($2 != 0) } /^Seccomp:/ { print $2 }' "/proc/$front/status" "/proc/$store/status" | tr '\n' ' ')" '1 2 1 2 '
+
+# --- who may not -----------------------------------------------------------------------------------------------------------
+node_config c web-3
+start_node c
+check 'who is not admitted learns so' eventually 20 has_reason c NOT_ADMITTED
+is 'and is nobody' "$(state_of web-3)" ''
+take_down c
+identity c "$member"
+node_config c web-1
+start_node c
+check "nobody takes a living node's name" eventually 20 has_reason c RECORD_NAME
+check 'whose owner stays' reaches b a
+take_down c
+node_config c web-3 3600 "$(app_of db)"
+start_node c
+check 'a control plane of another app is no control plane' eventually 20 has_reason c SERVER_IDENTITY
+take_down c
+node_config c web-3
+start_node c
+check 'a third node joins' wait_until 20 knows c 2
+check 'and the others know it' wait_until 5 knows a 2
+
+# --- restarts ----------------------------------------------------------------------------------------------------------------
+end_pid "$dir/c.pid"
+start_node c
+check 'a node that starts again has the address that it had' wait_until 20 up c
+is 'which is its own' "$(address_of c)" 100.64.0.3
+stop_server -KILL
+check 'nodes see that it is gone' eventually 10 down a
+check 'and go on' reaches a b
+end_pid "$dir/a.pid"
+start_node a
+check 'one that starts without it has its last verified records' wait_until 20 knows a 2
+check 'and reaches them' eventually 10 reaches a b
+check_not 'a copy of a database that is not there is none' "$vpc" backup --config "$dir/bad.yaml" --out "$dir/vpc/vpc.db"
+start_server
+check 'it comes back' wait_answer
+check 'and so do they' wait_until 70 up a
+is 'its members are those that it had' "$(node list --json | jq -c '[.[] | .node] | sort')" '["web-1","web-2","web-3"]'
+check 'a copy is made while it runs' "$vpc" backup --config "$dir/vpc.yaml" --out "$dir/backup.db"
+is 'with all of them' "$(sqlite3 "$dir/backup.db" 'SELECT count(*) FROM node WHERE record IS NOT NULL')" 3
+is 'for root alone' "$(stat -c %a "$dir/backup.db")" 600
+check_not 'which replaces no file' "$vpc" backup --config "$dir/vpc.yaml" --out "$dir/backup.db"
+
+# --- revocation ----------------------------------------------------------------------------------------------------------------
+check 'all are connected' wait_until 70 sh -c "[ \$('$bailey' node list --json --socket '$dir/run/ctl.sock' | jq '[.[] | select(.connected)] | length') = 3 ]"
+spawn b "$talk" echo 5432
+check 'a flow stands' eventually 15 in_ns c "$talk" ask tcp "$(address_of b)" 5432
+mkfifo "$TMP/in"
+sleep 1000 >"$TMP/in" &
+at_end "kill $!"
+nsenter --net="$(netns_of c)" "$talk" hold "$(address_of b)" 5432 <"$TMP/in" >"$TMP/echo" 2>/dev/null &
+at_end "kill $!"
+echo one >"$TMP/in"
+check 'with words in it' eventually 5 grep -q one "$TMP/echo"
+addr_c=$(address_of c)
+pass_on c old
+begin=$(date +%s%N)
+check 'a node is revoked' node revoke web-3
+# shellcheck disable=SC2317 # called through check
+forgot() { [ "$(status_of "$1" | jq '[.peers[] | select(.node == "web-3")] | length')" = 0 ]; }
+check 'one knows it no more' eventually 5 forgot a
+check 'nor does the other' eventually 5 forgot b
+note "revoked and gone from both within $((($(date +%s%N) - begin) / 1000000)) ms, the asking included"
+echo two >"$TMP/in"
+sleep 1
+check_not 'the standing flow is cut' grep -q two "$TMP/echo"
+check_not 'no packet of it passes' ping_from a "$addr_c"
+is 'the control plane says so' "$(state_of web-3)" revoked
+check 'the node learns it' eventually 20 has_reason c RECORD_REVOKED
+cp "$dir/c-old.record" "$dir/records-a/c.record"
+check 'a reload works' reload a
+check 'its record helps nobody, which is good by itself' eventually 10 has_reason a RECORD_REVOKED
+stop_server
+end_pid "$dir/a.pid"
+start_node a
+check 'the others start again without a control plane' wait_until 20 knows a 1
+check 'it stays revoked' forgot a
+check 'by that name' eventually 10 has_reason a RECORD_REVOKED
+start_server
+check 'the control plane starts again' wait_answer
+is 'it stays revoked there' "$(state_of web-3)" revoked
+check 'approved, it is a member again' node approve web-3
+check 'and comes back' wait_until 70 up c
+check 'to the others' wait_until 70 knows a 2
+like 'who is not there is no node' "$(node revoke nobody 2>&1)" '*there is no such node*'
+
+# --- approval --------------------------------------------------------------------------------------------------------------------
+take_down c
+stop_server
+identity c "$member" "$(printf '%040d' 77)"
+rm "$dir/c.wgkey"
+server_config 'approve: true'
+start_server
+wait_answer
+node_config c web-4
+start_node c
+check 'where somebody approves a newcomer waits' eventually 20 has_reason c NOT_APPROVED
+is 'and is seen to wait' "$(state_of web-4)" pending
+check 'approved' node approve web-4
+check 'it joins' wait_until 70 up c
+check 'a broken configuration changes nothing' sh -c "echo 'approve: perhaps' >>'$dir/vpc.yaml'; kill -HUP \$(cat '$dir/vpc.pid'); sleep 1; '$bailey' node list --socket '$dir/run/ctl.sock'"
+server_config
+kill -HUP "$(cat "$dir/vpc.pid")"
+check 'a good one counts from now' wait_answer
+check 'and nodes come back to it' wait_until 70 up c
+
+. tests/net/vpc-lies-lib.sh
+done_testing
