@@ -12,7 +12,7 @@
 #include "mesh/ratls.h"
 
 #define RETRY_MAX_S 60
-#define JOIN_MAX_S  20 /* from dialling to MARK */
+#define JOIN_MAX_S  60 /* from dialling to a grant: a thousand others may dial, too */
 #define PING_S      20
 #define IDLE_S      60 /* nothing from the server: it is gone */
 
@@ -131,6 +131,7 @@ static int on_grant(struct vpc_join *j, struct in in, struct err *e)
 	if (grant.serial < seen->serial)
 		return rollback(j, e, grant.serial);
 	memcpy(seen->network, grant.network, VPC_NETWORK);
+	event_del(j->deadline); /* from now on something comes every IDLE_S, or it is gone */
 	j->is_granted = true;
 	return j->conf.granted(&grant, e, j->conf.arg);
 }
@@ -144,7 +145,6 @@ static int on_mark(struct vpc_join *j, uint64_t serial, struct err *e)
 	if (!j->is_up)
 		j->conf.up(true, j->conf.arg);
 	j->is_up = true;
-	event_del(j->deadline);
 	if (serial != seen->serial) {
 		seen->serial = serial;
 		j->conf.seen_fn(seen, j->conf.arg);
@@ -269,7 +269,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	struct err e = ERR_INIT;
 
 	(void)fd, (void)what;
-	err_at(&e, -ETIMEDOUT, j->where, "the network was not shown within %d s", JOIN_MAX_S);
+	err_at(&e, -ETIMEDOUT, j->where, "no addresses were granted within %d s", JOIN_MAX_S);
 	failed(j, &e, false);
 }
 
