@@ -126,6 +126,8 @@ struct parent {
 		int64_t since_s;      /* when is_up last changed */
 		uint8_t (*revoked)[BY_INSTANCE_ID_LEN];
 		size_t n_revoked;
+		int64_t revoked_saved_s; /* when the list was last written */
+		bool is_revoked_dirty;   /* it was changed since */
 	} vpc;
 
 	struct node **nodes; /* in no order */

@@ -18,8 +18,8 @@
 #include "parent.h"
 
 #define STATE_MAX   4096
-#define REVOKED_MAX (4u << 20)
 #define LINE        (2 * BY_INSTANCE_ID_LEN + 1)
+#define REVOKED_MAX 65536 /* whoever says so; beyond it a record's own end must do */
 
 static void path_of(const struct parent *p, const char *name, char path[PATH_MAX])
 {
@@ -109,7 +109,7 @@ static int revoked_load(struct parent *p, struct err *e)
 	path_of(p, "revoked", path);
 	if (access(path, F_OK) < 0)
 		return 0;
-	if (file_read(path, REVOKED_MAX, &text, &len, e) < 0)
+	if (file_read(path, (size_t)REVOKED_MAX * LINE, &text, &len, e) < 0)
 		return e->code;
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		if (!hex_parse(instance_id, sizeof(instance_id), line) || !revoked_add(p, instance_id))
@@ -117,7 +117,7 @@ static int revoked_load(struct parent *p, struct err *e)
 	return 0;
 }
 
-static void revoked_save(const struct parent *p)
+static void revoked_save(struct parent *p)
 {
 	auto_free char *text = malloc(p->vpc.n_revoked * LINE + 1);
 	struct err e = ERR_INIT;
@@ -134,6 +134,8 @@ static void revoked_save(const struct parent *p)
 		file_write(path, text, p->vpc.n_revoked * LINE, 0600, &e);
 	if (e.code)
 		log_err("a restart will not know who was revoked: %s: %s", e.where, e.msg);
+	p->vpc.revoked_saved_s = time(NULL);
+	p->vpc.is_revoked_dirty = false;
 }
 
 /* --- the life of it --- */
@@ -147,8 +149,7 @@ int vpc_load(struct parent *p, struct err *e)
 
 void vpc_fini(struct parent *p)
 {
-	if (p->vpc.is_dirty)
-		state_save(p);
+	vpc_tick(p);
 	free(p->vpc.revoked);
 }
 
@@ -231,16 +232,23 @@ void vpc_on_revoked(struct parent *p, const struct msg_revoked *m)
 		node_revoke(p, n); /* the kernel first, then the disk */
 	if (m->is_revoked == (at < p->vpc.n_revoked))
 		return;
-	if (m->is_revoked)
-		revoked_add(p, m->instance_id);
-	else
+	if (m->is_revoked && (p->vpc.n_revoked == REVOKED_MAX || !revoked_add(p, m->instance_id))) {
+		log_limited(LOG_ERR, "instance %s: revoked, but a restart will not know it: there are %zu", hex,
+			    p->vpc.n_revoked);
+		return;
+	}
+	if (!m->is_revoked)
 		memcpy(p->vpc.revoked[at], p->vpc.revoked[--p->vpc.n_revoked], BY_INSTANCE_ID_LEN);
-	revoked_save(p);
-	log_info("instance %s: %s", hex, m->is_revoked ? "revoked" : "not revoked any more");
+	p->vpc.is_revoked_dirty = true;
+	if (p->vpc.revoked_saved_s != time(NULL)) /* many at once are written once a second */
+		revoked_save(p);
+	log_limited(LOG_INFO, "instance %s: %s", hex, m->is_revoked ? "revoked" : "not revoked any more");
 }
 
 void vpc_tick(struct parent *p)
 {
 	if (p->vpc.is_dirty)
 		state_save(p);
+	if (p->vpc.is_revoked_dirty)
+		revoked_save(p);
 }

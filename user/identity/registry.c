@@ -384,6 +384,8 @@ int id_registry_revoke(struct id_registry *reg, const uint8_t instance_id[BY_INS
 
 	if (!slot && !is_revoked)
 		return 0;
+	if (!slot && reg->n_gone >= reg->conf.max_nodes)
+		return -ENOSPC;
 	if (!slot)
 		slot = slot_new(reg, instance_id);
 	if (!slot)

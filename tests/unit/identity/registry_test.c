@@ -148,6 +148,13 @@ static void record_revoked(void **state)
 	refused(&b, "RECORD_REVOKED");
 	assert_false(id_registry_expire(reg, NOW + 1000 * DAY, &gone)); /* nor is it forgotten */
 	refused(&newer, "RECORD_REVOKED");
+	for (uint32_t i = 10; i < 12; i++) {
+		struct id_node other = node_of(i, 1);
+
+		assert_int_equal(id_registry_revoke(reg, other.record.instance_id, true), 0);
+	}
+	gone = node_of(12, 1);
+	assert_int_equal(id_registry_revoke(reg, gone.record.instance_id, true), -ENOSPC); /* four are remembered */
 	assert_int_equal(id_registry_revoke(reg, a.record.instance_id, false), 0);
 	admitted(&a, ID_ADMIT_NEW);
 	admitted(&newer, ID_ADMIT_UPDATED);
