@@ -203,8 +203,13 @@ check 'and its node is known' wait_until 5 knows db 3
 like 'the kernel knows its address' "$(bpftool map dump pinned "$(pins_of db)/by_ident")" '*"node": "guest"*'
 
 # --- a record ends ---------------------------------------------------------------------------------------------------------
+curl -sN --unix-socket "$sock" http://localhost/v1/peers >"$TMP/peers" &
+at_end "kill $!"
+check 'peers are told, then that these are all' eventually 10 grep -q '"event":"all"' "$TMP/peers"
+is 'each once' "$(grep -c '"event":"peer"' "$TMP/peers")" "$(curl -s --unix-socket "$sock" http://localhost/v1/status | jq '.peers | length')"
 end_pid "$dir/lax.pid"
 check "lax does not renew: db forgets it when its record ends" wait_until 45 knows db 2
+check 'who follows the peers is told' grep -q '"event":"gone","node":"lax"' "$TMP/peers"
 check_not 'its address has no identity any more' ping_from lax "$(overlay_of db)"
 is 'WireGuard has two peers left' "$(in_ns db wg show "$(ifname_of db)" peers | wc -l)" 2
 

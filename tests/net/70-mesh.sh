@@ -356,6 +356,25 @@ is 'and answers who was there' "$(cat "$TMP/slow")" slow
 check 'then it ends' eventually 6 sh -c "! kill -0 $cli_pid 2>/dev/null"
 mesh_down "$srv_pid"
 
+# --- peers that a baileyd knows -----------------------------------------------------------------------------------------------
+# its part is played here, line by line; that baileyd says so is in 20-daemon.sh
+mkfifo "$TMP/peers.fifo"
+python3 tests/net/mesh_peers.py "$TMP/peers.sock" <"$TMP/peers.fifo" &
+at_end "kill $!"
+exec 8>"$TMP/peers.fifo"
+printf '{"event":"peer","node":"db","app_id":"%s","instance_id":"%s","addresses":["10.70.0.2"]}\n{"event":"all"}\n' "$db" "$two" >&8
+sed -i "s|gateway: .*|baileyd: $TMP/peers.sock|" "$TMP/cli.yaml"
+mesh_up srv || not_ok "the server's mesh starts again: $(cat "$TMP/srv.log")"
+mesh_up cli || not_ok "the client's mesh starts with a baileyd: $(cat "$TMP/cli.log")"
+check 'it learns who is there' eventually 5 sh -c "[ \"\$('$bailey' mesh status --json --socket '$TMP/run/cli/ctl.sock' | jq .baileyd.peers)\" = 1 ]"
+is 'a peer that baileyd knows is dialled on the overlay' "$(get /hello)" "Your app_id is: $web"
+like 'another one is not known, and there is no gateway' "$(other $ops)" 'CONNECTION_FAILED*no peer that is known here*'
+hold
+gone() { printf '{"event":"gone","node":"db","app_id":"%s","instance_id":"%s","addresses":["10.70.0.2"]}\n' "$db" "$two" >&8; }
+check 'a peer that is gone is cut within 100 ms' cut gone
+like 'and dialled no more' "$(get /hello | jq -r .error)" 'CONNECTION_FAILED*no peer that is known here*'
+mesh_down "$mesh_pid"
+
 # --- dstack-vpc's example, by its environment -----------------------------------------------------------------------------------
 ns_add vpc
 printf '{"name":"vpc"}' >"$TMP/vpc.json"

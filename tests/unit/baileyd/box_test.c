@@ -28,15 +28,32 @@ struct box_case {
 	int expect;           /* errno, 0 for what must go on working */
 };
 
+enum box { EDGE, NET, SIGNER, RELAY, RELAY_AGENT };
+
+static int enter(enum box box, struct err *e)
+{
+	switch (box) {
+	case EDGE:
+		return box_edge(NOBODY, NOBODY, e);
+	case SIGNER:
+		return box_signer(NOBODY, NOBODY, e);
+	case RELAY:
+	case RELAY_AGENT:
+		return box_relay(NOBODY, NOBODY, box == RELAY_AGENT, e);
+	default:
+		return box_net(e);
+	}
+}
+
 /* Runs one attempt in a child inside the box; the exit status is its errno. 200: the box itself failed. */
-static int inside(bool edge, int (*attempt)(void))
+static int inside(enum box box, int (*attempt)(void))
 {
 	struct err e = ERR_INIT;
 	pid_t pid = fork();
 	int status;
 
 	if (!pid) {
-		if ((edge ? box_edge(NOBODY, NOBODY, &e) : box_net(&e)) < 0)
+		if (enter(box, &e) < 0)
 			_exit(200);
 		_exit(attempt());
 	}
@@ -45,12 +62,12 @@ static int inside(bool edge, int (*attempt)(void))
 	return WEXITSTATUS(status);
 }
 
-static void run_cases(bool edge, const struct box_case *c, size_t n)
+static void run_cases(enum box box, const struct box_case *c, size_t n)
 {
 	if (geteuid() != 0)
 		skip();
 	for (size_t i = 0; i < n; i++) {
-		int got = inside(edge, c[i].attempt);
+		int got = inside(box, c[i].attempt);
 
 		if (got != c[i].expect)
 			fail_msg("%s: expected %s, got %s", c[i].what, strerror(c[i].expect),
@@ -191,7 +208,7 @@ static void the_edge_can_do_its_work_and_nothing_else(void **state)
 	};
 
 	(void)state;
-	run_cases(true, cases, sizeof(cases) / sizeof(cases[0]));
+	run_cases(EDGE, cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 static void net_keeps_bpf_and_gains_nothing(void **state)
@@ -213,8 +230,61 @@ static void net_keeps_bpf_and_gains_nothing(void **state)
 	fd = open("/tmp/by-box-test", O_CREAT | O_EXCL | O_WRONLY, 0600);
 	assert_true(fd >= 0 && fchown(fd, NOBODY, NOBODY) == 0);
 	close(fd);
-	run_cases(false, cases, sizeof(cases) / sizeof(cases[0]));
+	run_cases(NET, cases, sizeof(cases) / sizeof(cases[0]));
 	unlink("/tmp/by-box-test");
+}
+
+static int try_splice(void)
+{
+	int from[2], to[2];
+
+	if (pipe2(from, O_CLOEXEC) < 0 || pipe2(to, O_CLOEXEC) < 0 || write(from[1], "x", 1) != 1)
+		return errno;
+	return result(splice(from[0], NULL, to[1], NULL, 1, 0));
+}
+
+static int try_bind(void)
+{
+	struct sockaddr sa = { .sa_family = AF_INET };
+
+	return result(bind(socket(AF_INET, SOCK_STREAM, 0), &sa, 16));
+}
+
+#define NOTHING_ELSE                                                                                                   \
+	{ "bpf()", try_bpf, EPERM }, { "open()", try_open, EPERM }, { "execve()", try_exec, EPERM },                   \
+		{ "fork()", try_fork, EPERM }, { "netlink socket", try_netlink, EPERM },                               \
+		{ "ptrace()", try_ptrace, EPERM }, { "mmap(PROT_EXEC)", try_executable_memory, EPERM },                \
+		{ "mprotect(PROT_EXEC)", try_make_executable, EPERM }, { "setuid(0)", try_become_root, EPERM },        \
+		{ "kill()", try_kill_parent, EPERM }, { "mount()", try_mount, EPERM },                                 \
+	{                                                                                                              \
+		"bind()", try_bind, EPERM                                                                              \
+	}
+
+static void the_mesh_signs_without_a_socket(void **state)
+{
+	static const struct box_case cases[] = {
+		{ "memory", try_memory, 0 },
+		{ "TCP socket", try_tcp, EPERM },
+		{ "UDP socket", try_udp, EPERM },
+		{ "unix socket", try_unix, EPERM },
+		NOTHING_ELSE,
+	};
+
+	(void)state;
+	run_cases(SIGNER, cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void the_mesh_relays_and_nothing_else(void **state)
+{
+	static const struct box_case cases[] = {
+		{ "memory", try_memory, 0 },   { "TCP socket", try_tcp, 0 },       { "UDP socket", try_udp, 0 },
+		{ "splice()", try_splice, 0 }, { "unix socket", try_unix, EPERM }, NOTHING_ELSE,
+	};
+	static const struct box_case with_agent[] = { { "unix socket", try_unix, 0 }, NOTHING_ELSE };
+
+	(void)state;
+	run_cases(RELAY, cases, sizeof(cases) / sizeof(cases[0]));
+	run_cases(RELAY_AGENT, with_agent, sizeof(with_agent) / sizeof(with_agent[0]));
 }
 
 int main(void)
@@ -222,6 +292,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_edge_can_do_its_work_and_nothing_else),
 		cmocka_unit_test(net_keeps_bpf_and_gains_nothing),
+		cmocka_unit_test(the_mesh_signs_without_a_socket),
+		cmocka_unit_test(the_mesh_relays_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/box", tests, NULL, NULL);
