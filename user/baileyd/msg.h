@@ -250,7 +250,7 @@ struct msg_counts {
 	uint32_t pairs_left; /* peers that PAIRS has no item for, not counting those without a packet that were seen */
 	char attach[24];
 	struct dp_host_status host; /* of the underlay */
-	char trouble[160];          /* why its device is not guarded; "" when it is */
+	char trouble[320];          /* why its device is not guarded; "" when it is */
 };
 
 struct msg_status {

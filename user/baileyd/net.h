@@ -20,7 +20,7 @@ struct target {
 	struct msg_target conf;
 	struct dp *dp;     /* NULL: there is no such target */
 	unsigned ifindex;  /* of the underlay's or a workload's device, while our programs are on it */
-	char trouble[160]; /* why a workload's is not guarded */
+	char trouble[320]; /* why a workload's is not guarded */
 	struct event *ring;
 	bool is_told;
 	struct msg_loss told; /* what the parent knows of lost events */

@@ -60,7 +60,7 @@ static int platform_of(const char *path, struct pcs_request *req, struct err *e)
 	auto_free struct id_pck_chain *chain = calloc(1, sizeof(*chain));
 	struct id_root root = { 0 };
 	auto_free char *bytes = NULL;
-	struct id_quote q;
+	struct id_quote q = { 0 };
 	size_t len;
 	int ret;
 

@@ -80,7 +80,7 @@ static int issued_check(X509 *x509, X509 *ca, int place, struct err *e)
 static int app_check(X509 *ca, const struct id_issuer_claims *leaf, int place, struct err *e)
 {
 	auto_call(id_cert_fini) struct id_cert cert = { 0 };
-	struct id_issuer_claims claims;
+	struct id_issuer_claims claims = { 0 };
 	uint8_t *der = NULL;
 	int len = i2d_X509(ca, &der), ret = -ENOMEM;
 

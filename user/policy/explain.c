@@ -230,7 +230,7 @@ static void tell_failure(const struct pol_model *model, size_t i, size_t from, s
 static bool run_test(const struct pol_model *model, size_t i, struct diags *d)
 {
 	const struct pol_test *test = &model->test[i];
-	struct pol_request request, *asked = test->http ? &request : NULL;
+	struct pol_request request = { 0 }, *asked = test->http ? &request : NULL;
 
 	if (asked && pol_request_parse(test->http, &request, NULL) < 0)
 		return false; /* a checked model has none */
