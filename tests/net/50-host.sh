@@ -312,7 +312,7 @@ at_end "kill $stream $count $knock"
 for role in net edge; do
 	kill -9 "$(role_pid $role)"
 	sleep 1
-	check "kill -9 of $role: it is started again" wait_until 20 ready
+	check "kill -9 of $role: it is started again" wait_until 60 ready
 done
 kill -9 "$(cat "$dir/web.pid")"
 check 'kill -9 of the parent: the kernel goes on' reaches cli tcp "$web4" 80
