@@ -171,7 +171,7 @@ static void fetch_read(struct conf_parse *p, const struct yaml_node *trust, stru
 static void trust_read(struct conf_parse *p, struct md_conf *c)
 {
 	static const char *const known[] = {
-		"ca", "policy", "simulated_roots", "collateral", "fetch", "verdict_h", NULL
+		"ca", "ca_without_keycertsign", "policy", "simulated_roots", "collateral", "fetch", "verdict_h", NULL
 	};
 	const struct yaml_node *map = conf_section(p, "trust", known, true);
 	const char *ca;
@@ -182,6 +182,9 @@ static void trust_read(struct conf_parse *p, struct md_conf *c)
 	c->trust_ca = ca;
 	if (ca && strcmp(ca, "agent") != 0)
 		conf_path(p, map, "ca", c->ca, NULL);
+	flag_read(p, map, "ca_without_keycertsign", &c->ca_without_keycertsign);
+	if (c->ca_without_keycertsign && !ca)
+		yaml_error(p->doc, yaml_get(map, "ca_without_keycertsign"), p->d, "is about 'ca', which is missing");
 	conf_path(p, map, "policy", c->evidence_policy, "");
 	conf_path(p, map, "simulated_roots", c->simulated_roots, "");
 	conf_path(p, map, "collateral", c->collateral, "");

@@ -71,6 +71,7 @@ struct md_conf {
 	/* One of the two: who issued the certificate (weaker), or what it proves. */
 	bool trust_ca; /* of `ca`, or where it is "": the last certificate of the agent's own chain */
 	char ca[PATH_MAX];
+	bool ca_without_keycertsign; /* CAs of dstack's older KMS pass */
 	char evidence_policy[PATH_MAX], simulated_roots[PATH_MAX], collateral[PATH_MAX];
 	char pcs_url[512], pcs_root_crl[512], pcs_ca[PATH_MAX];
 	uint32_t verdict_s; /* the longest that a peer's evidence is not looked at again */

@@ -72,6 +72,14 @@ static int server_port(struct env *env, const char *value, struct err *e)
 	return port(value, &env->server_port, e);
 }
 
+static int ca_switch(struct env *env, const char *value, struct err *e)
+{
+	env->conf->ca_without_keycertsign = strcmp(value, "true") == 0;
+	return env->conf->ca_without_keycertsign || strcmp(value, "false") == 0
+		       ? 0
+		       : err_at(e, -EINVAL, NULL, "needs true or false, found '%.100s'", value);
+}
+
 static int run(struct env *env, const char *value, struct err *e)
 {
 	if (*value != '/' || strlen(value) >= sizeof(env->conf->run))
@@ -105,6 +113,7 @@ static const struct {
 	{ "BAILEY_MESH_CLIENT_PORT", client_port },
 	{ "BAILEY_MESH_SERVER_PORT", server_port },
 	{ "BAILEY_MESH_RUN", run },
+	{ "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN", ca_switch },
 	{ "LOAD_MISSING_MODULES", nothing },
 	{ "RUST_LOG", nothing },
 	{ "VPC_SERVER_ENABLED", refused },

@@ -41,7 +41,7 @@ void md_judge_settle(struct md_judge *j)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	struct id_trust trust;
-	uint32_t by_ca = j->conf->trust_ca;
+	uint32_t by_ca[] = { j->conf->trust_ca, j->conf->ca_without_keycertsign };
 
 	trust_fill(j, &trust);
 	memset(j->trust, 0, sizeof(j->trust));
@@ -50,7 +50,7 @@ void md_judge_settle(struct md_judge *j)
 		EVP_MD_CTX_free(ctx);
 		return;
 	}
-	add(ctx, &by_ca, sizeof(by_ca));
+	add(ctx, by_ca, sizeof(by_ca));
 	add_text(ctx, j->ca);
 	add_text(ctx, j->roots);
 	add(ctx, trust.policy, trust.policy ? sizeof(*trust.policy) : 0);
@@ -105,7 +105,7 @@ static int by_issuer(const struct md_judge *j, const char *pem, size_t pem_len, 
 	const struct id_issuer_trust trust = { .now = time(NULL),
 					       .roots = j->ca,
 					       .roots_len = j->ca ? strlen(j->ca) : 0,
-					       .allow_ca_without_key_cert_sign = true };
+					       .allow_ca_without_key_cert_sign = j->conf->ca_without_keycertsign };
 	struct id_cert cert = { 0 };
 	struct id_issuer issuer;
 	int ret;

@@ -60,11 +60,11 @@ static json_t *identity(const struct md_parent *p)
 
 static json_t *trust_json(const struct md_parent *p)
 {
-	return json_pack("{s:s, s:b, s:s, s:i}", "by", p->conf.trust_ca ? "issuer" : "evidence", "weaker",
-			 p->conf.trust_ca, "says",
-			 p->conf.trust_ca ? "a CA vouches for peers; what they run is not proved"
-					  : "peers prove what they run",
-			 "collateral", (int)p->trust.bundles.n);
+	return json_pack(
+		"{s:s, s:b, s:s, s:b, s:i}", "by", p->conf.trust_ca ? "issuer" : "evidence", "weaker", p->conf.trust_ca,
+		"says",
+		p->conf.trust_ca ? "a CA vouches for peers; what they run is not proved" : "peers prove what they run",
+		"ca_without_keycertsign", p->conf.ca_without_keycertsign, "collateral", (int)p->trust.bundles.n);
 }
 
 static json_t *policy_json(const struct md_parent *p)

@@ -155,7 +155,8 @@ static void takes_dstack_vpc(void **state)
 					   "VPC_SERVER_ENABLED=false",
 					   "VPC_NODE_NAME=",
 					   NULL };
-	static const char *const named[] = { "MESH_BACKEND=backend", "DSTACK_MESH_SERVER_NAME=api.internal", NULL };
+	static const char *const named[] = { "MESH_BACKEND=backend", "DSTACK_MESH_SERVER_NAME=api.internal",
+					     "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN=true", NULL };
 	static const char *const none[] = { "DSTACK_GATEWAY_DOMAIN=fixed/127.0.0.1:443", NULL };
 	struct err e;
 
@@ -170,9 +171,10 @@ static void takes_dstack_vpc(void **state)
 	assert_string_equal(conf.service[0].host, "");
 	assert_string_equal(conf.gateway, "apps.example.com:9204");
 	assert_string_equal(conf.agent, "/run/other.sock");
-	assert_true(conf.trust_ca && conf.agent_access);
+	assert_true(conf.trust_ca && conf.agent_access && !conf.ca_without_keycertsign);
 	assert_int_equal(from_env(named, &e), 0);
 	assert_string_equal(conf.service[0].host, "api.internal");
+	assert_true(conf.ca_without_keycertsign);
 	assert_int_equal(conf.service[0].backend.port, 80);
 	assert_int_equal(from_env(none, &e), 0); /* no MESH_BACKEND: nobody is let in, as there */
 	assert_int_equal(conf.n_services, 0);
@@ -197,6 +199,7 @@ static void refuses_by_name(void **state)
 		{ { "DSTACK_AGENT_ADDRESS=http://127.0.0.1" }, "DSTACK_AGENT_ADDRESS" },
 		{ { "BAILEY_MESH_CLIENT_PORT=0" }, "BAILEY_MESH_CLIENT_PORT" },
 		{ { "BAILEY_MESH_CLIENT_PORT=65536" }, "BAILEY_MESH_CLIENT_PORT" },
+		{ { "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN=1" }, "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN" },
 	};
 	struct err e;
 
