@@ -10,6 +10,8 @@
 
 #include "lib/divert.h"
 
+#include "lib/assign.h"
+
 #define ALLOWED 1 /* what every program here returns: it changes where to, and forbids nothing */
 
 SEC("cgroup/connect4")
@@ -86,6 +88,21 @@ int by_getsockopt(struct bpf_sockopt *ctx)
 	else if (ctx->level == LEVEL_IPV6 && ctx->optname == ORIGINAL_DST)
 		origin_tell6(ctx);
 	return ALLOWED;
+}
+
+/* On ingress of the device that leads to a namespace. */
+SEC("tc")
+int by_assign(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_OUT, .l3 = conf.l3_offset };
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		p.version = 4; /* what the receiver takes it for */
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		p.version = 6;
+	else
+		return HOOK_PASS;
+	return assign_packet(skb, &p);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

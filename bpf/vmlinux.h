@@ -96,6 +96,7 @@ enum xdp_action {
 };
 
 enum {
+	BPF_F_CURRENT_NETNS = -1,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
 	BPF_SOCK_OPS_STATE_CB = 10,

@@ -16,6 +16,9 @@
 #define BY_MAX_DIVERTS 4096  /* prefixes times ports */
 #define BY_MAX_ORIGINS 65536 /* diverted connections at once; the proxy refuses one whose origin made room */
 
+/* Packets that a program gave to a socket of this machine: a rule and a route keep them here. */
+#define BY_DIVERT_MARK 0xba110001u
+
 /* An exact port wins over `port_be` 0, which is any; then the longest prefix. */
 struct by_divert_key {
 	__u32 prefix_len; /* BY_DIVERT_BITS + bits of the address */

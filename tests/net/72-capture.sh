@@ -18,9 +18,14 @@ ifname_of() { echo "by$U-$(host_of "$1")"; }
 service=10.77.0.5
 
 load wireguard tun sch_ingress cls_bpf veth
-ns_add web db
+ns_add web db box
 veth web eth0 "$(underlay_of web)/24" db eth0 "$(underlay_of db)/24"
 set_up web lo $service/32 # the real service: who reaches it came past
+box_add() { # a container of web's machine
+	veth box eth0 10.55.0.2/24 web p-box 10.55.0.1/24
+	in_ns box ip route add default via 10.55.0.1
+}
+box_add
 
 # --- cgroups -------------------------------------------------------------------------------------------------------------
 top=$cgroups/by-$T
@@ -49,6 +54,7 @@ said() {
 	shift
 	in_cgroup "$sd_group" python3 "$dir/said.py" "$@"
 }
+said_box() { in_ns box python3 "$dir/said.py" "$@"; }
 said_outside() { in_ns web python3 "$dir/said.py" "$@"; }
 
 # --- nodes ---------------------------------------------------------------------------------------------------------------
@@ -63,6 +69,7 @@ cat >>"$dir/web.yaml" <<-END
 	capture:
 	  cgroups: [$top/app]
 	  proxy_cgroup: $top/proxy
+	  devices: [p-box]
 	  to:
 	    - { net: 10.77.0.0/16, ports: [tcp/80], via: '127.0.0.1:15001' }
 	    - { net: 10.88.0.1, ports: [tcp/5432], peer: $(overlay_of db) }
@@ -93,6 +100,9 @@ captured() { [ "$(said app $service 80)" = "$service:80 $service" ]; }
 check 'an application comes to the proxy, which knows where it meant to go' eventually 10 captured
 is 'and a process of a cgroup in it' "$(said app/inner $service 80)" "$service:80 $service"
 
+from_box() { [ "$(said_box $service 80)" = "$service:80 $service" ]; }
+check 'a container comes to the proxy, too' eventually 5 from_box
+
 # --- attacks -------------------------------------------------------------------------------------------------------------
 is 'a process outside is not captured' "$(said_outside $service 80)" "service $service"
 is 'nor the proxy, which would come to itself for ever' "$(said proxy $service 80)" "service $service"
@@ -102,8 +112,13 @@ kill "$proxy"
 wait "$proxy" 2>/dev/null
 is 'without the proxy it is refused, though the service is there' "$(said app $service 80)" ConnectionRefusedError
 is 'which others still reach' "$(said_outside $service 80)" "service $service"
+like 'and to a container it is as if nobody were there' "$(said_box $service 80)" T*meout*
 proxy_start
 check 'with the proxy it goes on' eventually 10 captured
+check 'for the container' eventually 5 from_box
+is 'of a container, too, other ports stay what they are' "$(said_box $service 81)" ConnectionRefusedError
+in_ns web sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+check_not 'what is no proxy to give to, a container does not reach' in_ns box timeout 2 "$talk" ask tcp 10.88.0.1 5432
 
 # --- straight to a node --------------------------------------------------------------------------------------------------
 check 'a captured address leads to an attested node' eventually 10 in_cgroup app "$talk" ask tcp 10.88.0.1 5432
@@ -118,8 +133,8 @@ shown() { "$bailey" flows --instance "$prefix-web" | grep -q "$service 80 tcp .*
 check 'a captured connection is among the flows' eventually 3 shown
 wait "$holder"
 check 'and no more when it has ended' eventually 3 sh -c "! '$bailey' flows --instance '$prefix-web' | grep -q captured"
-like 'status tells' "$(status_of web | jq -c .capture)" '{"cgroups":1,"networks":2,"connections":*"tcp":*}'
-check 'for people, too' sh -c "'$bailey' status --instance '$prefix-web' | grep -q '^capture   1 cgroups, 2 networks'"
+like 'status tells' "$(status_of web | jq -c .capture)" '{"cgroups":1,"devices":1,"networks":2,"connections":*"tcp":*}'
+check 'for people, too' sh -c "'$bailey' status --instance '$prefix-web' | grep -q '^capture   1 cgroups, 1 devices, 2 networks'"
 check 'and metrics' sh -c "'$bailey' metrics --instance '$prefix-web' | grep -q '^bailey_captured_total{what=\"asked\"} [1-9]'"
 
 # --- life ----------------------------------------------------------------------------------------------------------------
@@ -128,12 +143,16 @@ for role in net edge; do
 done
 end_pid "$dir/web.pid" -9
 check 'the daemon is killed, and capture goes on' captured
+check 'of containers, too' from_box
 start_node web
 check 'it starts again' wait_until 30 knows web 1
 check 'with what was there' captured
 rmdir "$top/app/inner" "$top/app"
 mkdir "$top/app" "$top/app/inner"
 check 'a cgroup that was made anew is captured' eventually 5 captured
+in_ns web ip link del p-box
+box_add
+check 'and so is a device' eventually 5 from_box
 end_pid "$dir/web.pid"
 sed -i "s|^\( *cgroups: \[\).*|\1$top/nobody]|" "$dir/web.yaml"
 check_not 'a cgroup that is not there ends the daemon' in_ns web timeout 20 "$baileyd" -c "$dir/web.yaml"
@@ -143,5 +162,7 @@ cp "$dir/plain.yaml" "$dir/web.yaml"
 start_node web
 check 'a daemon that captures nothing' wait_until 30 knows web 1
 is 'leaves nothing captured' "$(said app $service 80)" "service $service"
+is 'of a container neither' "$(said_box $service 80)" "service $service"
+is 'nor routed' "$(in_ns web ip rule | grep -c 0xba110001)" 0
 check_not 'nor pinned' test -e "$(pins_of web)/divert"
 done_testing

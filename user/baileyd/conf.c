@@ -335,12 +335,12 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_freshness(&p);
 		read_overlay(&p);
 		read_mesh(&p);
-		conf_capture(&p);
 		read_exchange(&p);
 		read_vpc(&p);
 		read_records(&p);
 		conf_underlay(&p);
 		read_workloads(&p);
+		conf_capture(&p);
 	}
 	yaml_free(doc);
 	if (d->n_errors > before)

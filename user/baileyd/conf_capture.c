@@ -15,6 +15,29 @@ static bool take_cgroup(struct conf *conf, uint32_t i, const char *text)
 					 (int)sizeof(conf->capture.cgroup[i]);
 }
 
+static bool take_device(struct conf *conf, uint32_t i, const char *text)
+{
+	return text[0] && !strchr(text, '/') &&
+	       snprintf(conf->capture.device[i], IF_NAMESIZE, "%s", text) < IF_NAMESIZE;
+}
+
+/* What a device of another section sends is judged there first, and a workload's proxy would not be its own. */
+static void check_devices(struct conf_parse *p, const struct yaml_node *map)
+{
+	const struct conf *c = p->conf;
+
+	for (uint32_t i = 0; i < c->capture.n_devices; i++) {
+		const char *name = c->capture.device[i];
+		bool is_other = strcmp(name, c->interface) == 0 || strcmp(name, c->underlay.interface) == 0;
+
+		for (uint32_t w = 0; w < c->workloads.n; w++)
+			is_other |= strcmp(name, c->workloads.item[w].interface) == 0;
+		if (is_other)
+			yaml_error(p->doc, yaml_get(map, "devices"), p->d,
+				   "'%s' is the overlay's, the underlay's or a workload's", name);
+	}
+}
+
 static bool is_below(const char *path, const char *of)
 {
 	size_t len = strlen(of);
@@ -165,14 +188,20 @@ static void read_rule(struct conf_parse *p, const struct yaml_node *map)
 
 void conf_capture(struct conf_parse *p)
 {
-	static const char *const known[] = { "cgroups", "proxy_cgroup", "to", NULL };
+	static const char *const known[] = { "cgroups", "proxy_cgroup", "devices", "to", NULL };
 	const struct yaml_node *map = conf_section(p, "capture", known, false), *list;
 	struct dp_divert_conf *c = &p->conf->capture;
+	size_t before = p->d->n_errors;
 
 	if (!map)
 		return;
 	c->n_cgroups =
-		conf_list(p, map, "cgroups", true, DP_DIVERT_CGROUPS, "the path of a cgroup, from / on", take_cgroup);
+		conf_list(p, map, "cgroups", false, DP_DIVERT_CGROUPS, "the path of a cgroup, from / on", take_cgroup);
+	c->n_devices =
+		conf_list(p, map, "devices", false, DP_DIVERT_DEVICES, "the name of a network device", take_device);
+	if (p->d->n_errors == before && !c->n_cgroups && !c->n_devices)
+		yaml_error(p->doc, map, p->d, "needs cgroups, devices or both: whose connections are captured");
+	check_devices(p, map);
 	read_proxy(p, map);
 	list = yaml_need(p->doc, map, "to", YAML_LIST, p->d);
 	if (list && !list->n)

@@ -28,7 +28,7 @@ uint64_t conf_number(struct conf_parse *p, const struct yaml_node *map, const ch
 uint32_t conf_list(struct conf_parse *p, const struct yaml_node *map, const char *key, bool required, uint32_t max,
 		   const char *needed, bool (*take)(struct conf *conf, uint32_t i, const char *text));
 
-/* conf_capture.c: after the overlay, whose networks it names */
+/* conf_capture.c: after the sections that name devices and networks */
 void conf_capture(struct conf_parse *p);
 
 /* conf_underlay.c: after overlay and exchange, whose ports it keeps open */

@@ -91,6 +91,7 @@ static int take_down(const struct conf *conf)
 	/* the device first: its programs go with it, so there is no moment with a device and without a policy */
 	if (ov_destroy(conf->interface, &e) < 0 ||
 	    dp_host_destroy(conf->bpffs, conf->instance, if_nametoindex(conf->underlay.interface), &pins) < 0 ||
+	    (dp_divert_has_devices(conf->bpffs, conf->instance) && ov_local_set(false, BY_DIVERT_MARK, &pins) < 0) ||
 	    dp_destroy(conf->bpffs, conf->instance, 0, &pins) < 0) {
 		log_err("%s", err_text(e.code ? &e : &pins, text, sizeof(text)));
 		return 1;

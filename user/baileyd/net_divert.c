@@ -12,20 +12,28 @@ int divert_set(struct net *net, const struct dp_divert_conf *conf, struct err *e
 {
 	int ret = 0;
 
-	if (!conf || conf->n_cgroups > DP_DIVERT_CGROUPS || conf->n_rules > DP_DIVERT_RULES)
+	if (!conf || conf->n_cgroups > DP_DIVERT_CGROUPS || conf->n_devices > DP_DIVERT_DEVICES ||
+	    conf->n_rules > DP_DIVERT_RULES)
 		return err_at(e, -EPROTO, "net process", "capture message is wrong");
 	net->divert_conf = *conf;
 	for (uint32_t i = 0; i < conf->n_cgroups; i++)
 		msg_terminate(net->divert_conf.cgroup[i]);
 	msg_terminate(net->divert_conf.proxy_cgroup);
-	if (!conf->n_cgroups)
+	for (uint32_t i = 0; i < DP_DIVERT_DEVICES; i++)
+		msg_terminate(net->divert_conf.device[i]);
+	if (!conf->n_devices && dp_divert_has_devices(net->conf.bpffs, net->conf.instance))
+		ret = ov_local_set(false, BY_DIVERT_MARK, e);
+	if (!ret && !conf->n_cgroups && !conf->n_devices)
 		return dp_divert_destroy(net->conf.bpffs, net->conf.instance, e);
-	if (!net->divert)
+	if (!ret && !net->divert)
 		ret = dp_divert_open(net->conf.bpffs, net->conf.instance, &net->divert, e);
+	if (!ret && conf->n_devices)
+		ret = ov_local_set(true, BY_DIVERT_MARK, e);
 	if (!ret)
 		ret = dp_divert_set(net->divert, &net->divert_conf, e);
 	if (!ret)
-		log_info("capture: what %u cgroups dial, %u networks and ports", conf->n_cgroups, conf->n_rules);
+		log_info("capture: what %u cgroups and %u devices dial, %u networks and ports", conf->n_cgroups,
+			 conf->n_devices, conf->n_rules);
 	return ret;
 }
 

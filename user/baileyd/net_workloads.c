@@ -175,6 +175,7 @@ static void on_links(evutil_socket_t fd, short what, void *arg)
 	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS)
 		; /* what it says is looked up: a message may be lost */
 	workloads_watch(arg);
+	divert_watch(arg);
 }
 
 int links_open(struct net *net)

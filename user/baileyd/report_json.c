@@ -199,10 +199,10 @@ static json_t *capture_part(const struct parent *p)
 
 	if (!p->report.is_known || !p->report.status.is_capturing)
 		return json_null();
-	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "cgroups", (int)d->n_cgroups, "networks",
-			 (int)d->n_rules, "connections", (int)d->n_origins, "tcp", (json_int_t)d->count[BY_DIVERT_TCP],
-			 "udp", (json_int_t)d->count[BY_DIVERT_UDP], "asked", (json_int_t)d->count[BY_DIVERT_ASKED],
-			 "unknown", (json_int_t)d->count[BY_DIVERT_UNKNOWN]);
+	return json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "cgroups", (int)d->n_cgroups, "devices",
+			 (int)d->n_devices, "networks", (int)d->n_rules, "connections", (int)d->n_origins, "tcp",
+			 (json_int_t)d->count[BY_DIVERT_TCP], "udp", (json_int_t)d->count[BY_DIVERT_UDP], "asked",
+			 (json_int_t)d->count[BY_DIVERT_ASKED], "unknown", (json_int_t)d->count[BY_DIVERT_UNKNOWN]);
 }
 
 static const struct msg_peer *session_of(const struct parent *p, const struct node *n)

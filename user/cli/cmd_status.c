@@ -153,10 +153,12 @@ static void print_underlay(const json_t *u)
 static void print_capture(const json_t *c)
 {
 	if (json_is_object(c))
-		printf("capture   %lld cgroups, %lld networks and ports: %lld connections to the proxy now, %lld TCP "
+		printf("capture   %lld cgroups, %lld devices, %lld networks and ports: %lld connections to the proxy "
+		       "now, %lld TCP "
 		       "and %lld "
 		       "UDP in all\n",
-		       ji(c, "cgroups"), ji(c, "networks"), ji(c, "connections"), ji(c, "tcp"), ji(c, "udp"));
+		       ji(c, "cgroups"), ji(c, "devices"), ji(c, "networks"), ji(c, "connections"), ji(c, "tcp"),
+		       ji(c, "udp"));
 }
 
 static void print_peer(const json_t *p)

@@ -15,16 +15,21 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "bailey/conf.h"
 #include "internal.h"
 #include "skel/sock.skel.h"
 
-#define LINK_PREFIX "l-"
+#define LINK_PREFIX   "l-"
+#define DEVICE_PREFIX "d-"
+#define ETHERNET      14
 
 struct dp_divert {
 	struct sock_bpf *skel;
 	char dir[DIR_LEN];
 	uint64_t id[DP_DIVERT_CGROUPS], proxy; /* of the cgroups that the programs are on; 0: none */
 	uint32_t n_cgroups;
+	unsigned ifindex[DP_DIVERT_DEVICES]; /* 0: it is not there */
+	uint32_t n_devices;
 };
 
 /* A pinned link is named for its cgroup and its program: "l-2f1-by_connect4". */
@@ -66,6 +71,7 @@ static int load(struct dp_divert *d, struct err *e)
 	d->skel = sock_bpf__open();
 	if (!d->skel)
 		return kernel_refused(e, -errno, "BPF object");
+	d->skel->rodata->conf.l3_offset = ETHERNET;
 	ret = maps_adopt(d->dir, d->skel->obj, e);
 	if (ret)
 		return ret;
@@ -237,7 +243,7 @@ static int attach_all(struct dp_divert *d, const char *path, bool is_proxy, uint
 		return ret;
 	bpf_object__for_each_program(prog, d->skel->obj)
 	{
-		if (!ret && (prog == d->skel->progs.by_getsockopt) == is_proxy)
+		if (!ret && prog != d->skel->progs.by_assign && (prog == d->skel->progs.by_getsockopt) == is_proxy)
 			ret = attach(d, prog, &at, path, e);
 	}
 	*id = at.id;
@@ -269,6 +275,67 @@ static int links_prune(const struct dp_divert *d, const uint64_t *id, size_t n, 
 	return ret;
 }
 
+/* --- devices ----------------------------------------------------------------------------------------------- */
+
+DEFINE_CLEANUP(dp, struct dp, free)
+
+/* A device has a directory, "d-7", with a link in it as an overlay has one; none where tc has no links. */
+static int device_attach(struct dp_divert *d, unsigned ifindex, struct err *e)
+{
+	auto_call(cleanup_dp) struct dp *dp = calloc(1, sizeof(*dp));
+	char name[32];
+
+	if (!dp)
+		return err_at(e, -ENOMEM, NULL, "out of memory");
+	snprintf(name, sizeof(name), DEVICE_PREFIX "%u", ifindex);
+	snprintf(dp->dir, sizeof(dp->dir), "%.200s/%s", d->dir, name);
+	if (mkdir(dp->dir, 0700) < 0 && errno != EEXIST)
+		return err_at(e, -errno, dp->dir, "%s", strerror(errno));
+	dp->prog[BY_DIR_IN] = bpf_program__fd(d->skel->progs.by_assign);
+	return attach_one(dp, BY_DIR_IN, ifindex, e);
+}
+
+static int devices_prune(const char *dir, const unsigned *ifindex, size_t n, struct err *e)
+{
+	char path[PATH_LEN];
+	struct dirent *file;
+	DIR *at = opendir(dir);
+	int ret = 0;
+
+	if (!at)
+		return err_at(e, -errno, dir, "%s", strerror(errno));
+	while (!ret && (file = readdir(at))) {
+		bool is_named = false;
+		unsigned of;
+
+		if (sscanf(file->d_name, DEVICE_PREFIX "%u", &of) != 1)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			is_named |= ifindex[i] == of;
+		if (is_named)
+			continue;
+		pin_path(path, dir, file->d_name);
+		ret = attach_remove(path, of, e);
+		if (!ret)
+			ret = version_dir_remove(path, e);
+	}
+	closedir(at);
+	return ret;
+}
+
+static int devices_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct err *e)
+{
+	int ret = 0;
+
+	d->n_devices = conf->n_devices;
+	for (uint32_t i = 0; !ret && i < conf->n_devices; i++) {
+		d->ifindex[i] = if_nametoindex(conf->device[i]);
+		if (d->ifindex[i])
+			ret = device_attach(d, d->ifindex[i], e);
+	}
+	return ret ? ret : devices_prune(d->dir, d->ifindex, d->n_devices, e);
+}
+
 static bool is_cgroup(const char *path, uint64_t id)
 {
 	struct stat st;
@@ -282,7 +349,9 @@ bool dp_divert_is_placed(const struct dp_divert *d, const struct dp_divert_conf 
 
 	for (uint32_t i = 0; is_placed && i < conf->n_cgroups; i++)
 		is_placed = is_cgroup(conf->cgroup[i], d->id[i]);
-	return is_placed && d->n_cgroups == conf->n_cgroups;
+	for (uint32_t i = 0; is_placed && i < conf->n_devices; i++)
+		is_placed = if_nametoindex(conf->device[i]) == d->ifindex[i];
+	return is_placed && d->n_cgroups == conf->n_cgroups && d->n_devices == conf->n_devices;
 }
 
 int dp_divert_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct err *e)
@@ -290,9 +359,10 @@ int dp_divert_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct
 	struct keep keep = { .conf = conf };
 	int ret;
 
-	if (conf->n_cgroups > DP_DIVERT_CGROUPS || conf->n_rules > DP_DIVERT_RULES)
-		return err_at(e, -E2BIG, "capture", "more than %d cgroups or %d rules", DP_DIVERT_CGROUPS,
-			      DP_DIVERT_RULES);
+	if (conf->n_cgroups > DP_DIVERT_CGROUPS || conf->n_devices > DP_DIVERT_DEVICES ||
+	    conf->n_rules > DP_DIVERT_RULES)
+		return err_at(e, -E2BIG, "capture", "more than %d cgroups, %d devices or %d rules", DP_DIVERT_CGROUPS,
+			      DP_DIVERT_DEVICES, DP_DIVERT_RULES);
 	d->proxy = 0;
 	ret = rules_write(d, conf, e);
 	if (!ret)
@@ -301,6 +371,8 @@ int dp_divert_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct
 		ret = attach_all(d, conf->proxy_cgroup, true, &d->proxy, e);
 	for (uint32_t i = 0; !ret && i < conf->n_cgroups; i++)
 		ret = attach_all(d, conf->cgroup[i], false, &d->id[i], e);
+	if (!ret)
+		ret = devices_set(d, conf, e);
 	if (ret)
 		return ret;
 	d->n_cgroups = conf->n_cgroups;
@@ -337,6 +409,8 @@ int dp_divert_status(struct dp_divert *d, struct dp_divert_status *st, struct er
 	int ret = rules_walk(d, &keep, e);
 
 	*st = (struct dp_divert_status){ .n_cgroups = d->n_cgroups, .n_rules = keep.n };
+	for (uint32_t i = 0; i < d->n_devices; i++)
+		st->n_devices += d->ifindex[i] != 0;
 	while (!ret && !at.is_over)
 		ret = dp_divert_origins(d, &at, 4096, origin_count, &st->n_origins, e);
 	for (uint32_t i = 0; !ret && i < BY_DIVERT_STATS; i++)
@@ -366,6 +440,25 @@ int dp_divert_origins(struct dp_divert *d, struct dp_place *at, uint32_t chunk, 
 	return ret < 0 ? err_at(e, ret, "by_origin", "can not be read: %s", strerror(-ret)) : ret;
 }
 
+bool dp_divert_has_devices(const char *bpffs, const char *instance)
+{
+	char dir[DIR_LEN], path[PATH_LEN];
+	struct err e = ERR_INIT;
+	bool has_devices = false;
+	struct dirent *file;
+	DIR *at;
+
+	if (instance_dir(bpffs, instance, dir, &e) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/v%d/" PIN_DIVERT, dir, BY_ABI_VERSION);
+	at = opendir(path);
+	while (at && (file = readdir(at)))
+		has_devices |= strncmp(file->d_name, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) == 0;
+	if (at)
+		closedir(at);
+	return has_devices;
+}
+
 /* --- the end ----------------------------------------------------------------------------------------------- */
 
 int divert_remove(const char *version, struct err *e)
@@ -379,5 +472,7 @@ int divert_remove(const char *version, struct err *e)
 		return 0;
 	snprintf(d.dir, sizeof(d.dir), "%.255s", path);
 	ret = links_prune(&d, NULL, 0, 0, e);
+	if (!ret)
+		ret = devices_prune(d.dir, NULL, 0, e);
 	return ret ? ret : version_dir_remove(path, e);
 }

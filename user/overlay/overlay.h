@@ -94,6 +94,9 @@ struct ov_diff {
 int ov_diff(const struct ov_device *have, const struct ov_device *want, struct ov_diff *diff);
 void ov_diff_fini(struct ov_diff *diff);
 
+/* Packets with this mark are this machine's, whatever address they are for; both families. Idempotent, either way. */
+int ov_local_set(bool is_on, uint32_t mark, struct err *e);
+
 /* Curve25519 keys. */
 int ov_key_generate(uint8_t private_key[OV_KEY_LEN]);
 int ov_key_public(const uint8_t private_key[OV_KEY_LEN], uint8_t public_key[OV_KEY_LEN]);

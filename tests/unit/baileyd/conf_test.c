@@ -181,7 +181,11 @@ static void bad_captures_are_refused(void **state)
 		const char *cgroups, *rule, *error;
 	} bad[] = {
 		{ "[a]", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "needs the path of a cgroup, from / on, found 'a'" },
-		{ "[]", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "has 0 entries" },
+		{ "[]", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "needs cgroups, devices or both" },
+		{ "[/a]\n  devices: [by-web]", "{ net: 10.0.0.1, peer: 100.64.0.3 }",
+		  "'by-web' is the overlay's, the underlay's or a workload's" },
+		{ "[/a]\n  devices: [a/b]", "{ net: 10.0.0.1, peer: 100.64.0.3 }",
+		  "needs the name of a network device" },
 		{ "[/a]\n  proxy_cgroup: /a/b", "{ net: 10.0.0.1, peer: 100.64.0.3 }",
 		  "is in the captured cgroup /a: the proxy's own connections would come back to it" },
 		{ "[/a/]\n  proxy_cgroup: /a", "{ net: 10.0.0.1, peer: 100.64.0.3 }", "is in the captured cgroup /a/" },
