@@ -92,6 +92,13 @@ static uint32_t buf_room(struct mp *mp, struct buf *b)
 
 /* --- the socket --- */
 
+/* From now on its end matters, also one that came with the bytes that were read already. */
+void conn_stream(struct conn *c)
+{
+	c->is_streaming = true;
+	c->is_drained = false;
+}
+
 static bool is_later(int error)
 {
 	return error == EAGAIN || error == EINTR || error == ENOTCONN || error == EINPROGRESS;

@@ -119,7 +119,8 @@ void tunnel_begin(struct relay *s)
 	struct http_body stream = { .framing = HTTP_TUNNEL };
 
 	s->up = s->down = (struct flow){ .body = stream };
-	s->in->is_streaming = s->out->is_streaming = true;
+	conn_stream(s->in);
+	conn_stream(s->out);
 	s->stage = STAGE_TUNNEL;
 	s->deadline_ms = s->mp->now_ms + s->mp->conf.idle_ms;
 	s->mp->counters.tunnels++;

@@ -261,8 +261,11 @@ enum step http_begin(struct relay *s, const struct mp_route *route, struct err *
 		return STEP_AGAIN;
 	head_eat(s);
 	head_put(s->mp, &s->req);
-	s->in->is_streaming = !s->req_whole;
-	return flow_join(s->in, s->out, &s->up) ? STEP_AGAIN : request_malformed(s, HTTP_E_CHUNK);
+	if (!flow_join(s->in, s->out, &s->up))
+		return request_malformed(s, HTTP_E_CHUNK);
+	if (!s->up.body.is_done)
+		conn_stream(s->in);
+	return STEP_AGAIN;
 }
 
 /* CONNECT that ends here. */
@@ -386,8 +389,11 @@ static enum step response_begin(struct relay *s)
 		tunnel_begin(s);
 		return STEP_AGAIN;
 	}
-	s->out->is_streaming = !s->down.body.is_done;
-	return flow_join(s->out, s->in, &s->down) ? STEP_AGAIN : STEP_GONE;
+	if (!flow_join(s->out, s->in, &s->down))
+		return STEP_GONE;
+	if (!s->down.body.is_done)
+		conn_stream(s->out);
+	return STEP_AGAIN;
 }
 
 /* AGAIN: the response has begun, or the stage is another. */

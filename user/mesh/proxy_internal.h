@@ -147,6 +147,7 @@ size_t conn_read(struct conn *c);
 size_t conn_write(struct conn *c, const char *p, size_t len);
 bool conn_flush(struct conn *c); /* is c->out empty? */
 bool conn_shut(struct conn *c);  /* no more from us; false: not yet, try again */
+void conn_stream(struct conn *c);
 bool conn_is_dead(struct conn *c);
 enum step { STEP_WAIT, STEP_AGAIN, STEP_GONE };
 enum step conn_handshake(struct conn *c); /* AGAIN: done, GONE: failed */
