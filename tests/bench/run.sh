@@ -32,6 +32,7 @@ for name in scale load update flood; do
 	"$bin/$name" >>"$rows" || echo "{\"name\":\"$name\",\"skipped\":\"tests/bench/$name failed\"}" >>"$rows"
 done
 "$bin/veth" >>"$rows" || echo '{"name":"veth","skipped":"tests/bench/veth failed"}' >>"$rows"
+tests/bench/mesh.sh >>"$rows" || echo '{"name":"mesh","skipped":"tests/bench/mesh.sh failed"}' >>"$rows"
 # a mount namespace of its own: wireguard-go's socket and the pins vanish with it
 unshare --mount --propagation private tests/bench/overlay.sh >>"$rows" ||
 	echo '{"name":"overlay.with_policy_vs_without","skipped":"tests/bench/overlay.sh failed"}' >>"$rows"

@@ -220,7 +220,7 @@ static int conf_complete(struct mp_conf *c, struct err *e)
 	default_to(&c->max_connections, 8192);
 	default_to(&c->max_head, 16384);
 	default_to(&c->max_fields, 100);
-	default_to(&c->buffer, 32768);
+	default_to(&c->buffer, 65536);
 	default_to(&c->head_ms, 10000);
 	default_to(&c->connect_ms, 5000);
 	default_to(&c->response_ms, 60000);

@@ -97,6 +97,8 @@ void conn_stream(struct conn *c)
 {
 	c->is_streaming = true;
 	c->is_drained = false;
+	if (c->ssl)
+		SSL_set_default_read_buffer_len(c->ssl, c->mp->conf.buffer);
 }
 
 static bool is_later(int error)
@@ -127,7 +129,7 @@ static size_t socket_read(struct conn *c, void *p, size_t len)
 
 static size_t socket_write(struct conn *c, const void *p, size_t len)
 {
-	ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL);
+	ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | (c->has_more ? MSG_MORE : 0));
 
 	if (n >= 0)
 		return (size_t)n;
@@ -294,18 +296,30 @@ static size_t tls_read(struct conn *c, char *p, size_t len)
 	}
 }
 
-size_t conn_read(struct conn *c)
+static size_t read_once(struct conn *c)
 {
-	uint32_t room;
+	uint32_t room = buf_room(c->mp, &c->in);
 	size_t n;
 
-	if (c->is_broken || c->is_eof || (c->is_drained && !c->ssl) || !buf_need(c->mp, &c->in))
-		return 0;
-	room = buf_room(c->mp, &c->in);
 	if (room == 0)
 		return 0;
 	n = c->ssl ? tls_read(c, c->in.p + c->in.end, room) : socket_read(c, c->in.p + c->in.end, room);
 	c->in.end += (uint32_t)n;
+	return n;
+}
+
+size_t conn_read(struct conn *c)
+{
+	size_t n, more;
+
+	if (c->is_broken || c->is_eof || (c->is_drained && !c->ssl) || !buf_need(c->mp, &c->in))
+		return 0;
+	n = more = read_once(c);
+	/* the records that came with the first: one write takes them all */
+	while (more > 0 && c->ssl && c->is_streaming && SSL_has_pending(c->ssl)) {
+		more = read_once(c);
+		n += more;
+	}
 	return n;
 }
 
@@ -332,11 +346,14 @@ size_t conn_write(struct conn *c, const char *p, size_t len)
 	size_t done = 0, n;
 
 	while (done < len && !c->cannot_write && !c->is_broken) {
+		/* each record is a write of its own; the kernel is told when the next is on its way */
+		c->has_more = c->ssl && len - done > SSL3_RT_MAX_PLAIN_LENGTH;
 		n = c->ssl ? tls_write(c, p + done, len - done) : socket_write(c, p + done, len - done);
 		if (n == 0)
 			break;
 		done += n;
 	}
+	c->has_more = false;
 	return done;
 }
 

@@ -44,6 +44,7 @@ struct conn {
 	int fd;
 	enum phase phase;
 	bool is_streaming, is_drained, has_rdhup;
+	bool has_more;     /* another write follows this one */
 	bool is_eof;       /* nothing more will be read */
 	bool is_truncated; /* TLS ended without close_notify */
 	bool is_broken;    /* nothing can be read or written */

@@ -1,0 +1,242 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The mesh's engine against nginx (mutual TLS and auth_request, the shape of dstack-vpc) and HAProxy (mutual TLS): client ->
+# proxy -> mutual TLS 1.3 -> proxy -> backend, the proxies on one CPU, wrk and the backend on another, P-256 certificates
+# that are the same for all. Contenders take turns; the best round of each is kept. Prints rows for run.sh.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+bin=${BUILD:-build}/tests/bench/mesh
+dir=$(mktemp -d)
+base=$((20000 + $$ % 50 * 240))
+backend=$base ours=$((base + 2)) ours_in=$((base + 1)) ng=$((base + 10)) ng_in=$((base + 11)) ha=$((base + 20)) ha_in=$((base + 21))
+rounds=${ROUNDS:-3} seconds=${SECONDS_A_ROUND:-2} idle=${IDLE:-9000}
+pids=''
+# shellcheck disable=SC2086
+trap 'kill $pids 2>/dev/null; wait 2>/dev/null; rm -rf "$dir"' EXIT
+
+skip() {
+	echo "{\"name\":\"mesh\",\"skipped\":\"$1\"}"
+	exit 0
+}
+for tool in wrk nginx haproxy openssl taskset chrt; do
+	command -v $tool >/dev/null || skip "$tool is not installed"
+done
+[ "$(nproc)" -ge 2 ] || skip "needs two CPUs"
+
+certificates() {
+	openssl ecparam -name prime256v1 -genkey -noout -out "$dir/ca.key"
+	openssl req -x509 -new -key "$dir/ca.key" -subj /CN=ca -days 2 -out "$dir/ca.crt"
+	openssl ecparam -name prime256v1 -genkey -noout -out "$dir/node.key"
+	openssl req -new -key "$dir/node.key" -subj /CN=node |
+		openssl x509 -req -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 2 -out "$dir/node.crt" 2>/dev/null
+	cat "$dir/node.crt" "$dir/node.key" >"$dir/both.pem"
+}
+
+# $1 file, $2 pid file; the http block's content on standard input
+nginx_conf() {
+	{
+		cat <<-END
+			daemon off; master_process off; worker_processes 1; pid $dir/$1.pid; error_log $dir/$1.err;
+			worker_rlimit_nofile 20000;
+			events { worker_connections 9900; }
+			http { access_log off; keepalive_requests 10000000;
+			client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
+			uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5;
+			proxy_http_version 1.1; proxy_set_header Connection "";
+		END
+		cat
+		echo '}'
+	} >"$dir/$1.conf"
+}
+
+nginx_pair() {
+	nginx_conf in <<-END
+		upstream back { server 127.0.0.1:$backend; keepalive 128; keepalive_requests 10000000; }
+		server { listen 127.0.0.1:$ng_in ssl backlog=4096;
+		ssl_certificate $dir/node.crt; ssl_certificate_key $dir/node.key; ssl_client_certificate $dir/ca.crt;
+		ssl_verify_client on; ssl_protocols TLSv1.3;
+		location / { auth_request /auth; auth_request_set \$app \$upstream_http_x_dstack_app_id;
+			proxy_set_header X-Dstack-App-Id \$app; proxy_pass http://back; }
+		location = /auth { internal; proxy_pass_request_body off; proxy_set_header Content-Length "";
+			proxy_set_header x-client-verify \$ssl_client_verify;
+			proxy_set_header x-client-cert \$ssl_client_escaped_cert; proxy_pass http://back/auth; } }
+	END
+	nginx_conf out <<-END
+		upstream next { server 127.0.0.1:$ng_in; keepalive 128; keepalive_requests 10000000; }
+		server { listen 127.0.0.1:$ng backlog=4096;
+		location / { proxy_ssl_certificate $dir/node.crt; proxy_ssl_certificate_key $dir/node.key;
+			proxy_ssl_trusted_certificate $dir/ca.crt; proxy_ssl_verify on; proxy_ssl_name node;
+			proxy_ssl_protocols TLSv1.3; proxy_pass https://next; } }
+	END
+}
+
+# $1 file, $2 port in, $3 its TLS, $4 server, $5 its TLS
+haproxy_conf() {
+	cat >"$dir/$1.cfg" <<-END
+		global
+		 nbthread 1
+		 maxconn 9900
+		defaults
+		 mode http
+		 timeout client 600s
+		 timeout server 600s
+		 timeout connect 5s
+		 http-reuse safe
+		listen http
+		 bind 127.0.0.1:$2 $3
+		 http-request set-header X-Dstack-App-Id node
+		 server s 127.0.0.1:$4 $5
+		listen tcp
+		 mode tcp
+		 bind 127.0.0.1:$(($2 + 100)) $3
+		 server s 127.0.0.1:$([ "$4" = "$backend" ] && echo "$4" || echo $(($4 + 100))) $5
+	END
+}
+
+# $1 CPU, then a command, in the scheduler's real-time class: others on the machine are not measured
+on() {
+	taskset -c "$1" chrt -r 1 "${@:2}"
+}
+
+run_on() {
+	taskset -c "$1" chrt -r 1 "${@:2}" >>"$dir/log" 2>&1 &
+	pids="$pids $!"
+}
+
+certificates
+nginx_pair
+tls="crt $dir/both.pem ca-file $dir/ca.crt verify required ssl-min-ver TLSv1.3"
+haproxy_conf ha_out "$ha" '' "$ha_in" "ssl $tls"
+haproxy_conf ha_in "$ha_in" "ssl $tls" "$backend" ''
+run_on 1 "$bin" backend "$backend"
+run_on 0 "$bin" server "$ours_in" "$backend" "$dir"
+ours_pids=$!
+run_on 0 "$bin" client "$ours" "$ours_in" "$dir"
+ours_pids="$ours_pids $!"
+run_on 0 nginx -c "$dir/in.conf"
+ng_pids=$!
+run_on 0 nginx -c "$dir/out.conf"
+ng_pids="$ng_pids $!"
+run_on 0 haproxy -f "$dir/ha_in.cfg"
+ha_pids=$!
+run_on 0 haproxy -f "$dir/ha_out.cfg"
+ha_pids="$ha_pids $!"
+sleep 1
+
+# Ticks that these processes have used.
+cpu() {
+	for p; do cat "/proc/$p/stat"; done | awk '{ n += $14 + $15 } END { print n }'
+}
+
+pss() {
+	for p; do awk '/^Pss:/ { print $2 * 1024 }' "/proc/$p/smaps_rollup"; done | awk '{ n += $1 } END { printf "%d", n }'
+}
+
+# $1 port, $2 path, $3 connections, $4 what: requests a second, or the 99th percentile in microseconds
+wrk_on() {
+	on 1 wrk -t1 -c"$3" -d"$seconds" --latency -H 'x-dstack-target-app: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb' \
+		"http://127.0.0.1:$1$2" | awk -v what="$4" '
+		/ 99%/ { us = $2 * ($2 ~ /ms$/ ? 1000 : $2 ~ /us$/ ? 1 : 1000000) }
+		/^Requests\/sec/ { rps = $2 }
+		/Non-2xx|Socket errors/ { bad = 1 }
+		END { print bad ? 0 : what == "p99" ? us : rps }'
+}
+
+# The better of two: more requests, or fewer microseconds.
+better() {
+	awk -v a="$1" -v b="$2" -v less="$3" 'BEGIN { print b + 0 == 0 || (a + 0 > 0 && (less ? a < b : a > b)) ? a : b }'
+}
+
+row() {
+	awk -v name="$1" -v ours="$2" -v peer="$3" -v who="$4" -v unit="$5" -v note="$6" 'BEGIN {
+		printf "{\"name\":\"%s\",\"ours\":%s,\"peer\":%s,\"peer_name\":\"%s\",\"ratio\":%.3f,\"unit\":\"%s\",\"note\":\"%s\"}\n",
+			name, ours, peer, who, (peer > 0 ? ours / peer : 0), unit, note }'
+}
+
+# CPU microseconds a request, of both proxies: says more than a rate does on a machine that others use
+cost() {
+	awk -v ticks="$1" -v rps="$2" -v s="$seconds" 'BEGIN { printf "%.0f", (rps > 0 ? ticks * 10000 / (rps * s) : 0) }'
+}
+
+compare_rates() {
+	local o=0 n=0 h=0 d=0 co=0 cn=0 ch=0 t r
+	for _ in $(seq "$rounds"); do
+		d=$(better "$(wrk_on "$backend" /hello 32 rps)" "$d" '')
+		# shellcheck disable=SC2086
+		t=$(cpu $ours_pids) r=$(wrk_on "$ours" /hello 32 rps) co=$(cost $(($(cpu $ours_pids) - t)) "$r") o=$(better "$r" "$o" '')
+		# shellcheck disable=SC2086
+		t=$(cpu $ng_pids) r=$(wrk_on "$ng" /hello 32 rps) cn=$(cost $(($(cpu $ng_pids) - t)) "$r") n=$(better "$r" "$n" '')
+		# shellcheck disable=SC2086
+		t=$(cpu $ha_pids) r=$(wrk_on "$ha" /hello 32 rps) ch=$(cost $(($(cpu $ha_pids) - t)) "$r") h=$(better "$r" "$h" '')
+	done
+	row mesh.rps_vs_nginx "$o" "$n" nginx 1/s "2 proxies, 32 connections; no proxy $d; CPU us a request, last round: $co and $cn"
+	row mesh.rps_vs_haproxy "$o" "$h" haproxy 1/s "2 proxies, 32 connections; CPU us a request, last round: $co and $ch"
+}
+
+compare_bulk() {
+	local o=0 n=0 h=0 size=20000000
+	for _ in $(seq "$rounds"); do
+		o=$(better "$(wrk_on "$ours" /bytes/$size 4 rps)" "$o" '')
+		n=$(better "$(wrk_on "$ng" /bytes/$size 4 rps)" "$n" '')
+		h=$(better "$(wrk_on "$ha" /bytes/$size 4 rps)" "$h" '')
+	done
+	best=$(better "$n" "$h" '')
+	row mesh.bulk_vs_best "$(awk "BEGIN{print $o * 20}")" "$(awk "BEGIN{print $best * 20}")" \
+		"$([ "$best" = "$n" ] && echo nginx || echo haproxy)" MB/s "2 proxies, bodies of 20 MB, 4 connections"
+}
+
+compare_latency() {
+	local o=0 n=0 d=0
+	for _ in $(seq "$rounds"); do
+		d=$(better "$(wrk_on "$backend" /hello 2 p99)" "$d" 1)
+		o=$(better "$(wrk_on "$ours" /hello 2 p99)" "$o" 1)
+		n=$(better "$(wrk_on "$ng" /hello 2 p99)" "$n" 1)
+	done
+	row mesh.p99_added_vs_nginx "$(awk "BEGIN{print $o - $d}")" "$(awk "BEGIN{print $n - $d}")" nginx us "99th percentile less that without a proxy ($d us), 2 connections"
+}
+
+compare_handshakes() {
+	local o=0 h=0
+	for _ in $(seq "$rounds"); do
+		o=$(better "$(on 1 "$bin" handshakes "$ours_in" "$dir" "$seconds")" "$o" '')
+		h=$(better "$(on 1 "$bin" handshakes "$ha_in" "$dir" "$seconds")" "$h" '')
+	done
+	row mesh.conn_vs_haproxy "$o" "$h" haproxy 1/s "new mutual TLS connections with one request each, no resumption"
+}
+
+# $1 port of TCP, $2... pids: bytes for each idle relayed connection, of both proxies together, half of it for one
+idle_bytes() {
+	local port=$1 before after
+	shift
+	before=$(pss "$@")
+	mkfifo "$dir/hold"
+	"$bin" idle "$port" "$idle" <"$dir/hold" >"$dir/ready" &
+	exec 9>"$dir/hold"
+	for _ in $(seq 3000); do
+		[ -s "$dir/ready" ] && break
+		sleep 0.1
+	done
+	sleep 1
+	after=$([ -s "$dir/ready" ] && pss "$@" || echo "$before")
+	exec 9>&-
+	wait $!
+	rm "$dir/hold" "$dir/ready"
+	echo $(((after - before) / 2 / idle))
+}
+
+compare_idle() {
+	local o h
+	# shellcheck disable=SC2086
+	o=$(idle_bytes $((ours + 100)) $ours_pids) h=$(idle_bytes $((ha + 100)) $ha_pids)
+	if [ "$o" = 0 ] || [ "$h" = 0 ]; then
+		echo '{"name":"mesh.bytes_per_idle_connection","skipped":"not all connections were made"}'
+		return
+	fi
+	row mesh.bytes_per_idle_connection "$o" "$h" haproxy bytes "PSS for one proxy, $idle idle TCP relays, TLS on one leg"
+}
+
+compare_rates
+compare_bulk
+compare_latency
+compare_handshakes
+compare_idle
