@@ -86,6 +86,7 @@ static SSL_CTX *ctx_of(const char *dir, bool is_server)
 	snprintf(key, sizeof(key), "%s/node.key", dir);
 	SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
 	SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_num_tickets(c, 1); /* as bailey-mesh */
 	SSL_CTX_set_session_id_context(c, (const unsigned char *)"b", 1);
 	if (SSL_CTX_load_verify_file(c, ca) != 1 || SSL_CTX_use_certificate_file(c, crt, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1)

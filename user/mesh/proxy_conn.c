@@ -282,7 +282,9 @@ static size_t tls_read(struct conn *c, char *p, size_t len)
 	if (SSL_read_ex(c->ssl, p, len, &n) == 1)
 		return n;
 	switch (SSL_get_error(c->ssl, 0)) {
-	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_READ: /* a ticket that was read has made OpenSSL take a buffer for writing, too */
+		SSL_free_buffers(c->ssl);
+		return 0;
 	case SSL_ERROR_WANT_WRITE: /* a key update waits for room; the next event tries again */
 		return 0;
 	case SSL_ERROR_ZERO_RETURN:

@@ -198,6 +198,7 @@ static enum step request_begin(struct relay *s)
 	s->to_connect = h->is_connect;
 	s->is_http0 = h->minor == 0;
 	s->wants_upgrade = h->wants_upgrade;
+	s->expects_continue = h->expects_continue;
 	s->keep_alive = h->keep_alive;
 	s->req_whole = h->framing == HTTP_NONE && !h->is_connect;
 	s->may_retry = s->req_whole && !h->wants_upgrade && is_idempotent(h, s->in->in.p + s->in->in.start);
@@ -372,6 +373,9 @@ static enum step response_begin(struct relay *s)
 	if (h->status == 101 && !(s->wants_upgrade && h->wants_upgrade))
 		return response_bad(s, HTTP_E_STATUS);
 	s->keep_alive = s->keep_alive && !s->mp->is_draining && h->framing != HTTP_UNTIL_CLOSE && !f.unchunk;
+	/* the rest of the request will not be taken */
+	if (!s->req_whole && (!h->keep_alive || s->expects_continue))
+		s->keep_alive = false;
 	f.close = !s->keep_alive && h->framing != HTTP_TUNNEL;
 	f.keep_alive = s->keep_alive && s->is_http0;
 	s->out_keep = h->keep_alive;
@@ -447,11 +451,21 @@ static enum step exchange_end(struct relay *s)
 	return STEP_AGAIN;
 }
 
+/*
+ * The whole answer came before the whole request, and nobody said that it would end there. A client that waited for 100
+ * will not send its body: what it sends next could be taken for one.
+ */
+static bool may_still_send(const struct relay *s)
+{
+	return !s->req_whole && s->out_keep && !s->out->has_rdhup && s->keep_alive && !s->up_stopped &&
+	       !s->to_connect && !s->expects_continue;
+}
+
 static enum step response_move(struct relay *s)
 {
 	switch (flow_move(s, s->out, s->in, &s->down)) {
 	case MOVED_ALL:
-		return exchange_end(s);
+		return may_still_send(s) ? STEP_WAIT : exchange_end(s);
 	case MOVED_WAIT:
 		return STEP_WAIT;
 	default:

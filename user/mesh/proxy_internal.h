@@ -84,7 +84,7 @@ struct relay {
 	enum stage stage;
 	bool is_running, is_cut, must_rerun, is_waiting; /* is_waiting: for mp_again() */
 	bool is_over;                                    /* ended in order: no reset */
-	bool is_http0, to_head, to_connect, keep_alive, wants_upgrade, may_retry, was_retried;
+	bool is_http0, to_head, to_connect, keep_alive, wants_upgrade, expects_continue, may_retry, was_retried;
 	bool out_keep;   /* the upstream's connection can be used again */
 	bool up_stopped; /* the upstream takes no more of the request */
 	bool req_whole;  /* the request was sent to its end */

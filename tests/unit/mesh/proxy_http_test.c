@@ -208,6 +208,37 @@ static void an_early_answer_arrives(void **state)
 	done(fd);
 }
 
+/* The same without an announced end: the rest of the request still goes where its beginning went. */
+static void a_request_may_outlast_its_answer(void **state)
+{
+	int fd = ask("POST / HTTP/1.1\r\nHost: h\r\n" TO "Content-Length: 8\r\n\r\nhalf");
+
+	(void)state;
+	assert_non_null(backend_head());
+	assert_gets(back, "half");
+	pw_send(back, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	assert_gets(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	pw_send(fd, "restGET /next HTTP/1.1\r\nHost: h\r\n" TO "\r\n");
+	assert_gets(back, "rest");
+	assert_non_null(strstr(pw_head(back), "GET /next HTTP/1.1\r\n"));
+	done(fd);
+}
+
+/* Who waits for 100 and gets an answer instead sends no body: the next bytes must not be taken for it. */
+static void no_body_after_a_refused_expectation(void **state)
+{
+	int fd = ask("POST / HTTP/1.1\r\nHost: h\r\n" TO "Content-Length: 500\r\nExpect: 100-continue\r\n\r\n");
+
+	(void)state;
+	assert_non_null(backend_head());
+	pw_send(back, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
+	assert_gets(fd, "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+	pw_send(fd, "GET /evil HTTP/1.1\r\nHost: h\r\n" TO "\r\n");
+	assert_true(pw_is_eof(fd));
+	assert_true(pw_until(back, "evil") == NULL);
+	done(fd);
+}
+
 static void ends_in_the_middle_are_no_ends(void **state)
 {
 	static const char *const halves[] = {
@@ -452,6 +483,8 @@ int main(void)
 		cmocka_unit_test(old_clients_get_what_they_know),
 		cmocka_unit_test(pipelined_requests_are_answered_in_order),
 		cmocka_unit_test(an_early_answer_arrives),
+		cmocka_unit_test(a_request_may_outlast_its_answer),
+		cmocka_unit_test(no_body_after_a_refused_expectation),
 		cmocka_unit_test(ends_in_the_middle_are_no_ends),
 		cmocka_unit_test(half_a_request_is_no_request),
 		cmocka_unit_test(a_dead_backend_is_told),
