@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * For overlay.sh. policy BPFFS on DEVICE: programs and a policy of one rule (node 3 to node 2, tcp/5432) onto the
+ * For overlay.sh. policy BPFFS on DEVICE: programs and a policy (node 3 to node 2, tcp/5432 and echo requests) onto the
  * device. policy BPFFS off DEVICE: takes them away and prints how many packets they let pass.
  */
 #include <net/if.h>
@@ -19,6 +19,7 @@ static int on(const char *bpffs, unsigned ifindex, struct err *e)
 	int ret;
 
 	img_rule(img, BY_DIR_IN, BY_PORT_TCP + 5432, BY_PORT_TCP + 5432, CLASS_DB, BY_ALLOW);
+	img_rule(img, BY_DIR_IN, BY_PORT_ICMP + 8, BY_PORT_ICMP + 8, CLASS_DB, BY_ALLOW);
 	img_member(img, db.instance_id, CLASS_DB);
 	ret = dp_open(bpffs, INSTANCE, NULL, &dp, e);
 	if (!ret)

@@ -26,7 +26,7 @@ packages() {
 		'python3-websockets?' 'redis-server?' 'postgresql?' ;;
 	vm) echo qemu-system-x86 python3 busybox-static kmod xz-utils zstd file binutils iproute2 \
 		debian-archive-keyring gpgv ;;
-	bench) echo nftables iperf3 iproute2 procps wireguard-go jq gnuplot-nox wrk haproxy nginx-light openssl 'xdp-tools?' ;;
+	bench) echo nftables iperf3 iproute2 procps wireguard-go jq nebula gnuplot-nox wrk haproxy nginx-light openssl 'xdp-tools?' ;;
 	demo) echo iproute2 util-linux busybox-static wireguard-go curl jq "$(server_package)" ;;
 	*) echo "deps.sh: build, test, vm, bench or demo, not '$1'" >&2; exit 2 ;;
 	esac
