@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/pem.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -173,8 +174,8 @@ static int verdict_make(const struct md_judge *j, const struct id_claims *claims
 	return 0;
 }
 
-int md_judge_peer(const struct md_judge *j, const uint8_t *der, size_t len, STACK_OF(X509) * chain,
-		  struct md_verdict *v, struct err *e)
+static int judge_anew(const struct md_judge *j, const uint8_t *der, size_t len, STACK_OF(X509) * chain,
+		      struct md_verdict *v, struct err *e)
 {
 	struct id_claims claims = { 0 };
 	auto_free char *pem = NULL;
@@ -189,6 +190,66 @@ int md_judge_peer(const struct md_judge *j, const uint8_t *der, size_t len, STAC
 			  : err_at(e, -ENOMEM, WHERE, "out of memory");
 	}
 	return ret < 0 ? ret : verdict_make(j, &claims, v);
+}
+
+/* --- what was judged before --- */
+
+static bool digest_of(const uint8_t *der, size_t len, STACK_OF(X509) * chain, uint8_t digest[32])
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+
+	if (ok)
+		add(ctx, der, len);
+	for (int i = 0; ok && i < sk_X509_num(chain); i++) {
+		uint8_t *bytes = NULL;
+		int n = i2d_X509(sk_X509_value(chain, i), &bytes);
+
+		ok = n > 0;
+		if (ok)
+			add(ctx, bytes, (size_t)n);
+		OPENSSL_free(bytes);
+	}
+	ok = ok && EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+	EVP_MD_CTX_free(ctx);
+	return ok;
+}
+
+void md_judge_forget(struct md_judge *j)
+{
+	for (size_t i = 0; i < ARRAY_LEN(j->seen); i++) {
+		free(j->seen[i]);
+		j->seen[i] = NULL;
+	}
+}
+
+/*
+ * The same certificates get the same answer as long as their verdict holds: it ends with them and with their evidence,
+ * and a change of trust ends all. That the peer has the key is proved by each handshake, not here. What was refused is
+ * judged each time.
+ */
+int md_judge_peer(struct md_judge *j, const uint8_t *der, size_t len, STACK_OF(X509) * chain, struct md_verdict *v,
+		  struct err *e)
+{
+	uint8_t digest[32];
+	struct md_seen **seen;
+	int ret;
+
+	if (!digest_of(der, len, chain, digest))
+		return err_at(e, -ENOMEM, WHERE, "out of memory");
+	seen = &j->seen[digest[0] % ARRAY_LEN(j->seen)];
+	if (*seen && memcmp((*seen)->digest, digest, sizeof(digest)) == 0 && md_verdict_holds(j, &(*seen)->verdict)) {
+		*v = (*seen)->verdict;
+		return 0;
+	}
+	ret = judge_anew(j, der, len, chain, v, e);
+	if (!ret && !*seen)
+		*seen = calloc(1, sizeof(**seen));
+	if (!ret && *seen) {
+		memcpy((*seen)->digest, digest, sizeof(digest));
+		(*seen)->verdict = *v;
+	}
+	return ret;
 }
 
 int md_judge_self(const struct md_judge *j, const char *chain, struct md_verdict *v, struct err *e)

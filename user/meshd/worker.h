@@ -26,19 +26,29 @@ struct md_verdict {
 	struct id_claims claims; /* by_issuer: app, instance and hashes, as the issuer says */
 };
 
+#define MD_SEEN_MAX 128
+
+/* A certificate that was believed, with its chain. */
+struct md_seen {
+	uint8_t digest[32]; /* SHA-256 of them */
+	struct md_verdict verdict;
+};
+
 struct md_judge {
 	const struct md_conf *conf;
 	struct edge_trust *evidence;
 	char *ca, *roots;
-	uint8_t trust[32];   /* changes when another answer could come out */
-	uint8_t meaning[32]; /* the same without collateral: what peers that are connected are held to */
+	uint8_t trust[32];                 /* changes when another answer could come out */
+	uint8_t meaning[32];               /* the same without collateral: what peers that are connected are held to */
+	struct md_seen *seen[MD_SEEN_MAX]; /* by the digest's first byte; the later takes the earlier's place */
 };
 
 /* After each change of what it judges by. */
 void md_judge_settle(struct md_judge *judge);
 /* DER of the leaf, and the chain (leaf first) where the issuer decides. */
-int md_judge_peer(const struct md_judge *judge, const uint8_t *der, size_t len, STACK_OF(X509) * chain,
+int md_judge_peer(struct md_judge *judge, const uint8_t *der, size_t len, STACK_OF(X509) * chain,
 		  struct md_verdict *verdict, struct err *e);
+void md_judge_forget(struct md_judge *judge); /* frees what it remembers */
 /* The own certificate: PEM, leaf first. */
 int md_judge_self(const struct md_judge *judge, const char *chain, struct md_verdict *verdict, struct err *e);
 /* Good now, and judged by what judges now. */

@@ -49,6 +49,7 @@ static int start(void **state)
 static int stop(void **state)
 {
 	(void)state;
+	md_judge_forget(&judge);
 	edge_trust_free(judge.evidence);
 	ipc_free(parent);
 	close(fds[1]);
@@ -61,7 +62,7 @@ static int stop(void **state)
 }
 
 /* "NONE", or the reason */
-static const char *judged(X509 *ca)
+static const char *asked(X509 *ca)
 {
 	STACK_OF(X509) *chain = sk_X509_new_null();
 	struct md_verdict v;
@@ -70,7 +71,6 @@ static const char *judged(X509 *ca)
 	int len = i2d_X509(leaf, &der), ret;
 
 	assert_true(len > 0 && sk_X509_push(chain, leaf) && sk_X509_push(chain, ca));
-	md_judge_settle(&judge);
 	ret = md_judge_peer(&judge, der, (size_t)len, chain, &v, &e);
 	sk_X509_free(chain);
 	OPENSSL_free(der);
@@ -79,6 +79,12 @@ static const char *judged(X509 *ca)
 		assert_memory_equal(v.claims.app_id, app, sizeof(app));
 	}
 	return ret == 0 ? "NONE" : id_reason_name(e.reason);
+}
+
+static const char *judged(X509 *ca)
+{
+	md_judge_settle(&judge);
+	return asked(ca);
 }
 
 static void a_ca_that_may_sign_is_believed(void **state)
@@ -107,11 +113,39 @@ static void a_ca_that_may_not_needs_the_switch(void **state)
 	X509_free(ca);
 }
 
+/* A verdict is remembered with its certificates, until it ends or the trust is another. */
+static void what_was_judged_is_remembered(void **state)
+{
+	char *ca = judge.ca;
+
+	(void)state;
+	conf.ca_without_keycertsign = false;
+	md_judge_forget(&judge);
+	assert_string_equal(judged(app_ca.x509), "NONE");
+	judge.ca = strdup("no CA any more"); /* and nobody has settled it: whoever asks that one, is refused */
+	assert_string_equal(asked(app_ca.x509), "NONE");
+	assert_string_not_equal(asked(root.x509), "NONE"); /* another chain */
+	for (size_t i = 0; i < MD_SEEN_MAX; i++)
+		if (judge.seen[i])
+			judge.seen[i]->verdict.until = time(NULL);
+	assert_string_not_equal(asked(app_ca.x509), "NONE"); /* it is over */
+	free(judge.ca);
+	judge.ca = ca;
+	assert_string_equal(asked(app_ca.x509), "NONE");
+	judge.ca = strdup("no CA any more");
+	assert_string_equal(asked(app_ca.x509), "NONE");
+	assert_string_not_equal(judged(app_ca.x509), "NONE"); /* another trust */
+	free(judge.ca);
+	judge.ca = ca;
+	md_judge_settle(&judge);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_ca_that_may_sign_is_believed),
 		cmocka_unit_test(a_ca_that_may_not_needs_the_switch),
+		cmocka_unit_test(what_was_judged_is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -89,6 +89,7 @@ static void side_fini(struct side *s)
 	if (s->target.session_peer)
 		mp_peer_unref(&s->target.session_peer->mp);
 	md_tls_fini(&s->w.tls);
+	md_judge_forget(&s->w.judge);
 	edge_trust_free(s->w.judge.evidence);
 	md_peers_free(s->w.peers);
 	ipc_free(s->w.parent);
