@@ -1,33 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One of the processes that tests/bench/mesh.sh puts in a row: a client's or a server's proxy with a minimal
- * environment, a backend, or whoever opens connections. Certificates of DIR: ca.crt, node.crt, node.key.
+ * What tests/bench/mesh.sh puts before and behind the proxies: a backend, and whoever opens connections. Certificates
+ * of DIR: ca.crt, node.crt, node.key.
  *
- *   mesh client PORT TO DIR        HTTP -> mutual TLS        mesh server PORT TO DIR    mutual TLS -> HTTP
  *   mesh backend PORT              answers "hello"; N bytes for /bytes/N; an app id for /auth
  *   mesh idle PORT N               N connections with one request each, then waits for its standard input to end
- * A proxy relays TCP, too, a hundred ports above.
  *   mesh handshakes PORT DIR S     new mutual TLS connections with one request each, for S seconds; prints the rate
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../lib/bench.h"
-#include "mesh/proxy.h"
 
 #define DIALLERS 16 /* at once, so that a proxy never waits for one of them */
 
-static struct mp *mp;
-static struct mp_upstream *to, *to_tcp;
 static SSL_CTX *ctx;
-static struct mp_peer *peer;
 
 static void die(const char *what)
 {
@@ -35,60 +31,18 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* --- a proxy --- */
-
-static SSL *tls_client(struct mp_upstream *up, struct err *e, void *arg)
+static SSL_CTX *ctx_of(const char *dir)
 {
-	(void)up, (void)e, (void)arg;
-	return SSL_new(ctx);
-}
-
-static SSL *tls_server(const struct mp_listener *l, void *data, struct err *e, void *arg)
-{
-	(void)l, (void)data, (void)e, (void)arg;
-	return SSL_new(ctx);
-}
-
-static enum mp_verdict who(SSL *ssl, struct mp_upstream *up, uint64_t token, struct mp_peer **out, enum mp_error *error,
-			   struct err *e, void *arg)
-{
-	(void)up, (void)token, (void)error, (void)e, (void)arg;
-	if (SSL_get_verify_result(ssl) != X509_V_OK)
-		return MP_REFUSE;
-	*out = mp_peer_ref(peer);
-	return MP_GO;
-}
-
-static enum mp_verdict route(const struct mp_request *req, struct mp_route *r, struct err *e, void *arg)
-{
-	static const char fields[] = "X-Dstack-App-Id: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
-
-	(void)e, (void)arg;
-	r->up = req->is_http ? to : to_tcp;
-	if (!req->is_http)
-		return MP_GO;
-	if (req->peer) {
-		r->headers = fields;
-		r->headers_len = sizeof(fields) - 1;
-	} else if (!mp_request_field(req, "x-dstack-target-app", NULL).p) {
-		return MP_REFUSE;
-	}
-	return MP_GO;
-}
-
-static SSL_CTX *ctx_of(const char *dir, bool is_server)
-{
-	SSL_CTX *c = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+	SSL_CTX *c = SSL_CTX_new(TLS_client_method());
 	char ca[256], crt[256], key[256];
 
 	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
 	snprintf(crt, sizeof(crt), "%s/node.crt", dir);
 	snprintf(key, sizeof(key), "%s/node.key", dir);
 	SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
-	SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_num_tickets(c, 1); /* as bailey-mesh */
-	SSL_CTX_set_session_id_context(c, (const unsigned char *)"b", 1);
-	if (SSL_CTX_load_verify_file(c, ca) != 1 || SSL_CTX_use_certificate_file(c, crt, SSL_FILETYPE_PEM) != 1 ||
+	SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+	if (SSL_CTX_load_verify_file(c, ca) != 1 || SSL_CTX_use_certificate_chain_file(c, crt) != 1 ||
 	    SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1)
 		die(dir);
 	return c;
@@ -110,37 +64,6 @@ static int listen_at(int port)
 	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, SOMAXCONN) < 0)
 		die("listen");
 	return fd;
-}
-
-static int proxy(bool is_server, int port, int to_port, const char *dir)
-{
-	struct mp_conf conf = {
-		.base = event_base_new(),
-		.max_connections = 16000,
-		.ops = { .route = route, .tls_client = tls_client, .tls_server = tls_server, .peer = who }
-	};
-	struct mp_upstream_conf up = { .name = "next", .addr_len = sizeof(struct sockaddr_in), .max_idle = 1024 };
-	struct mp_listener_conf lc = { .name = "in", .proto = MP_HTTP, .is_tls = is_server };
-	struct mp_listener_conf tcp = { .name = "tcp", .proto = MP_TCP, .is_tls = is_server };
-	struct sockaddr_in at = loopback(to_port);
-	struct err e = ERR_INIT;
-
-	ctx = ctx_of(dir, is_server);
-	peer = calloc(1, sizeof(*peer));
-	peer->refs = 1;
-	bench_must(mp_new(&conf, &mp, &e), &e, "engine");
-	memcpy(&up.addr, &at, sizeof(at));
-	up.is_tls = !is_server;
-	to = mp_upstream_new(mp, &up);
-	to_tcp = to;
-	if (!is_server) {
-		at = loopback(to_port + 100);
-		memcpy(&up.addr, &at, sizeof(at));
-		to_tcp = mp_upstream_new(mp, &up);
-	}
-	bench_must(mp_listen(mp, listen_at(port), &lc, NULL, &e), &e, "listener");
-	bench_must(mp_listen(mp, listen_at(port + 100), &tcp, NULL, &e), &e, "listener");
-	return event_base_dispatch(conf.base);
 }
 
 /* --- a backend that does as little as one can --- */
@@ -224,8 +147,7 @@ static int dial(int port)
 	return fd;
 }
 
-static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\nx-dstack-target-app: "
-			      "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n";
+static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 struct dialler {
 	pthread_t thread;
@@ -302,8 +224,7 @@ static int handshakes(int port, const char *dir, double seconds)
 	double start = bench_now_s();
 	unsigned n = 0;
 
-	ctx = ctx_of(dir, false);
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	ctx = ctx_of(dir);
 	for (size_t i = 0; i < DIALLERS; i++)
 		diallers[i] = (struct dialler){ .port = port, .end_s = start + seconds };
 	dial_all(diallers, DIALLERS, dial_on);
@@ -320,8 +241,6 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &all);
 	all.rlim_cur = all.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &all);
-	if (argc == 5 && (!strcmp(argv[1], "client") || !strcmp(argv[1], "server")))
-		return proxy(argv[1][0] == 's', atoi(argv[2]), atoi(argv[3]), argv[4]);
 	if (argc == 3 && !strcmp(argv[1], "backend"))
 		backend(atoi(argv[2]));
 	if (argc == 4 && !strcmp(argv[1], "idle"))

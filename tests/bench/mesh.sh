@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The mesh's engine against nginx (mutual TLS and auth_request, the shape of dstack-vpc) and HAProxy (mutual TLS): client ->
+# bailey-mesh against nginx (mutual TLS and auth_request, the shape of dstack-vpc) and HAProxy (mutual TLS): client ->
 # proxy -> mutual TLS 1.3 -> proxy -> backend, the proxies on one CPU, wrk and the backend on another, P-256 certificates
 # that are the same for all. Contenders take turns; the best round of each is kept. Prints rows for run.sh.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-bin=${BUILD:-build}/tests/bench/mesh
+build=$(pwd)/${BUILD:-build}
+bin=$build/tests/bench/mesh
 dir=$(mktemp -d)
 base=$((20000 + $$ % 50 * 240))
 backend=$base ours=$((base + 2)) ours_in=$((base + 1)) ng=$((base + 10)) ng_in=$((base + 11)) ha=$((base + 20)) ha_in=$((base + 21))
@@ -18,18 +19,63 @@ skip() {
 	echo "{\"name\":\"mesh\",\"skipped\":\"$1\"}"
 	exit 0
 }
-for tool in wrk nginx haproxy openssl taskset chrt; do
+for tool in wrk nginx haproxy curl jq taskset chrt; do
 	command -v $tool >/dev/null || skip "$tool is not installed"
 done
 [ "$(nproc)" -ge 2 ] || skip "needs two CPUs"
 
+# As an application has them from its guest agent: leaf, App CA and root, without a quote, which the others could not judge.
 certificates() {
-	openssl ecparam -name prime256v1 -genkey -noout -out "$dir/ca.key"
-	openssl req -x509 -new -key "$dir/ca.key" -subj /CN=ca -days 2 -out "$dir/ca.crt"
-	openssl ecparam -name prime256v1 -genkey -noout -out "$dir/node.key"
-	openssl req -new -key "$dir/node.key" -subj /CN=node |
-		openssl x509 -req -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 2 -out "$dir/node.crt" 2>/dev/null
-	cat "$dir/node.crt" "$dir/node.key" >"$dir/both.pem"
+	echo '{"name":"bench","runner":"docker-compose"}' >"$dir/compose.json"
+	"$build/bailey" dev-identity root --out "$dir/root" >/dev/null || return 1
+	"$build/bailey-agent" --state "$dir/state" --compose "$dir/compose.json" --listen "$dir/dstack.sock" --tee sim \
+		--sim-root "$dir/root" 2>"$dir/agent.log" &
+	pids="$pids $!"
+	for _ in $(seq 50); do
+		ask GetTlsKey '{"subject":"localhost","usage_server_auth":true,"usage_client_auth":true}' >"$dir/key.json" && break
+		sleep 0.1
+	done
+	app=$(ask Info '{}' | jq -r .app_id)
+	jq -r .key "$dir/key.json" >"$dir/node.key" && jq -r '.certificate_chain[]' "$dir/key.json" >"$dir/node.crt" &&
+		jq -r '.certificate_chain[-1]' "$dir/key.json" >"$dir/ca.crt" && cat "$dir/node.crt" "$dir/node.key" >"$dir/both.pem"
+}
+ask() { curl -sf -m 5 --unix-socket "$dir/dstack.sock" -H 'Content-Type: application/json' -d "$2" "http://dstack/$1"; }
+
+# $1 name; what it serves on standard input
+bailey_conf() {
+	{
+		cat <<-END
+			version: 1
+			instance: bench-$1
+			run: $dir/run
+			identity: { certificate: node.crt, key: node.key }
+			trust: { ca: ca.crt }
+			policy: any-attested
+			limits: { connections: 16000 }
+		END
+		cat
+	} >"$dir/bailey-$1.yaml"
+}
+
+# One program as client's side, one as server's: on two machines there is one of them on each. A third is the client's
+# side of TCP.
+bailey_pair() {
+	bailey_conf in <<-END
+		server:
+		  services:
+		    - { name: web, listen: "127.0.0.1:$ours_in", http: "127.0.0.1:$backend" }
+		    - { name: tcp, listen: "127.0.0.1:$((ours_in + 100))", tcp: "127.0.0.1:$backend" }
+	END
+	bailey_conf out <<-END
+		client:
+		  listen: ["127.0.0.1:$ours"]
+		  gateway: fixed/127.0.0.1:$ours_in
+	END
+	bailey_conf tcp <<-END
+		client:
+		  gateway: fixed/127.0.0.1:$((ours_in + 100))
+		  tunnels: [{ name: tcp, listen: "127.0.0.1:$((ours + 100))", app: $app, port: $((ours_in + 100)) }]
+	END
 }
 
 # $1 file, $2 pid file; the http block's content on standard input
@@ -54,7 +100,7 @@ nginx_pair() {
 		upstream back { server 127.0.0.1:$backend; keepalive 128; keepalive_requests 10000000; }
 		server { listen 127.0.0.1:$ng_in ssl backlog=4096;
 		ssl_certificate $dir/node.crt; ssl_certificate_key $dir/node.key; ssl_client_certificate $dir/ca.crt;
-		ssl_verify_client on; ssl_protocols TLSv1.3;
+		ssl_verify_client on; ssl_verify_depth 3; ssl_protocols TLSv1.3;
 		location / { auth_request /auth; auth_request_set \$app \$upstream_http_x_dstack_app_id;
 			proxy_set_header X-Dstack-App-Id \$app; proxy_pass http://back; }
 		location = /auth { internal; proxy_pass_request_body off; proxy_set_header Content-Length "";
@@ -65,7 +111,7 @@ nginx_pair() {
 		upstream next { server 127.0.0.1:$ng_in; keepalive 128; keepalive_requests 10000000; }
 		server { listen 127.0.0.1:$ng backlog=4096;
 		location / { proxy_ssl_certificate $dir/node.crt; proxy_ssl_certificate_key $dir/node.key;
-			proxy_ssl_trusted_certificate $dir/ca.crt; proxy_ssl_verify on; proxy_ssl_name node;
+			proxy_ssl_trusted_certificate $dir/ca.crt; proxy_ssl_verify on; proxy_ssl_verify_depth 3; proxy_ssl_name localhost;
 			proxy_ssl_protocols TLSv1.3; proxy_pass https://next; } }
 	END
 }
@@ -103,16 +149,19 @@ run_on() {
 	pids="$pids $!"
 }
 
-certificates
+certificates || skip "no certificates"
+bailey_pair
 nginx_pair
 tls="crt $dir/both.pem ca-file $dir/ca.crt verify required ssl-min-ver TLSv1.3"
 haproxy_conf ha_out "$ha" '' "$ha_in" "ssl $tls"
 haproxy_conf ha_in "$ha_in" "ssl $tls" "$backend" ''
 run_on 1 "$bin" backend "$backend"
-run_on 0 "$bin" server "$ours_in" "$backend" "$dir"
-ours_pids=$!
-run_on 0 "$bin" client "$ours" "$ours_in" "$dir"
-ours_pids="$ours_pids $!"
+run_on 0 "$build/bailey-mesh" -c "$dir/bailey-in.yaml"
+bailey_in=$!
+run_on 0 "$build/bailey-mesh" -c "$dir/bailey-out.yaml"
+bailey_out=$!
+run_on 0 "$build/bailey-mesh" -c "$dir/bailey-tcp.yaml"
+bailey_tcp=$!
 run_on 0 nginx -c "$dir/in.conf"
 ng_pids=$!
 run_on 0 nginx -c "$dir/out.conf"
@@ -122,6 +171,8 @@ ha_pids=$!
 run_on 0 haproxy -f "$dir/ha_out.cfg"
 ha_pids="$ha_pids $!"
 sleep 1
+family() { echo "$1" "$(pgrep -P "$1" | tr '\n' ' ')"; }
+ours_pids="$(family $bailey_in) $(family $bailey_out)" idle_pids="$(family $bailey_in) $(family $bailey_tcp)"
 
 # Ticks that these processes have used.
 cpu() {
@@ -134,7 +185,7 @@ pss() {
 
 # $1 port, $2 path, $3 connections, $4 what: requests a second, or the 99th percentile in microseconds
 wrk_on() {
-	on 1 wrk -t1 -c"$3" -d"$seconds" --latency -H 'x-dstack-target-app: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb' \
+	on 1 wrk -t1 -c"$3" -d"$seconds" --latency -H "x-dstack-target-app: $app" \
 		"http://127.0.0.1:$1$2" | awk -v what="$4" '
 		/ 99%/ { us = $2 * ($2 ~ /ms$/ ? 1000 : $2 ~ /us$/ ? 1 : 1000000) }
 		/^Requests\/sec/ { rps = $2 }
@@ -227,7 +278,7 @@ idle_bytes() {
 compare_idle() {
 	local o h
 	# shellcheck disable=SC2086
-	o=$(idle_bytes $((ours + 100)) $ours_pids) h=$(idle_bytes $((ha + 100)) $ha_pids)
+	o=$(idle_bytes $((ours + 100)) $idle_pids) h=$(idle_bytes $((ha + 100)) $ha_pids)
 	if [ "$o" = 0 ] || [ "$h" = 0 ]; then
 		echo '{"name":"mesh.bytes_per_idle_connection","skipped":"not all connections were made"}'
 		return
@@ -235,6 +286,13 @@ compare_idle() {
 	row mesh.bytes_per_idle_connection "$o" "$h" haproxy bytes "PSS for one proxy, $idle idle TCP relays, TLS on one leg"
 }
 
+# All processes of one mesh that serves, before anything went through.
+idle_memory() {
+	# shellcheck disable=SC2046
+	row mesh.pss_idle_mb "$(awk "BEGIN{print $(pss $(family $bailey_in)) / 1e6}")" 16 bound MB "all processes of one bailey-mesh, idle"
+}
+
+idle_memory
 compare_rates
 compare_bulk
 compare_latency
