@@ -113,6 +113,8 @@ nobody_may "$dir/db-policy.yaml"
 asked=$(now)
 check 'a policy that forbids it' reload_db
 last_before "$(now)" "$asked" 'overlay, policy' 'it was asked for'
+# what the stream's ends still had to say may be nothing, when the cut finds their windows shut
+check_not 'a new connection does not come through' in_ns web "$talk" ask tcp "$(overlay_of db)" 5432
 check 'it was dropped as what policy denies' sh -c "[ \$('$bailey' drops --instance '$prefix-db' --reason POLICY_DENY --port tcp/5432 --json | jq length) -gt 0 ]"
 flow_ends
 
