@@ -309,10 +309,10 @@ static void the_rest_must_come_in_time(void **state)
 	(void)state;
 	story(4000, { 0, 8, MORE, "NONE", ID });
 	for (int framed = 0; framed < 2; framed++)
-		age(worlds[framed], 29);
+		age(worlds[framed], 20);
 	story(4000, { 16, 8, MORE, "NONE", ID });
 	for (int framed = 0; framed < 2; framed++)
-		age(worlds[framed], 2);
+		age(worlds[framed], 11);
 	send_frag(p4, ID, 24, MORE, "FRAGMENT");
 	send_frag(p6, ID, 24, MORE, "NONE");
 	for (int framed = 0; framed < 2; framed++)
