@@ -18,6 +18,11 @@ bool addr_equal(const struct by_addr *a, const struct by_addr *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+bool endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b)
+{
+	return a->port == b->port && addr_equal(&a->addr, &b->addr);
+}
+
 bool addr_in_prefix(const struct by_addr *a, const struct ip_prefix *p)
 {
 	unsigned bits = p->bits + (addr_is_v4(&p->addr) ? 96u : 0u);
@@ -73,6 +78,15 @@ bool prefix_parse(struct ip_prefix *p, const char *text)
 		return false;
 	*p = (struct ip_prefix){ .addr = a, .bits = (uint8_t)bits };
 	return true;
+}
+
+struct ip_prefix prefix_masked(struct ip_prefix net)
+{
+	unsigned bits = net.bits + (addr_is_v4(&net.addr) ? 96 : 0);
+
+	for (unsigned i = 0; i < 16; i++)
+		net.addr.b[i] &= bits >= 8 * (i + 1) ? 0xff : bits <= 8 * i ? 0 : (uint8_t)(0xff00 >> (bits - 8 * i));
+	return net;
 }
 
 bool endpoint_parse(struct ip_endpoint *e, const char *text)

@@ -24,6 +24,7 @@ struct ip_endpoint {
 
 bool addr_is_v4(const struct by_addr *a);
 bool addr_equal(const struct by_addr *a, const struct by_addr *b);
+bool endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b);
 bool addr_in_prefix(const struct by_addr *a, const struct ip_prefix *p);
 
 /* Text forms are the canonical ones (RFC 5952). Parsers take the whole string or nothing. */
@@ -31,6 +32,7 @@ bool addr_parse(struct by_addr *a, const char *text);
 bool prefix_parse(struct ip_prefix *p, const char *text);     /* "10.0.0.1/24"; the length is required */
 bool endpoint_parse(struct ip_endpoint *e, const char *text); /* "10.0.0.1:51820", "[::1]:51820" */
 const char *addr_print(const struct by_addr *a, char buf[static ADDR_TEXT]);
+struct ip_prefix prefix_masked(struct ip_prefix net); /* host bits 0 */
 const char *prefix_print(const struct ip_prefix *p, char buf[static PREFIX_TEXT]);
 const char *endpoint_print(const struct ip_endpoint *e, char buf[static ENDPOINT_TEXT]);
 

@@ -124,6 +124,14 @@ void out_bytes(struct out *out, const void *p, size_t n)
 	out->len += n;
 }
 
+size_t out_bytes_max(struct out *out, size_t max, const void *p, size_t n)
+{
+	if (out->len + n > max)
+		return 0;
+	out_bytes(out, p, n);
+	return out_ok(out) ? n : 0;
+}
+
 void out_zero(struct out *out, size_t n)
 {
 	if (!n || !reserve(out, n))

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "clock.h"
+
 #define LIMIT_WINDOW_S 60
 #define LIMIT_LINES    10
 
@@ -36,13 +38,12 @@ void log_at(enum log_level level, const char *fmt, ...)
 
 int log_allowed(struct log_limit *limit)
 {
-	struct timespec now;
+	int64_t now_s = clock_s(CLOCK_MONOTONIC);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec - limit->window_s >= LIMIT_WINDOW_S || !limit->window_s) {
+	if (now_s - limit->window_s >= LIMIT_WINDOW_S || !limit->window_s) {
 		if (limit->held)
 			log_warn("%u similar lines held back", limit->held);
-		*limit = (struct log_limit){ .window_s = now.tv_sec ? now.tv_sec : 1 };
+		*limit = (struct log_limit){ .window_s = now_s ? now_s : 1 };
 	}
 	if (limit->sent < LIMIT_LINES)
 		return (int)++limit->sent;

@@ -15,7 +15,7 @@ void hex_print(char *dst, const void *src, size_t n)
 	*dst = '\0';
 }
 
-static int hex_value(char c)
+int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';

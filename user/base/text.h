@@ -8,6 +8,7 @@
 
 /* dst holds 2 * n + 1 characters. */
 void hex_print(char *dst, const void *src, size_t n);
+int hex_value(char c); /* of a hex digit of either case; -1: it is none */
 /* Exactly 2 * n hex digits and nothing else. Either case. */
 bool hex_parse(void *dst, size_t n, const char *text);
 

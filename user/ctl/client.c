@@ -68,10 +68,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct call *c = arg;
 
-	if (c->body.len + size * n > ANSWER_MAX)
-		return 0;
-	out_bytes(&c->body, data, size * n);
-	return out_ok(&c->body) ? size * n : 0;
+	return out_bytes_max(&c->body, ANSWER_MAX, data, size * n);
 }
 
 static int status_of(const struct call *c)
@@ -151,10 +148,11 @@ static int perform(struct call *c, const char *socket, const char *method, const
 	if (code == CURLE_OPERATION_TIMEDOUT && c->seconds) /* that is what was asked for */
 		return status_of(c);
 	if (code == CURLE_COULDNT_CONNECT && access(socket, W_OK) < 0 && errno == EACCES)
-		return err_at(e, -EACCES, socket, "%s; baileyd answers root alone", strerror(EACCES));
+		return err_at(e, -EACCES, socket, "%s: only root is answered", strerror(EACCES));
+	if (code == CURLE_COULDNT_CONNECT) /* curl would speak of localhost and a port */
+		return err_at(e, -ECONNREFUSED, socket, "nobody listens there: the daemon is not running");
 	if (code != CURLE_OK && !c->is_stopped)
-		return err_at(e, -ECONNREFUSED, socket, "baileyd does not answer: %s",
-			      why[0] ? why : curl_easy_strerror(code));
+		return err_at(e, -ECONNREFUSED, socket, "no answer: %s", why[0] ? why : curl_easy_strerror(code));
 	return status_of(c);
 }
 
@@ -163,7 +161,7 @@ static int answer_error(const struct out *body, int status, struct err *e)
 	json_t *obj = json_loadb((const char *)body->data, body->len, 0, NULL);
 	const char *where = json_string_value(json_object_get(obj, "where"));
 	const char *error = json_string_value(json_object_get(obj, "error"));
-	int ret = err_at(e, -EREMOTEIO, where ? where : "baileyd", "%s (HTTP %d)", error ? error : "no reason given",
+	int ret = err_at(e, -EREMOTEIO, where ? where : "daemon", "%s (HTTP %d)", error ? error : "no reason given",
 			 status);
 
 	json_decref(obj);
