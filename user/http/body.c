@@ -188,6 +188,17 @@ enum http_error http_body_next(struct http_body *b, const char *p, size_t len, s
 	}
 }
 
+void http_body_passed(struct http_body *b, uint64_t n)
+{
+	b->left -= n;
+	b->is_done = b->left == 0;
+}
+
+bool http_body_in_trailers(const struct http_body *b)
+{
+	return b->framing == HTTP_CHUNKED && b->state == TRAILERS && !b->is_done;
+}
+
 enum http_error http_body_scan(struct http_body *b, const char *p, size_t len, size_t *whole)
 {
 	size_t framing, data;

@@ -84,7 +84,7 @@ bool list_next(const char **p, const char *end, const char **token, size_t *len,
 	return *len > 0 && !*bad;
 }
 
-static enum http_name name_of(const char *p, size_t len)
+enum http_name field_id(const char *p, size_t len)
 {
 	static const struct {
 		const char *text;
@@ -133,7 +133,7 @@ enum http_error field_parse(const char *p, size_t at, size_t len, struct http_fi
 	*field = (struct http_field){ .name = { (uint16_t)at, (uint16_t)name },
 				      .value = { (uint16_t)(at + value), (uint16_t)(end - value) },
 				      .end = (uint16_t)(at + len + 2),
-				      .id = (uint8_t)name_of(p, name) };
+				      .id = (uint8_t)field_id(p, name) };
 	return HTTP_OK;
 }
 

@@ -121,7 +121,33 @@ size_t http_forward(const struct http_head *h, const char *p, const struct http_
 		put_request_line(&s, h, p, f);
 	put_fields(&s, h, p, f);
 	put_connection(&s, h, p, f);
+	if (f->via && !h->is_response) {
+		PUT(&s, "Via: 1.");
+		put(&s, h->minor ? "1 " : "0 ", 2);
+		put(&s, f->via, strlen(f->via));
+		PUT(&s, "\r\n");
+	}
 	put(&s, f->headers ? f->headers : "", f->headers ? f->headers_len : 0);
 	PUT(&s, "\r\n");
 	return s.is_full ? 0 : room - s.left;
+}
+
+unsigned http_head_hops(const struct http_head *h, const char *p, const char *by)
+{
+	size_t len = strlen(by);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		const struct http_field *f = &h->fields[i];
+		const char *at = p + f->value.at, *end = at + f->value.len;
+
+		if (f->name.len != 3 || strncasecmp(p + f->name.at, "via", 3) != 0)
+			continue;
+		/* others may have joined the fields to a list */
+		while ((at = memmem(at, (size_t)(end - at), by, len))) {
+			at += len;
+			n++;
+		}
+	}
+	return n;
 }

@@ -126,6 +126,9 @@ enum http_error http_head_answers(struct http_head *response, bool to_head, bool
 /* The only field of that name (case does not matter), or the first of *count. NULL: none. */
 const struct http_field *http_head_find(const struct http_head *h, const char *p, const char *name, unsigned *count);
 
+/* How many Via fields name `by`: a program that adds a field of its own each time passed it on so often. */
+unsigned http_head_hops(const struct http_head *h, const char *p, const char *by);
+
 /* --- bodies --- */
 
 struct http_body {
@@ -143,6 +146,10 @@ void http_body_init(struct http_body *b, const struct http_head *h, const char *
  * must come. Bytes after the body's end are not looked at. UNTIL_CLOSE and TUNNEL end with the connection, not here.
  */
 enum http_error http_body_next(struct http_body *b, const char *p, size_t len, size_t *framing, size_t *data);
+/* n bytes of a body of known length, at most those that are left, went another way. */
+void http_body_passed(struct http_body *b, uint64_t n);
+/* Is the next line a trailer field, or the line that ends them? */
+bool http_body_in_trailers(const struct http_body *b);
 /* As many bytes as can be passed on as they are, framing and all. */
 enum http_error http_body_scan(struct http_body *b, const char *p, size_t len, size_t *whole);
 
@@ -162,6 +169,7 @@ struct http_forward {
 	const char *headers; /* lines, each with CRLF */
 	size_t headers_len;
 	const char *const *reserved; /* dropped from requests */
+	const char *via;             /* by whom a request is passed on, as Via has it; NULL: not told */
 	bool close;                  /* Connection: close */
 	bool keep_alive;             /* Connection: keep-alive, for a client of HTTP/1.0 */
 	bool unchunk;                /* the body is passed on without its framing */
@@ -169,3 +177,38 @@ struct http_forward {
 
 /* The head as it goes on; what belongs to the connection that it came by is gone. Bytes written, or 0: no room. */
 size_t http_forward(const struct http_head *h, const char *p, const struct http_forward *f, char *dst, size_t room);
+
+/* --- HTTP/2 --- */
+
+/*
+ * A head of HTTP/2 written down as one of HTTP/1.1, so that one parser, one policy and one set of rules judge both.
+ * What RFC 9113 (8.2, 8.3) calls malformed is refused here, field by field, whatever the library before it let through:
+ * the text that comes out has as many lines as there were fields, and no byte of a value can become a line.
+ */
+enum http2_kind { HTTP2_REQUEST, HTTP2_RESPONSE, HTTP2_TRAILERS };
+
+struct http2_head {
+	enum http2_kind kind;
+	enum http_error error; /* sticky */
+	char *p;               /* the text; the caller's */
+	size_t len, room, top; /* p[top..room): pseudo-fields until the first line is written */
+	unsigned n_fields, max_fields;
+	uint16_t status;
+	struct {
+		size_t at, len;
+	} method, path, authority;
+	size_t cookie; /* end of the one Cookie line; 0: none */
+	char length[20];
+	bool has_scheme, has_line, has_host, has_length, takes_trailers;
+	bool is_connect; /* the method is: refused with METHOD */
+	bool is_grpc;    /* by its Content-Type */
+	bool is_chunked; /* out: the text says so, and a body follows in chunks */
+};
+
+void http2_head_init(struct http2_head *b, enum http2_kind kind, char *p, size_t room, unsigned max_fields);
+void http2_head_field(struct http2_head *b, const char *name, size_t name_len, const char *value, size_t len);
+/*
+ * Whole: has_body: more than this head comes. to_head: a response to HEAD. The text is p[0..b->len) with its empty
+ * line, trailers without. A body of gRPC is chunked even where its length was told, so that trailers can follow.
+ */
+enum http_error http2_head_end(struct http2_head *b, bool has_body, bool to_head);

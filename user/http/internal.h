@@ -23,5 +23,7 @@ bool same_text(const char *a, size_t len, const char *lower_b); /* whatever the 
 /* The line p[0..len) without its CRLF, at offset `at` of a head. */
 enum http_error field_parse(const char *p, size_t at, size_t len, struct http_field *field);
 
+enum http_name field_id(const char *name, size_t len);
+
 /* The next element of a comma-separated list of tokens, empty ones left out. False at the end; *bad: no such list. */
 bool list_next(const char **p, const char *end, const char **token, size_t *len, bool *bad);
