@@ -91,12 +91,7 @@ static CURLcode context_set(CURL *curl, void *ctx, void *arg)
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
-	struct out *body = arg;
-
-	if (body->len + size * n > AG_ANSWER_MAX)
-		return 0;
-	out_bytes(body, data, size * n);
-	return out_ok(body) ? size * n : 0;
+	return out_bytes_max(arg, AG_ANSWER_MAX, data, size * n);
 }
 
 static void tls_set(CURL *curl, struct handshake *hs)

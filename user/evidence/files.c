@@ -85,8 +85,12 @@ uint64_t evp_collateral_look(const struct evp_paths *paths)
 
 int evp_files_load(const struct evp_paths *paths, struct evp_files *files, struct err *e)
 {
-	int ret = evp_load(paths->policy, &files->policy, e);
+	int ret = paths->policy[0] ? evp_load(paths->policy, &files->policy, e) : 0;
 
+	if (!paths->policy[0]) {
+		id_evidence_policy_strict(&files->policy);
+		files->policy.allow_simulated = paths->simulated_roots[0];
+	}
 	if (!ret && paths->simulated_roots[0])
 		ret = file_read(paths->simulated_roots, ROOTS_MAX, &files->roots, &files->roots_len, e);
 	return ret ? ret : evp_collateral_load(paths, &files->collaterals, e);

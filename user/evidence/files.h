@@ -11,7 +11,8 @@
 #define EVP_COLLATERAL_MAX 8
 
 struct evp_paths {
-	char policy[PATH_MAX], simulated_roots[PATH_MAX]; /* "": none */
+	char policy[PATH_MAX];          /* "": strict, and simulated evidence where roots of it are named */
+	char simulated_roots[PATH_MAX]; /* "": none */
 	char collateral[EVP_COLLATERAL_MAX][PATH_MAX];
 	unsigned n_collateral;
 };

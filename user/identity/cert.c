@@ -85,6 +85,7 @@ static int quote_check(const struct id_quote *quote, const struct id_trust *trus
 	if (ret < 0)
 		return ret;
 	made->tee = verdict.tee;
+	made->tcb_status = verdict.tcb_status;
 	made->evidence_until = verdict.good_until;
 	made->has_device_id = verdict.tee == ID_TEE_TDX;
 	if (made->has_device_id && !id_hash(EVP_sha256(), made->device_id, pck.ppid, sizeof(pck.ppid), NULL, 0))

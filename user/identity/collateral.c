@@ -190,7 +190,7 @@ static int signature_check(const struct bundle *b, enum member text, enum member
 static int signed_load(const struct bundle *b, const struct signer *tcb, const struct signer *qe,
 		       struct id_collateral *c, struct err *e)
 {
-	size_t tcb_len, qe_len;
+	size_t tcb_len = 0, qe_len = 0;
 	int ret = signature_check(b, TCB, TCB_SIGNATURE, tcb->key, &c->tcb_text, &tcb_len, e);
 
 	if (!ret)

@@ -52,6 +52,25 @@ enum id_tee {
 	ID_TEE_SNP,
 };
 
+/* Of a platform, by Intel's collateral. The worse, the later; the relaunch ones are made here, from two of the others.
+ */
+enum id_tcb_status {
+	ID_TCB_NONE = 0, /* not evaluated */
+	ID_TCB_UP_TO_DATE,
+	ID_TCB_SW_HARDENING,
+	ID_TCB_CONFIGURATION,
+	ID_TCB_CONFIGURATION_SW,
+	ID_TCB_OUT_OF_DATE,
+	ID_TCB_OUT_OF_DATE_CONFIGURATION,
+	ID_TCB_REVOKED,
+	ID_TCB_RELAUNCH,
+	ID_TCB_RELAUNCH_CONFIGURATION,
+	ID_TCB_NOT_SUPPORTED, /* no TCB level matches */
+	ID_TCB_STATUS_COUNT,
+};
+
+const char *id_tcb_status_name(enum id_tcb_status status); /* Intel's word */
+
 /* How a peer proves that it is there now, and not only whoever has its certificate's key. docs/threat-model.md */
 enum id_fresh {
 	ID_FRESH_OFF,   /* by the TLS handshake alone */
@@ -65,6 +84,7 @@ const char *id_fresh_name(unsigned level); /* "quote" */
 /* What a verified certificate proves. All fields come from the quote and its event log. */
 struct id_claims {
 	enum id_tee tee;
+	enum id_tcb_status tcb_status; /* by the collateral at hand when it was judged; TDX only */
 	bool is_simulated;
 	uint8_t app_id[BY_APP_ID_LEN];
 	uint8_t instance_id[BY_INSTANCE_ID_LEN]; /* zero when the log has an empty one (has_instance_id false) */
@@ -106,8 +126,16 @@ int id_attestation_prove(const uint8_t *bytes, size_t len, const uint8_t report_
 #define ID_RECORD_MAX        (512 * 1024)
 #define ID_MAX_ADDRS         4
 #define ID_MAX_ENDPOINTS     4
+#define ID_MAX_SERVICES      8
 #define ID_WG_KEY_LEN        32
 #define ID_RECORD_LIFE_MAX_S (31 * 86400)
+
+/* What runs there, for those who look for it by its kind: nobody is let in for it. */
+struct id_service {
+	char type[BY_NODE_NAME_LEN]; /* [a-z0-9-]: "mongodb" */
+	uint16_t port;
+	bool is_udp;
+};
 
 /* What a node says of itself, under the key that its evidence proves. */
 struct id_record {
@@ -119,6 +147,15 @@ struct id_record {
 	uint32_t n_addrs;
 	struct ip_endpoint endpoints[ID_MAX_ENDPOINTS]; /* of WireGuard, on the underlay */
 	uint32_t n_endpoints;
+	struct id_service services[ID_MAX_SERVICES];
+	uint32_t n_services;
+	/*
+	 * While the WireGuard key is rotated: the key of the node's second device, at the next port of its endpoints.
+	 * The same as wg_key: others shall send by that device now. Another one: the first device has its new key, and
+	 * they shall come back to it.
+	 */
+	bool has_detour;
+	uint8_t detour_key[ID_WG_KEY_LEN];
 	uint64_t epoch; /* grows with every issue */
 	int64_t not_before, not_after;
 };
@@ -131,12 +168,17 @@ struct id_node {
 };
 
 bool id_node_name_ok(const char *name); /* 1 to 31 of a-z, 0-9 and '-' */
+#define ID_SERVICE_TEXT (BY_NODE_NAME_LEN + 10)
+bool id_service_parse(struct id_service *s, const char *text); /* "mongodb/tcp/27017", whole and canonical */
+const char *id_service_print(const struct id_service *s, char buf[static ID_SERVICE_TEXT]);
 /* cert_pem: the leaf; key_pem: its P-256 key. *bytes is malloc'ed. */
 int id_record_sign(const struct id_record *record, const char *cert_pem, const char *key_pem, uint8_t **bytes,
 		   size_t *len, struct err *e);
 /* Everything that the bytes alone can prove: form, certificate, signature, validity, same identity. */
 int id_record_verify(const uint8_t *bytes, size_t len, const struct id_trust *trust, struct id_node *node,
 		     struct err *e);
+/* Whose record the bytes say that they are, and their digest. Nothing is verified. */
+bool id_record_peek(const uint8_t *bytes, size_t len, uint8_t instance_id[BY_INSTANCE_ID_LEN], uint8_t digest[32]);
 
 /* --- what must hold between records: epochs, addresses, keys --- */
 
@@ -155,7 +197,7 @@ void id_registry_free(struct id_registry *reg);
 enum id_admit {
 	ID_ADMIT_NEW,
 	ID_ADMIT_UPDATED,
-	ID_ADMIT_PROVED, /* the same record, proved for longer */
+	ID_ADMIT_PROVED, /* the same record, proved for longer or with another TCB status */
 	ID_ADMIT_SAME,
 };
 /* 0 and what happened, or a refusal (RECORD_EPOCH, _ADDRESS, _KEY, _NAME, _REVOKED). Addresses go to who came first. */

@@ -108,7 +108,7 @@ static X509 *root_of(const struct certs *roots, X509 *last)
 	return NULL;
 }
 
-static int leaf_claims(X509 *leaf, struct id_issuer_claims *claims, struct err *e)
+static int leaf_read(X509 *leaf, struct id_issuer *issuer, struct err *e)
 {
 	auto_call(id_cert_fini) struct id_cert cert = { 0 };
 	uint8_t *der = NULL;
@@ -119,14 +119,16 @@ static int leaf_claims(X509 *leaf, struct id_issuer_claims *claims, struct err *
 	OPENSSL_free(der);
 	if (!ret && X509_get_extension_flags(leaf) & EXFLAG_CA)
 		ret = err_reason(e, ID_CERT_CHAIN, WHERE, "begins with a CA");
-	return ret < 0 ? ret : id_issuer_claims_read(&cert, claims, e);
+	issuer->not_before = cert.not_before;
+	issuer->not_after = cert.not_after;
+	return ret < 0 ? ret : id_issuer_claims_read(&cert, &issuer->claims, e);
 }
 
 /* path: leaf, CAs, root */
 static int path_check(X509 *const *path, int n, const struct id_issuer_trust *trust, struct id_issuer *made,
 		      struct err *e)
 {
-	int ret = leaf_claims(path[0], &made->claims, e);
+	int ret = leaf_read(path[0], made, e);
 
 	for (int i = 0; i < n && !ret; i++) {
 		ret = dates_check(path[i], i + 1, trust->now, e);
@@ -140,15 +142,14 @@ static int path_check(X509 *const *path, int n, const struct id_issuer_trust *tr
 	return ret;
 }
 
-static int chain_check(const struct certs *chain, const struct certs *roots, const struct id_issuer_trust *trust,
+static int chain_check(X509 *const *chain, int n, const struct certs *roots, const struct id_issuer_trust *trust,
 		       struct id_issuer *made, struct err *e)
 {
-	X509 *path[ID_CHAIN_MAX + 1], *root = root_of(roots, chain->at[chain->n - 1]);
-	int n = chain->n;
+	X509 *path[ID_CHAIN_MAX + 1], *root = root_of(roots, chain[n - 1]);
 
 	if (!root)
 		return err_reason(e, ID_CERT_CHAIN, WHERE, "leads to none of the %d trusted CAs", roots->n);
-	memcpy(path, chain->at, sizeof(path[0]) * (size_t)n);
+	memcpy(path, chain, sizeof(path[0]) * (size_t)n);
 	if (X509_cmp(root, path[n - 1]) != 0)
 		path[n++] = root;
 	if (n < 2)
@@ -156,22 +157,34 @@ static int chain_check(const struct certs *chain, const struct certs *roots, con
 	return path_check(path, n, trust, made, e);
 }
 
-int id_issuer_verify(const char *pem, size_t len, const struct id_issuer_trust *trust, struct id_issuer *issuer,
-		     struct err *e)
+int id_issuer_verify_path(X509 *const *chain, int n, const struct id_issuer_trust *trust, struct id_issuer *issuer,
+			  struct err *e)
 {
-	auto_call(certs_fini) struct certs chain = { 0 };
 	auto_call(certs_fini) struct certs roots = { 0 };
 	struct id_issuer made = { 0 };
 	int ret;
 
+	if (n < 1 || n > ID_CHAIN_MAX)
+		return err_reason(e, ID_CERT_MALFORMED, WHERE, "the chain: needs 1 to %d certificates, found %d",
+				  ID_CHAIN_MAX, n);
 	ERR_set_mark();
-	ret = certs_read(pem, len, ID_CHAIN_MAX, "the chain", &chain, e);
+	ret = certs_read(trust->roots, trust->roots_len, ROOTS_MAX, "the trusted CAs", &roots, e);
 	if (!ret)
-		ret = certs_read(trust->roots, trust->roots_len, ROOTS_MAX, "the trusted CAs", &roots, e);
-	if (!ret)
-		ret = chain_check(&chain, &roots, trust, &made, e);
+		ret = chain_check(chain, n, &roots, trust, &made, e);
 	ERR_pop_to_mark();
 	if (!ret)
 		*issuer = made;
 	return ret;
+}
+
+int id_issuer_verify(const char *pem, size_t len, const struct id_issuer_trust *trust, struct id_issuer *issuer,
+		     struct err *e)
+{
+	auto_call(certs_fini) struct certs chain = { 0 };
+	int ret;
+
+	ERR_set_mark();
+	ret = certs_read(pem, len, ID_CHAIN_MAX, "the chain", &chain, e);
+	ERR_pop_to_mark();
+	return ret < 0 ? ret : id_issuer_verify_path(chain.at, chain.n, trust, issuer, e);
 }

@@ -19,7 +19,8 @@ struct id_issuer_trust {
 
 struct id_issuer {
 	struct id_issuer_claims claims;
-	bool used_exception; /* a CA without keyCertSign was let pass */
+	int64_t not_before, not_after; /* the leaf's */
+	bool used_exception;           /* a CA without keyCertSign was let pass */
 };
 
 /*
@@ -28,3 +29,6 @@ struct id_issuer {
  */
 int id_issuer_verify(const char *chain, size_t len, const struct id_issuer_trust *trust, struct id_issuer *issuer,
 		     struct err *e);
+/* The same of certificates that were read already. */
+int id_issuer_verify_path(X509 *const *chain, int n, const struct id_issuer_trust *trust, struct id_issuer *issuer,
+			  struct err *e);

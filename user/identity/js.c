@@ -26,20 +26,11 @@ static size_t skip_space(const struct id_js *js, size_t at)
 
 /* --- one scalar: the place behind it, 0 when it is malformed --- */
 
-static int hex_digit(int c)
-{
-	/* digit, letter of either case */
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 static bool unicode(const struct id_js *js, size_t at, uint32_t *v)
 {
 	*v = 0;
 	for (int i = 0; i < 4; i++) {
-		int d = hex_digit(peek(js, at + (size_t)i));
+		int d = hex_value(peek(js, at + (size_t)i));
 
 		if (d < 0)
 			return false;
@@ -360,7 +351,7 @@ bool id_js_hex(const struct id_js *js, int v, void *dst, size_t len)
 	if (!id_js_text(js, v, &text, &text_len) || text_len != 2 * len)
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+		int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;

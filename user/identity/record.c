@@ -198,6 +198,16 @@ int id_record_verify(const uint8_t *bytes, size_t len, const struct id_trust *tr
 	return 0;
 }
 
+bool id_record_peek(const uint8_t *bytes, size_t len, uint8_t instance_id[BY_INSTANCE_ID_LEN], uint8_t digest[32])
+{
+	auto_call(id_envelope_fini) struct id_envelope envelope = { 0 };
+
+	if (id_envelope_read(bytes, len, &envelope, NULL) < 0 || !id_hash(EVP_sha256(), digest, bytes, len, NULL, 0))
+		return false;
+	memcpy(instance_id, envelope.record.instance_id, BY_INSTANCE_ID_LEN);
+	return true;
+}
+
 /* --- sign --- */
 
 static int cert_take(const char *cert_pem, EVP_PKEY *key, struct id_envelope *envelope, struct err *e)

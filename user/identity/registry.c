@@ -19,7 +19,7 @@
 
 #define WHERE      "record"
 #define NODES_MAX  (1u << 20)
-#define CLAIMS_MAX (ID_MAX_ADDRS + 2)
+#define CLAIMS_MAX (ID_MAX_ADDRS + 3)
 
 enum claim_kind { CLAIM_ADDR, CLAIM_WG_KEY, CLAIM_NAME };
 
@@ -143,6 +143,8 @@ static struct live *live_new(const struct id_registry *reg, const struct id_node
 		return NULL;
 	live->node = *node;
 	claim_add(live, CLAIM_WG_KEY, node->record.wg_key, sizeof(node->record.wg_key), slot);
+	if (node->record.has_detour && memcmp(node->record.detour_key, node->record.wg_key, ID_WG_KEY_LEN) != 0)
+		claim_add(live, CLAIM_WG_KEY, node->record.detour_key, sizeof(node->record.detour_key), slot);
 	for (uint32_t i = 0; i < node->record.n_addrs; i++)
 		claim_add(live, CLAIM_ADDR, &node->record.addrs[i], sizeof(node->record.addrs[i]), slot);
 	if (reg->conf.names_are_unique)
@@ -214,6 +216,8 @@ static int claims_check(const struct id_registry *reg, const struct id_record *r
 	const struct slot *other = holder(reg, CLAIM_WG_KEY, r->wg_key, sizeof(r->wg_key));
 	char text[ADDR_TEXT];
 
+	if (r->has_detour && (!other || other == slot))
+		other = holder(reg, CLAIM_WG_KEY, r->detour_key, sizeof(r->detour_key));
 	if (other && other != slot)
 		return err_reason(e, ID_RECORD_KEY, WHERE, "WireGuard key belongs to node %s",
 				  other->live->node.record.node);
@@ -331,11 +335,12 @@ int id_registry_admit(struct id_registry *reg, const struct id_node *node, enum 
 	if (ret < 0)
 		return ret;
 	if (!is_new && node->record.epoch == slot->epoch) {
-		bool is_longer = node->claims.not_after > slot->live->node.claims.not_after;
+		const struct id_claims *had = &slot->live->node.claims;
+		bool is_other = node->claims.not_after > had->not_after || node->claims.tcb_status != had->tcb_status;
 
-		if (is_longer)
+		if (is_other)
 			slot->live->node.claims = node->claims;
-		*what = is_longer ? ID_ADMIT_PROVED : ID_ADMIT_SAME;
+		*what = is_other ? ID_ADMIT_PROVED : ID_ADMIT_SAME;
 		return 0;
 	}
 	ret = claims_check(reg, &node->record, slot, e);

@@ -60,7 +60,7 @@ const char *id_verdict_word(const struct id_verdict *v, const struct id_finding 
 	}
 	if (finding->reason == ID_QUOTE_CHAIN)
 		return "pck-chain";
-	for (; name[i] && i < 63; i++)
+	for (; i < 63 && name[i]; i++)
 		buf[i] = name[i] == '_' ? '-' : (char)tolower((unsigned char)name[i]);
 	buf[i] = '\0';
 	return buf;

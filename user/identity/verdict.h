@@ -12,24 +12,6 @@
 #define ID_ADVISORIES_MAX 64
 #define ID_ADVISORY_LEN   32
 
-/* The worse, the later; the relaunch ones are made here, from two of the others. */
-enum id_tcb_status {
-	ID_TCB_NONE = 0, /* not evaluated */
-	ID_TCB_UP_TO_DATE,
-	ID_TCB_SW_HARDENING,
-	ID_TCB_CONFIGURATION,
-	ID_TCB_CONFIGURATION_SW,
-	ID_TCB_OUT_OF_DATE,
-	ID_TCB_OUT_OF_DATE_CONFIGURATION,
-	ID_TCB_REVOKED,
-	ID_TCB_RELAUNCH,
-	ID_TCB_RELAUNCH_CONFIGURATION,
-	ID_TCB_NOT_SUPPORTED, /* no TCB level matches */
-	ID_TCB_STATUS_COUNT,
-};
-
-const char *id_tcb_status_name(enum id_tcb_status status); /* Intel's word */
-
 struct id_finding {
 	enum id_reason reason;
 	char text[ID_FINDING_TEXT]; /* what was found, what was needed */

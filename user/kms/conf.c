@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "baileyd/conf_read.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "kms.h"
@@ -13,55 +14,12 @@
 #define TIMEOUT_S     5
 #define TIMEOUT_MAX_S 20
 
-struct parse {
-	const struct yaml_doc *doc;
-	struct diags *d;
-	struct kms_conf *conf;
-};
-
-static const char *text_of(struct parse *p, const struct yaml_node *map, const char *key, bool is_needed)
+static void address_read(struct conf_parse *p, const struct yaml_node *root, struct kms_conf *c)
 {
-	const struct yaml_node *node =
-		is_needed || yaml_get(map, key) ? yaml_need(p->doc, map, key, YAML_SCALAR, p->d) : NULL;
-
-	return node ? yaml_str(p->doc, node, p->d) : NULL;
-}
-
-static void path_read(struct parse *p, const struct yaml_node *map, const char *key, bool is_needed,
-		      char path[PATH_MAX])
-{
-	const char *text = text_of(p, map, key, is_needed);
-
-	if (!text)
-		return;
-	if (text[0] != '/' || strlen(text) >= PATH_MAX)
-		yaml_error(p->doc, yaml_get(map, key), p->d, "needs a path from the root, found '%.100s'", text);
-	else
-		strcpy(path, text);
-}
-
-static const struct yaml_node *section(struct parse *p, const char *key, const char *const *known)
-{
-	const struct yaml_node *map = yaml_need(p->doc, yaml_root(p->doc), key, YAML_MAP, p->d);
-
-	return map && yaml_known_keys(p->doc, map, known, p->d) ? map : NULL;
-}
-
-static void version_read(struct parse *p, const struct yaml_node *root)
-{
-	const struct yaml_node *node = yaml_need(p->doc, root, "version", YAML_SCALAR, p->d);
-	uint64_t v = 0;
-
-	if (node && yaml_uint(p->doc, node, 1000, &v, p->d) && v != 1)
-		yaml_error(p->doc, node, p->d, "is %u, this program reads version 1", (unsigned)v);
-}
-
-static void address_read(struct parse *p, const struct yaml_node *root)
-{
-	const char *listen = text_of(p, root, "listen", true), *domain = text_of(p, root, "domain", true);
+	const char *listen = conf_text(p, root, "listen", true), *domain = conf_text(p, root, "domain", true);
 	size_t len = domain ? strlen(domain) : 0;
 
-	if (listen && !endpoint_parse(&p->conf->listen, listen))
+	if (listen && !endpoint_parse(&c->listen, listen))
 		yaml_error(p->doc, yaml_get(root, "listen"), p->d, "needs ADDRESS:PORT, found '%.100s'", listen);
 	if (!domain)
 		return;
@@ -70,45 +28,41 @@ static void address_read(struct parse *p, const struct yaml_node *root)
 	    strspn(domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != len)
 		yaml_error(p->doc, yaml_get(root, "domain"), p->d, "needs a DNS name of 1 to 64 characters");
 	else
-		strcpy(p->conf->domain, domain);
+		strcpy(c->domain, domain);
 }
 
-static void seal_read(struct parse *p, const struct yaml_node *root)
+static void seal_read(struct conf_parse *p, const struct yaml_node *root, struct kms_conf *c)
 {
-	const char *text = text_of(p, root, "seal", true);
+	const char *text = conf_text(p, root, "seal", true);
 
 	if (!text)
 		return;
 	if (strcmp(text, "agent") != 0)
-		path_read(p, root, "seal", true, p->conf->key_file);
-	else if (!p->conf->agent[0])
+		conf_root_path(p, root, "seal", c->key_file, NULL);
+	else if (!c->agent[0])
 		yaml_error(p->doc, yaml_get(root, "seal"), p->d, "agent: needs the key 'agent'");
 }
 
-static void authorize_read(struct parse *p)
+static void authorize_read(struct conf_parse *p, struct kms_conf *c)
 {
 	static const char *const known[] = { "allow", "webhook", "timeout_s", NULL };
-	const struct yaml_node *map = section(p, "authorize", known), *timeout;
+	const struct yaml_node *map = conf_section(p, "authorize", known, true);
 	const char *url;
-	uint64_t s = TIMEOUT_S;
 
 	if (!map)
 		return;
-	url = text_of(p, map, "webhook", false);
-	path_read(p, map, "allow", false, p->conf->allow);
-	if (!url == !p->conf->allow[0])
+	url = conf_text(p, map, "webhook", false);
+	conf_root_path(p, map, "allow", c->allow, "");
+	if (!url == !c->allow[0])
 		yaml_error(p->doc, map, p->d, "needs one of allow and webhook");
 	else if (url && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
 		yaml_error(p->doc, yaml_get(map, "webhook"), p->d, "needs an http or https URL");
 	else if (url)
-		snprintf(p->conf->webhook, sizeof(p->conf->webhook), "%s", url);
-	timeout = yaml_get(map, "timeout_s");
-	if (timeout && yaml_uint(p->doc, timeout, TIMEOUT_MAX_S, &s, p->d) && !s)
-		yaml_error(p->doc, timeout, p->d, "needs 1 to %d seconds", TIMEOUT_MAX_S);
-	p->conf->timeout_s = (unsigned)s;
+		snprintf(c->webhook, sizeof(c->webhook), "%s", url);
+	c->timeout_s = (unsigned)conf_number(p, map, "timeout_s", 1, TIMEOUT_MAX_S, TIMEOUT_S);
 }
 
-static void root_read(struct parse *p)
+static void root_read(struct conf_parse *p, struct kms_conf *c)
 {
 	static const char *const known[] = { "version", "listen",    "domain",  "state",    "agent", "seal",
 					     "user",    "authorize", "onboard", "evidence", NULL };
@@ -117,29 +71,29 @@ static void root_read(struct parse *p)
 
 	if (!yaml_known_keys(p->doc, root, known, p->d))
 		return;
-	version_read(p, root);
-	address_read(p, root);
-	path_read(p, root, "state", true, p->conf->state);
-	path_read(p, root, "agent", false, p->conf->agent);
-	seal_read(p, root);
-	user = text_of(p, root, "user", false);
-	snprintf(p->conf->user, sizeof(p->conf->user), "%s", user ? user : "nobody");
-	evp_paths_read(p->doc, &p->conf->evidence, p->d);
-	authorize_read(p);
+	conf_version(p);
+	address_read(p, root, c);
+	conf_root_path(p, root, "state", c->state, NULL);
+	conf_root_path(p, root, "agent", c->agent, "");
+	seal_read(p, root, c);
+	user = conf_text(p, root, "user", false);
+	snprintf(c->user, sizeof(c->user), "%s", user ? user : "nobody");
+	evp_paths_read(p->doc, &c->evidence, p->d);
+	authorize_read(p, c);
 	if (onboard)
-		yaml_bool(p->doc, onboard, &p->conf->onboard, p->d);
+		yaml_bool(p->doc, onboard, &c->onboard, p->d);
 }
 
 int kms_conf_parse(const char *file, const char *text, size_t len, struct kms_conf *conf, struct diags *d)
 {
 	struct kms_conf *made = calloc(1, sizeof(*made));
 	struct yaml_doc *doc = NULL;
-	struct parse p = { .d = d, .conf = made };
+	struct conf_parse p = { .d = d };
 	int ret = made ? yaml_parse(file, text, len, &doc, d) : -ENOMEM;
 
 	if (!ret) {
 		p.doc = doc;
-		root_read(&p);
+		root_read(&p, made);
 		ret = d->n_errors ? -EINVAL : 0;
 	}
 	if (!ret)

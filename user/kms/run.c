@@ -4,14 +4,11 @@
  * all do, and the service manager starts anew: a front without keys or keys without a front are good for nothing.
  */
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/listen.h"
 #include "base/log.h"
@@ -40,13 +37,15 @@ int kms_process_failed(const char *process, int code, const struct err *e)
 
 int kms_box(const struct kms_conf *conf, int (*box)(uid_t uid, gid_t gid, struct err *e), struct err *e)
 {
-	const struct passwd *user = getpwnam(conf->user);
+	uid_t uid;
+	gid_t gid;
+	int ret = user_find("user", conf->user, &uid, &gid, e);
 
-	if (!user || !user->pw_uid)
-		return err_at(e, -EINVAL, conf->user, "is no user without privileges");
+	if (ret < 0)
+		return ret;
 	if (geteuid() != 0)
 		return err_at(e, -EPERM, "bailey-kms", "is started by root, so that it can become %s", conf->user);
-	return box(user->pw_uid, user->pw_gid, e);
+	return box(uid, gid, e);
 }
 
 static int load(const char *path, struct run *run, struct err *e)
@@ -71,18 +70,6 @@ static void unload(struct run *run)
 
 /* --- children --- */
 
-/* In the child: what it was not given it does not have. */
-static void child_start(const char *name, pid_t parent)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-		_exit(1);
-	log_init(name, LOG_INFO);
-}
-
 static void close_all(int fds[4])
 {
 	for (size_t i = 0; i < 4; i++)
@@ -93,7 +80,7 @@ static void close_all(int fds[4])
 /* keys: [0] is the key process's end, [1] the front's; asker likewise in [2] and [3]. */
 static void start_keys(struct run *run, int listener, int fds[4], pid_t parent)
 {
-	child_start("bailey-kms[keys]", parent);
+	child_begin("bailey-kms[keys]", parent);
 	close(listener);
 	for (size_t i = 1; i < 4; i++)
 		if (fds[i] >= 0)
@@ -103,7 +90,7 @@ static void start_keys(struct run *run, int listener, int fds[4], pid_t parent)
 
 static void start_front(struct run *run, int listener, int fds[4], pid_t parent)
 {
-	child_start("bailey-kms[front]", parent);
+	child_begin("bailey-kms[front]", parent);
 	close(fds[0]);
 	if (fds[2] >= 0)
 		close(fds[2]);
@@ -112,7 +99,7 @@ static void start_front(struct run *run, int listener, int fds[4], pid_t parent)
 
 static void start_asker(struct run *run, int listener, int fds[4], pid_t parent)
 {
-	child_start("bailey-kms[asker]", parent);
+	child_begin("bailey-kms[asker]", parent);
 	close(listener);
 	close(fds[0]);
 	close(fds[1]);
@@ -142,34 +129,6 @@ static int start_all(struct run *run, int listener, struct err *e)
 	return ret < 0 ? err_at(e, ret, "bailey-kms", "can not start its processes: %s", strerror(-ret)) : 0;
 }
 
-static void stop_all(struct run *run)
-{
-	for (size_t i = 0; i < PROCESSES; i++)
-		if (run->pid[i] > 0)
-			kill(run->pid[i], SIGKILL); /* what was answered is on disk, the rest was not answered */
-	for (size_t i = 0; i < PROCESSES; i++) {
-		if (run->pid[i] > 0)
-			waitpid(run->pid[i], NULL, 0);
-		run->pid[i] = 0;
-	}
-}
-
-static bool one_ended(struct run *run)
-{
-	static const char *const names[PROCESSES] = { "keys", "front", "asker" };
-	int status;
-
-	for (size_t i = 0; i < PROCESSES; i++) {
-		if (run->pid[i] <= 0 || waitpid(run->pid[i], &status, WNOHANG) != run->pid[i])
-			continue;
-		run->pid[i] = 0;
-		log_err("%s process ended (%s %d)", names[i], WIFSIGNALED(status) ? "signal" : "status",
-			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-		return true;
-	}
-	return false;
-}
-
 /* A configuration that can not be read changes nothing. The address stays that of the start. */
 static int reload(const char *path, struct run *run, int listener, struct err *e)
 {
@@ -182,7 +141,7 @@ static int reload(const char *path, struct run *run, int listener, struct err *e
 		unload(&next);
 		return 0;
 	}
-	stop_all(run);
+	children_kill(run->pid, PROCESSES);
 	unload(run);
 	*run = next;
 	log_info("configuration read again");
@@ -204,7 +163,7 @@ static int collateral_again(struct run *run, int listener, struct err *e)
 		log_err("new collateral refused: %s", err_text(&why, text, sizeof(text)));
 		return 0;
 	}
-	stop_all(run);
+	children_kill(run->pid, PROCESSES);
 	id_collaterals_free(run->trust.collaterals);
 	run->trust.collaterals = next;
 	log_info("collateral read again");
@@ -213,6 +172,7 @@ static int collateral_again(struct run *run, int listener, struct err *e)
 
 static int wait_for_end(const char *path, struct run *run, int listener, const sigset_t *signals, struct err *e)
 {
+	static const char *const names[PROCESSES] = { "keys", "front", "asker" };
 	static const struct timespec look = { .tv_sec = LOOK_S };
 	int ret = 0;
 
@@ -223,7 +183,7 @@ static int wait_for_end(const char *path, struct run *run, int listener, const s
 			return 0;
 		if (signo == SIGHUP)
 			ret = reload(path, run, listener, e);
-		else if (signo == SIGCHLD && one_ended(run))
+		else if (signo == SIGCHLD && children_reap(run->pid, names, PROCESSES))
 			ret = err_at(e, -ECHILD, "bailey-kms", "a process ended");
 		else if (signo < 0)
 			ret = collateral_again(run, listener, e);
@@ -251,7 +211,7 @@ int kms_run(const char *conf_path)
 		ret = start_all(&run, listener, &e);
 	if (!ret)
 		ret = wait_for_end(conf_path, &run, listener, &signals, &e);
-	stop_all(&run);
+	children_kill(run.pid, PROCESSES);
 	unload(&run);
 	if (listener >= 0)
 		close(listener);

@@ -47,12 +47,7 @@ int kms_webhook_answer(const char *text, size_t len, struct kms_decision *decisi
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
-	struct out *body = arg;
-
-	if (body->len + size * n > ANSWER_MAX)
-		return 0;
-	out_bytes(body, data, size * n);
-	return out_ok(body) ? size * n : 0;
+	return out_bytes_max(arg, ANSWER_MAX, data, size * n);
 }
 
 static CURL *request_new(const char *url, unsigned timeout_s, enum kms_ask ask, const char *body,

@@ -39,10 +39,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct answer *a = arg;
 
-	if (a->body.len + size * n > BODY_MAX)
-		return 0;
-	out_bytes(&a->body, data, size * n);
-	return out_ok(&a->body) ? size * n : 0;
+	return out_bytes_max(&a->body, BODY_MAX, data, size * n);
 }
 
 /* "Name: percent-encoded PEM" */

@@ -141,12 +141,110 @@ static void refuses_records_out_of_bounds(void **state)
 	}
 }
 
+/* Version 2 is version 1 with services; there is one text of it, too. */
+static void services_are_version_two(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} c[] = {
+		{ "\"v\":2", "\"v\":1" },
+		{ "\"v\":2", "\"v\":3" }, /* which has a key more */
+		{ "[\"mongodb/tcp/27017\",\"etcd-2/udp/1\"]", "[]" },
+		{ "[\"mongodb/tcp/27017\",\"etcd-2/udp/1\"]", "\"mongodb/tcp/27017\"" },
+		{ "etcd-2/udp/1", "mongodb/tcp/27017" }, /* twice */
+		{ "etcd-2/udp/1", "etcd-2/udp/0" },
+		{ "etcd-2/udp/1", "etcd-2/udp/01" },
+		{ "etcd-2/udp/1", "etcd-2/udp/65537" },
+		{ "etcd-2/udp/1", "etcd-2/sctp/1" },
+		{ "etcd-2/udp/1", "etcd-2/udp" },
+		{ "etcd-2/udp/1", "etcd-2/udp/1/2" },
+		{ "etcd-2/udp/1", "Etcd/udp/1" },
+		{ "etcd-2/udp/1", "/udp/1" },
+		{ "etcd-2/udp/1", "a.b/udp/1" },
+		{ "etcd-2/udp/1", "a-type-that-is-longer-than-31-chars/udp/1" },
+	};
+	struct id_record r = good(), back;
+	uint8_t payload[ID_RECORD_PAYLOAD_MAX + 1], cert[32];
+	struct err e = ERR_INIT;
+	size_t len;
+
+	(void)state;
+	assert_true(id_service_parse(&r.services[0], "mongodb/tcp/27017") &&
+		    id_service_parse(&r.services[1], "etcd-2/udp/1"));
+	r.n_services = 2;
+	assert_int_equal(id_payload_write(&r, cert_sha256, payload, &len, &e), 0);
+	assert_int_equal(id_payload_read(payload, len, &back, cert, &e), 0);
+	assert_int_equal(back.n_services, 2);
+	assert_memory_equal(back.services, r.services, sizeof(r.services));
+	payload[len] = 0;
+	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+		const char *at = strstr((char *)payload, c[i].from);
+		struct err why = ERR_INIT;
+		char text[2048];
+
+		assert_non_null(at);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - (char *)payload), payload, c[i].to,
+			 at + strlen(c[i].from));
+		if (id_payload_read((uint8_t *)text, strlen(text), &back, cert, &why) == 0)
+			fail_msg("taken: %s", text);
+		assert_reason(why, RECORD_MALFORMED);
+	}
+	r.n_services = ID_MAX_SERVICES + 1;
+	assert_int_equal(id_payload_write(&r, cert_sha256, payload, &len, &e), -EBADMSG);
+}
+
+/* Version 3 has the key of the second device, and services or none. */
+static void a_detour_is_version_three(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} c[] = {
+		{ "\"v\":3", "\"v\":1" },
+		{ "\"v\":3", "\"v\":2" },
+		{ "\"v\":3", "\"v\":4" },
+		{ "\"CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=\"", "\"\"" },
+		{ "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+		{ "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAh=" },
+		{ "\"CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=\"", "1" },
+		{ "192.0.2.7:51820", "192.0.2.7:65535" }, /* no next port */
+	};
+	struct id_record r = good(), back;
+	uint8_t payload[ID_RECORD_PAYLOAD_MAX + 1], cert[32];
+	struct err e = ERR_INIT;
+	size_t len;
+
+	(void)state;
+	r.has_detour = true;
+	memset(r.detour_key, 8, sizeof(r.detour_key));
+	for (r.n_services = 0; r.n_services < 2; r.n_services++) {
+		assert_true(id_service_parse(&r.services[0], "mongodb/tcp/27017"));
+		memset(&back, 0, sizeof(back));
+		assert_int_equal(id_payload_write(&r, cert_sha256, payload, &len, &e), 0);
+		assert_int_equal(id_payload_read(payload, len, &back, cert, &e), 0);
+		assert_true(back.has_detour && back.n_services == r.n_services);
+		assert_memory_equal(back.detour_key, r.detour_key, sizeof(r.detour_key));
+	}
+	payload[len] = 0;
+	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+		const char *at = strstr((char *)payload, c[i].from);
+		struct err why = ERR_INIT;
+		char text[2048];
+
+		assert_non_null(at);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - (char *)payload), payload, c[i].to,
+			 at + strlen(c[i].from));
+		if (id_payload_read((uint8_t *)text, strlen(text), &back, cert, &why) == 0)
+			fail_msg("taken: %s", text);
+		assert_reason(why, RECORD_MALFORMED);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_record_is_one_text),
-		cmocka_unit_test(refuses_any_other_text),
-		cmocka_unit_test(refuses_records_out_of_bounds),
+		cmocka_unit_test(one_record_is_one_text),        cmocka_unit_test(refuses_any_other_text),
+		cmocka_unit_test(refuses_records_out_of_bounds), cmocka_unit_test(services_are_version_two),
+		cmocka_unit_test(a_detour_is_version_three),
 	};
 
 	return cmocka_run_group_tests_name("identity/payload", tests, NULL, NULL);

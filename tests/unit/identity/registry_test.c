@@ -87,6 +87,22 @@ static void admits_updates_and_repeats(void **state)
 	assert_null(id_registry_at(reg, 2));
 }
 
+/* Newer collateral judges the same record: it may say worse of the platform, and of no longer time. */
+static void another_tcb_status_is_taken(void **state)
+{
+	struct id_node a = node_of(1, 5);
+
+	(void)state;
+	a.claims.tcb_status = ID_TCB_UP_TO_DATE;
+	admitted(&a, ID_ADMIT_NEW);
+	a.claims.tcb_status = ID_TCB_OUT_OF_DATE;
+	a.claims.not_after -= DAY;
+	admitted(&a, ID_ADMIT_PROVED);
+	admitted(&a, ID_ADMIT_SAME);
+	assert_int_equal(id_registry_at(reg, 0)->claims.tcb_status, ID_TCB_OUT_OF_DATE);
+	assert_int_equal(id_registry_at(reg, 0)->claims.not_after, a.claims.not_after);
+}
+
 static void finds_who_has_something(void **state)
 {
 	struct id_node a = node_of(1, 1), b = node_of(2, 1);
@@ -208,6 +224,45 @@ static void record_key(void **state)
 	admitted(&a, ID_ADMIT_NEW);
 	memcpy(thief.record.wg_key, a.record.wg_key, sizeof(a.record.wg_key));
 	refused(&thief, "RECORD_KEY");
+}
+
+/* While a key is rotated both are the node's own, and then the new one alone. */
+static void record_detour_key(void **state)
+{
+	struct id_node a = node_of(1, 1), thief = node_of(2, 1), heir = node_of(3, 1);
+	uint8_t former[ID_WG_KEY_LEN];
+
+	(void)state;
+	memcpy(former, a.record.wg_key, sizeof(former));
+	admitted(&a, ID_ADMIT_NEW);
+	thief.record.has_detour = true; /* a peer on the second device with another's key would take its place */
+	memcpy(thief.record.detour_key, former, sizeof(former));
+	refused(&thief, "RECORD_KEY");
+	a = node_of(1, 2); /* leave */
+	a.record.has_detour = true;
+	memcpy(a.record.detour_key, former, sizeof(former));
+	admitted(&a, ID_ADMIT_UPDATED);
+	a = node_of(1, 3); /* come back */
+	a.record.has_detour = true;
+	memcpy(a.record.detour_key, former, sizeof(former));
+	a.record.wg_key[31] ^= 1;
+	admitted(&a, ID_ADMIT_UPDATED);
+	refused(&thief, "RECORD_KEY");
+	memcpy(thief.record.detour_key, thief.record.wg_key, sizeof(former));
+	memcpy(thief.record.wg_key, former, sizeof(former));
+	refused(&thief, "RECORD_KEY");
+	memcpy(thief.record.detour_key, a.record.wg_key, sizeof(former));
+	memcpy(thief.record.wg_key, heir.record.wg_key, sizeof(former));
+	refused(&thief, "RECORD_KEY");
+	a = node_of(1, 4); /* done */
+	a.record.wg_key[31] ^= 1;
+	admitted(&a, ID_ADMIT_UPDATED);
+	memcpy(heir.record.wg_key, former, sizeof(former));
+	admitted(&heir, ID_ADMIT_NEW);
+	a = node_of(1, 3); /* the former key, played back */
+	a.record.has_detour = true;
+	memcpy(a.record.detour_key, former, sizeof(former));
+	refused(&a, "RECORD_EPOCH");
 }
 
 static void record_identity(void **state)
@@ -393,6 +448,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(admits_updates_and_repeats, start, stop),
+		cmocka_unit_test_setup_teardown(another_tcb_status_is_taken, start, stop),
 		cmocka_unit_test_setup_teardown(finds_who_has_something, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch, start, stop),
 		cmocka_unit_test_setup_teardown(record_name, start, stop),
@@ -400,6 +456,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(record_epoch_survives_removal_and_expiry, start, stop),
 		cmocka_unit_test_setup_teardown(record_address, start, stop),
 		cmocka_unit_test_setup_teardown(record_key, start, stop),
+		cmocka_unit_test_setup_teardown(record_detour_key, start, stop),
 		cmocka_unit_test_setup_teardown(record_identity, start, stop),
 		cmocka_unit_test_setup_teardown(an_update_frees_what_it_gives_up, start, stop),
 		cmocka_unit_test_setup_teardown(a_refused_update_keeps_the_old_record, start, stop),
