@@ -28,7 +28,7 @@ static const char *name_fault(const char *name, enum pol_what what)
 	uint8_t id[BY_APP_ID_LEN];
 
 	for (size_t i = 0; !fault && check_reserved[i]; i++)
-		if (strcmp(name, check_reserved[i]) == 0 && (i < RESERVED_NEVER || what != POL_NAME_APP))
+		if ((i < RESERVED_NEVER || what != POL_NAME_APP) && strcmp(name, check_reserved[i]) == 0)
 			fault = "is reserved";
 	if (fault)
 		return fault;

@@ -220,6 +220,8 @@ static void take_kinds(struct check *c, const struct yaml_node *at, const struct
 		side->n += pol_atom_kinds(c->model, atom[i], action, &side->point[side->n]);
 	if (side->point)
 		side->n = unique(side->point, side->n);
+	side->atom = take_ptr(atom);
+	side->n_atoms = n_atoms;
 }
 
 static void take_cells(struct check *c, const struct yaml_node *at, const struct entry *found, size_t n,

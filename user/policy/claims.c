@@ -92,19 +92,26 @@ void pol_subject_set(struct pol_subject *subject, enum pol_dim dim, const struct
 	}
 }
 
+enum pol_met pol_dim_met(const struct pol_claim *claim, enum pol_dim dim, const struct pol_subject *subject)
+{
+	struct pol_value v;
+
+	if (!claim->dim[dim].n)
+		return POL_MET;
+	if (!pol_subject_get(subject, dim, &v))
+		return POL_MAY_BE_MET;
+	return bsearch(&v, claim->dim[dim].value, claim->dim[dim].n, sizeof(v), pol_value_order) ? POL_MET
+												 : POL_NOT_MET;
+}
+
 enum pol_met pol_claim_met(const struct pol_claim *claim, const struct pol_subject *subject)
 {
 	enum pol_met met = POL_MET;
 
-	for (int d = 0; d < POL_DIM_COUNT; d++) {
-		struct pol_value v;
+	for (int d = 0; d < POL_DIM_COUNT && met != POL_NOT_MET; d++) {
+		enum pol_met one = pol_dim_met(claim, (enum pol_dim)d, subject);
 
-		if (!claim->dim[d].n)
-			continue;
-		if (!pol_subject_get(subject, (enum pol_dim)d, &v))
-			met = POL_MAY_BE_MET;
-		else if (!bsearch(&v, claim->dim[d].value, claim->dim[d].n, sizeof(v), pol_value_order))
-			return POL_NOT_MET;
+		met = one < met ? one : met;
 	}
 	return met;
 }

@@ -41,6 +41,7 @@ enum pol_met { POL_NOT_MET, POL_MAY_BE_MET, POL_MET };
 extern const char *const pol_dim_key[POL_DIM_COUNT + 1]; /* "tcb", ...; ends in NULL */
 
 void pol_claim_fini(struct pol_claim *claim);
+enum pol_met pol_dim_met(const struct pol_claim *claim, enum pol_dim dim, const struct pol_subject *subject);
 enum pol_met pol_claim_met(const struct pol_claim *claim, const struct pol_subject *subject);
 int pol_value_order(const void *a, const void *b);
 

@@ -77,7 +77,6 @@ void pol_diff_fini(struct pol_diff *diff);
 /* Steps of it. */
 int pol_diff_points(const struct pol_model *const model[2], struct pol_diff *diff); /* diff_points.c: the first */
 void pol_diff_points_fini(struct pol_diff *diff);
-const char *pol_diff_box_text(const struct pol_diff_app *app, uint32_t box);
 int pol_diff_join(struct pol_diff *diff);
 int pol_diff_rules(const struct pol_model *const model[2], struct pol_diff *diff); /* diff_http.c: the last */
 
@@ -90,8 +89,8 @@ const struct pol_change *pol_diff_get(const struct pol_diff *diff, const uint32_
 bool pol_diff_side_is_any(const struct pol_diff *diff, const struct pol_diff_side *side);
 bool pol_diff_side_is_net(const struct pol_diff *diff, const struct pol_diff_side *side);
 /* What a side is, in words, as few as are exact: "web", "db{tcb=OutOfDate}", "10.0.0.0/8". `app` is NULL of a network.
- */
-void pol_diff_side_walk(const struct pol_diff *diff, const struct pol_diff_side *side,
-			void (*take)(void *arg, const char *text, const struct pol_diff_app *app), void *arg);
-/* "+ web, api -> db: tcp/5432", a line a change */
-void pol_diff_print(const struct pol_diff *diff, FILE *out);
+ * 0 or -ENOMEM. */
+int pol_diff_side_walk(const struct pol_diff *diff, const struct pol_diff_side *side,
+		       void (*take)(void *arg, const char *text, const struct pol_diff_app *app), void *arg);
+/* "+ web, api -> db: tcp/5432", a line a change; 0 or -ENOMEM */
+int pol_diff_print(const struct pol_diff *diff, FILE *out);

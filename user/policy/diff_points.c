@@ -1,38 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The points of two policies cut by each other, and what their claims are in words. */
+/* The points of two policies cut by each other. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "boxes.h"
 #include "diff.h"
+#include "diff_boxes.h"
 #include "model.h"
 
-#define BOXES_MAX   4096u
-#define VALUES_MAX  6u /* told of one dimension */
-#define DIGITS_MAX  12 /* of a hash */
 #define NO_INSTANCE UINT32_MAX
-
-/* Sets of values, one for each dimension, that no predicate of either policy tells apart. */
-struct pol_diff_boxes {
-	struct pol_masks *masks;
-	char **text; /* "tcb=OutOfDate, simulated=false"; "" where there is but one */
-	size_t n, room;
-	bool is_shared; /* belongs to others, the last app */
-};
-
-static void boxes_free(struct pol_diff_boxes *boxes)
-{
-	for (size_t i = 0; boxes && i < boxes->n; i++)
-		free(boxes->text[i]);
-	if (boxes) {
-		free(boxes->text);
-		free(boxes->masks);
-	}
-	free(boxes);
-}
 
 void pol_diff_points_fini(struct pol_diff *diff)
 {
@@ -40,7 +18,7 @@ void pol_diff_points_fini(struct pol_diff *diff)
 		struct pol_diff_app *app = &diff->app[a];
 
 		if (app->boxes && (!app->boxes->is_shared || app->is_other))
-			boxes_free(app->boxes);
+			pol_diff_boxes_free(app->boxes);
 		free(app->instance);
 	}
 	free(diff->app);
@@ -49,142 +27,12 @@ void pol_diff_points_fini(struct pol_diff *diff)
 	free(diff->cells.prefix);
 }
 
-const char *pol_diff_box_text(const struct pol_diff_app *app, uint32_t box)
-{
-	return app->boxes->text[box];
-}
-
-/* --- claims in words --------------------------------------------------------------------------------------- */
-
-static void value_print(enum pol_dim dim, const struct pol_value *value, FILE *out)
-{
-	char text[2 * sizeof(*value) + 1];
-
-	pol_value_print(dim, value, text, sizeof(text));
-	if (strlen(text) >= 2 * POL_HASH_LEN)
-		fprintf(out, "%.*s..", DIGITS_MAX, text);
-	else
-		fputs(text, out);
-}
-
-/* The values of the parts that are in the group, or of those that are not. */
-static void values_print(enum pol_dim dim, const struct pol_split *split, const bool *is_in, bool which, FILE *out)
-{
-	size_t n = 0;
-	bool has_unknown = false;
-
-	for (size_t p = 0; p < split->n; p++) {
-		const struct pol_part *part = &split->part[p];
-
-		if (is_in[p] != which)
-			continue;
-		has_unknown |= part->has_unknown;
-		for (size_t v = 0; v < part->n; v++, n++) {
-			if (n >= VALUES_MAX)
-				continue;
-			fputs(n ? "|" : "", out);
-			value_print(dim, &part->value[v], out);
-		}
-	}
-	if (n > VALUES_MAX)
-		fprintf(out, "|%zu more", n - VALUES_MAX);
-	if (has_unknown)
-		fprintf(out, "%sunknown", n ? "|" : "");
-}
-
-static void group_print(enum pol_dim dim, const struct pol_split *split, const bool *is_in, FILE *out)
-{
-	size_t n_in = 0, n_out = 0;
-	bool has_rest = false;
-
-	for (size_t p = 0; p < split->n; p++) {
-		*(is_in[p] ? &n_in : &n_out) += split->part[p].n + split->part[p].has_unknown + split->part[p].has_rest;
-		has_rest |= is_in[p] && split->part[p].has_rest;
-	}
-	if (!n_out) /* all there are */
-		return;
-	has_rest |= n_in > n_out && pol_dim_values(dim, (struct pol_value[POL_TCB_COUNT]){ 0 });
-	fprintf(out, "%s%s%s", ftell(out) ? ", " : "", pol_dim_key[dim], has_rest ? "!=" : "=");
-	values_print(dim, split, is_in, !has_rest, out);
-}
-
-/* --- boxes ------------------------------------------------------------------------------------------------- */
-
-static int box_add(struct pol_diff_boxes *boxes, const struct pol_masks *masks, const char *text)
-{
-	if (boxes->n == BOXES_MAX)
-		return -E2BIG;
-	if (boxes->n == boxes->room) {
-		size_t room = boxes->room ? 2 * boxes->room : 4;
-		struct pol_masks *m = reallocarray(boxes->masks, room, sizeof(*m));
-		char **t;
-
-		if (!m)
-			return -ENOMEM;
-		boxes->masks = m;
-		t = reallocarray(boxes->text, room, sizeof(*t));
-		if (!t)
-			return -ENOMEM;
-		boxes->text = t;
-		boxes->room = room;
-	}
-	boxes->masks[boxes->n] = *masks;
-	boxes->text[boxes->n] = strdup(text);
-	return boxes->text[boxes->n] ? (boxes->n++, 0) : -ENOMEM;
-}
-
-static int cut(const struct pol_splits *splits, int dim, const struct pol_masks *masks, const char *text,
-	       struct pol_diff_boxes *boxes);
-
-/* The parts with which the same is met as with part p; `is_done` then has them too. */
-static int cut_group(const struct pol_splits *splits, int dim, size_t p, const struct pol_masks *masks,
-		     const char *text, bool *is_done, struct pol_diff_boxes *boxes)
-{
-	const struct pol_split *split = &splits->dim[dim];
-	struct pol_masks met = pol_masks_and(masks, &split->part[p].masks);
-	auto_free bool *is_in = calloc(split->n, sizeof(*is_in));
-	auto_free char *longer = NULL;
-	size_t size;
-	FILE *out = is_in ? open_memstream(&longer, &size) : NULL;
-
-	if (!out)
-		return -ENOMEM;
-	for (size_t q = p; q < split->n; q++) {
-		struct pol_masks other = pol_masks_and(masks, &split->part[q].masks);
-
-		is_in[q] = !is_done[q] && memcmp(&met, &other, sizeof(met)) == 0;
-		is_done[q] |= is_in[q];
-	}
-	fputs(text, out);
-	group_print((enum pol_dim)dim, split, is_in, out);
-	if (fclose(out) != 0)
-		return -ENOMEM;
-	return cut(splits, dim + 1, &met, longer, boxes);
-}
-
-static int cut(const struct pol_splits *splits, int dim, const struct pol_masks *masks, const char *text,
-	       struct pol_diff_boxes *boxes)
-{
-	auto_free bool *is_done = NULL;
-	int ret = 0;
-
-	while (dim < POL_DIM_COUNT && !splits->dim[dim].n)
-		dim++;
-	if (dim == POL_DIM_COUNT)
-		return box_add(boxes, masks, text);
-	is_done = calloc(splits->dim[dim].n, sizeof(*is_done));
-	for (size_t p = 0; is_done && !ret && p < splits->dim[dim].n; p++)
-		if (!is_done[p])
-			ret = cut_group(splits, dim, p, masks, text, is_done, boxes);
-	return is_done ? ret : -ENOMEM;
-}
+/* --- claims of both ---------------------------------------------------------------------------------------- */
 
 static int make_boxes(const struct pol_model *const model[2], struct pol_diff_app *app)
 {
 	struct pol_predicate predicate[2 * (POL_CLAIMS_MAX + 1)];
-	auto_call(pol_splits_fini) struct pol_splits splits = { 0 };
 	size_t n = 0;
-	int ret;
 
 	for (uint8_t m = 0; m < 2; m++) {
 		const struct pol_claim *require =
@@ -195,11 +43,7 @@ static int make_boxes(const struct pol_model *const model[2], struct pol_diff_ap
 		if (require)
 			predicate[n++] = (struct pol_predicate){ require, m, POL_REQUIRE };
 	}
-	app->boxes = calloc(1, sizeof(*app->boxes));
-	if (!app->boxes)
-		return -ENOMEM;
-	ret = pol_splits_make(predicate, n, &splits);
-	return ret ? ret : cut(&splits, 0, &splits.all, "", app->boxes);
+	return pol_diff_boxes_make(predicate, n, &app->boxes);
 }
 
 /* --- apps of both ------------------------------------------------------------------------------------------ */

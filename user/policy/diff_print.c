@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "diff.h"
+#include "diff_boxes.h"
 #include "model.h"
 
 static void change_fini(struct pol_change *c)
@@ -188,57 +189,57 @@ static uint32_t places_with(const struct walk *w, const struct pol_diff_app *app
 	return n;
 }
 
-static void tell_kind(const struct walk *w, const struct pol_diff_app *app, bool has_place, uint32_t place,
-		      bool has_box, uint32_t box)
-{
-	char text[2048];
-	int n = snprintf(text, sizeof(text), "%s", app->label);
+#define ALL_PLACES UINT32_MAX
 
-	if (has_place)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "#%s",
-			      place ? w->diff->instance[app->instance[place]].name : "other");
-	if (has_box && pol_diff_box_text(app, box)[0])
-		snprintf(text + n, sizeof(text) - (size_t)n, "{%s}", pol_diff_box_text(app, box));
-	w->take(w->arg, text, app);
+struct kind {
+	const struct walk *w;
+	const struct pol_diff_app *app;
+	uint32_t place;
+};
+
+static void tell_kind(void *arg, const char *claims)
+{
+	const struct kind *k = arg;
+	const char *name = NULL;
+	char text[4096];
+	int n;
+
+	if (k->place != ALL_PLACES)
+		name = k->place ? k->w->diff->instance[k->app->instance[k->place]].name : "other";
+	n = snprintf(text, sizeof(text), "%s%s%s", k->app->label, name ? "#" : "", name ? name : "");
+	if (claims[0])
+		snprintf(text + n, sizeof(text) - (size_t)n, "{%s}", claims);
+	k->w->take(k->w->arg, text, k->app);
 }
 
-/* A box that all places have is told once; the rest place by place. */
-static void walk_places(const struct walk *w, const struct pol_diff_app *app)
+/* The boxes of a place that not all places have, or those that all have. */
+static int walk_boxes(const struct walk *w, const struct pol_diff_app *app, uint32_t place)
 {
-	uint32_t n_common = 0;
+	auto_free uint32_t *box = calloc(app->n_boxes, sizeof(*box));
+	struct kind kind = { w, app, place };
+	size_t n = 0;
 
-	for (uint32_t box = 0; box < app->n_boxes; box++) {
-		if (places_with(w, app, box) != app->n_places)
-			continue;
-		tell_kind(w, app, false, 0, true, box);
-		n_common++;
-	}
-	for (uint32_t place = 0; place < app->n_places; place++) {
-		uint32_t n = 0;
+	if (!box)
+		return -ENOMEM;
+	for (uint32_t b = 0; b < app->n_boxes; b++) {
+		bool is_common = places_with(w, app, b) == app->n_places;
 
-		for (uint32_t box = 0; box < app->n_boxes; box++)
-			n += has(w, app->first + place * app->n_boxes + box);
-		if (n == app->n_boxes && !n_common) {
-			tell_kind(w, app, true, place, false, 0);
-			continue;
-		}
-		for (uint32_t box = 0; box < app->n_boxes; box++)
-			if (has(w, app->first + place * app->n_boxes + box) &&
-			    places_with(w, app, box) != app->n_places)
-				tell_kind(w, app, true, place, true, box);
+		if (place == ALL_PLACES ? is_common : !is_common && has(w, app->first + place * app->n_boxes + b))
+			box[n++] = b;
 	}
+	return pol_diff_boxes_tell(app->boxes, box, n, tell_kind, &kind);
 }
 
-static void walk_app(const struct walk *w, const struct pol_diff_app *app)
+static int walk_app(const struct walk *w, const struct pol_diff_app *app)
 {
 	uint32_t n_points = app->n_places * app->n_boxes, n = 0;
+	int ret = walk_boxes(w, app, ALL_PLACES);
 
 	for (uint32_t p = 0; p < n_points; p++)
 		n += has(w, app->first + p);
-	if (n == n_points)
-		tell_kind(w, app, false, 0, false, 0);
-	else
-		walk_places(w, app);
+	for (uint32_t place = 0; !ret && n < n_points && place < app->n_places; place++)
+		ret = walk_boxes(w, app, place);
+	return ret;
 }
 
 static bool has_all_within(const struct walk *w, size_t cell)
@@ -274,22 +275,24 @@ static void walk_nets(const struct walk *w)
 	}
 }
 
-void pol_diff_side_walk(const struct pol_diff *diff, const struct pol_diff_side *side,
-			void (*take)(void *arg, const char *text, const struct pol_diff_app *app), void *arg)
+int pol_diff_side_walk(const struct pol_diff *diff, const struct pol_diff_side *side,
+		       void (*take)(void *arg, const char *text, const struct pol_diff_app *app), void *arg)
 {
 	struct walk w = { .diff = diff, .side = side, .take = take, .arg = arg };
+	int ret = 0;
 
 	if (pol_diff_side_is_net(diff, side)) {
 		walk_nets(&w);
-		return;
+		return 0;
 	}
-	for (size_t i = 0; i < side->n;) {
+	for (size_t i = 0; !ret && i < side->n;) {
 		const struct pol_diff_app *app = &diff->app[diff->point[side->point[i]].app];
 
-		walk_app(&w, app);
+		ret = walk_app(&w, app);
 		while (i < side->n && side->point[i] < app->first + app->n_places * app->n_boxes)
 			i++;
 	}
+	return ret;
 }
 
 struct printer {
@@ -306,16 +309,16 @@ static void print_one(void *arg, const char *text, const struct pol_diff_app *ap
 	p->comma = ", ";
 }
 
-static void side_print(const struct pol_diff *diff, const struct pol_diff_side *side, const struct pol_diff_side *other,
-		       FILE *out)
+static int side_print(const struct pol_diff *diff, const struct pol_diff_side *side, const struct pol_diff_side *other,
+		      FILE *out)
 {
 	bool is_net = pol_diff_side_is_net(diff, side), is_host = pol_diff_side_is_net(diff, other);
 	struct printer p = { .out = out, .comma = is_host ? POL_HOST " on " : "" };
 
-	if (pol_diff_side_is_any(diff, side))
-		fputs(is_net ? POL_WORLD : is_host ? POL_HOST : POL_ANY, out);
-	else
-		pol_diff_side_walk(diff, side, print_one, &p);
+	if (!pol_diff_side_is_any(diff, side))
+		return pol_diff_side_walk(diff, side, print_one, &p);
+	fputs(is_net ? POL_WORLD : is_host ? POL_HOST : POL_ANY, out);
+	return 0;
 }
 
 static void rule_print(const struct pol_diff_rule *r, FILE *out)
@@ -324,23 +327,26 @@ static void rule_print(const struct pol_diff_rule *r, FILE *out)
 		r->is_new ? "new" : "gone", r->action == BY_ALLOW ? "allows" : "denies", r->http);
 }
 
-void pol_diff_print(const struct pol_diff *diff, FILE *out)
+int pol_diff_print(const struct pol_diff *diff, FILE *out)
 {
 	char text[256];
+	int ret = 0;
 
-	for (size_t i = 0; i < diff->n_changes; i++) {
+	for (size_t i = 0; !ret && i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
 		fputs(c->now == BY_ALLOW ? "+ " : "- ", out);
-		side_print(diff, &c->from, &c->to, out);
+		ret = side_print(diff, &c->from, &c->to, out);
 		fputs(" -> ", out);
-		side_print(diff, &c->to, &c->from, out);
+		if (!ret)
+			ret = side_print(diff, &c->to, &c->from, out);
 		for (size_t p = 0; p < c->n_ports; p++) {
 			pol_ranges_print(&c->port[p], 1, text, sizeof(text));
 			fprintf(out, "%s%s", p ? ", " : ": ", text);
 		}
 		fputs(c->is_http ? ", some HTTP requests\n" : "\n", out);
 	}
-	for (size_t i = 0; i < diff->n_rules; i++)
+	for (size_t i = 0; !ret && i < diff->n_rules; i++)
 		rule_print(&diff->rule[i], out);
+	return ret;
 }

@@ -44,39 +44,6 @@ struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uin
 	return (struct pol_decision){ allow ? BY_ALLOW : BY_DENY, allow, allow };
 }
 
-/* How far a rule's ports are from a selector. */
-static uint32_t gap(const struct pol_rule *rule, uint32_t selector)
-{
-	uint32_t least = UINT32_MAX;
-
-	for (size_t i = 0; i < rule->n_ports; i++) {
-		uint32_t d = selector < rule->port[i].first  ? rule->port[i].first - selector
-			     : selector > rule->port[i].last ? selector - rule->port[i].last
-							     : 0;
-
-		if (d < least)
-			least = d;
-	}
-	return least;
-}
-
-/* The allow rule of the same two sides whose ports are nearest. The protocols lie apart in the space, so the own comes
- * first. */
-static const struct pol_rule *nearest(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector)
-{
-	const struct pol_rule *best = NULL;
-
-	for (size_t i = 0; i < model->n_rules; i++) {
-		const struct pol_rule *rule = &model->rule[i];
-
-		if (rule->action != BY_ALLOW || !is_between(rule, from, to))
-			continue;
-		if (!best || gap(rule, selector) < gap(best, selector))
-			best = rule;
-	}
-	return best;
-}
-
 static const char *rung_of(const struct pol_rule *rule)
 {
 	if (!rule)
@@ -86,12 +53,29 @@ static const char *rung_of(const struct pol_rule *rule)
 	return rule->flags & BY_RULE_AUDIT ? "allow rule in audit mode" : "allow rule";
 }
 
-static void explain_points(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
+static void add_nearest(const struct pol_model *model, const struct pol_asked who[2], uint32_t selector,
+			const struct pol_request *request, struct pol_answer *a)
+{
+	struct pol_nearest near = pol_nearest(model, who, selector, request);
+
+	if (!near.rule)
+		return;
+	a->nearest_rule = near.rule->name;
+	a->nearest_file = model->file[near.rule->file].shown;
+	a->nearest_line = near.rule->line;
+	pol_ranges_print(near.rule->port, near.rule->n_ports, a->nearest_ports, sizeof(a->nearest_ports));
+	pol_http_print(near.rule, a->nearest_http, sizeof(a->nearest_http));
+	for (int side = 0; side < 2; side++) {
+		a->unmet[side] = near.unmet[side];
+		a->node[side] = who[side].node;
+	}
+}
+
+static void explain_points(const struct pol_model *model, const struct pol_asked who[2], uint32_t selector,
 			   const struct pol_request *request, struct pol_answer *answer)
 {
-	struct pol_decision d = pol_decide(model, from, to, selector, request);
+	struct pol_decision d = pol_decide(model, who[0].point, who[1].point, selector, request);
 	struct pol_answer a = { .action = d.action, .rung = rung_of(d.rule) };
-	const struct pol_rule *near = d.rule ? NULL : nearest(model, from, to, selector);
 
 	if (d.rule) {
 		a.rule = d.rule->name;
@@ -103,20 +87,17 @@ static void explain_points(const struct pol_model *model, uint32_t from, uint32_
 	}
 	if (d.audit)
 		a.audit = (struct pol_named){ d.audit->name, model->file[d.audit->file].shown, d.audit->line };
-	if (near) {
-		a.nearest_rule = near->name;
-		a.nearest_file = model->file[near->file].shown;
-		a.nearest_line = near->line;
-		pol_ranges_print(near->port, near->n_ports, a.nearest_ports, sizeof(a.nearest_ports));
-		pol_http_print(near, a.nearest_http, sizeof(a.nearest_http));
-	}
+	if (!d.rule)
+		add_nearest(model, who, selector, request, &a);
 	*answer = a;
 }
 
 void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
 		       uint32_t selector, struct pol_answer *answer)
 {
-	explain_points(model, pol_kind_of(model, from), pol_kind_of(model, to), selector, NULL, answer);
+	struct pol_asked who[2] = { { pol_kind_of(model, from), *from }, { pol_kind_of(model, to), *to } };
+
+	explain_points(model, who, selector, NULL, answer);
 }
 
 static int address_of(const struct pol_model *model, const char *name, uint32_t *point, struct err *e)
@@ -135,18 +116,19 @@ static int address_of(const struct pol_model *model, const char *name, uint32_t 
 }
 
 /* name NULL: a newcomer */
-static int node_of(const struct pol_model *model, const char *name, const char *claims, uint32_t *point, struct err *e)
+static int node_of(const struct pol_model *model, const char *name, const char *claims, struct pol_asked *who,
+		   struct err *e)
 {
-	struct pol_subject s;
+	struct pol_subject *s = &who->node;
 	int ret = 0;
 
-	pol_subject_of_newcomer(model, &s);
+	pol_subject_of_newcomer(model, s);
 	if (name)
-		ret = pol_subject_named(model, name, claims, &s, e);
-	else if (claims && !pol_subject_parse(&s, claims, e))
+		ret = pol_subject_named(model, name, claims, s, e);
+	else if (claims && !pol_subject_parse(s, claims, e))
 		ret = -EINVAL;
 	if (!ret)
-		*point = pol_kind_of(model, &s);
+		who->point = pol_kind_of(model, s);
 	return ret;
 }
 
@@ -154,7 +136,7 @@ int pol_ask(const struct pol_model *model, const struct pol_question *q, struct 
 {
 	bool is_out = strcmp(q->from, POL_HOST) == 0, is_in = strcmp(q->to, POL_HOST) == 0;
 	struct pol_request request;
-	uint32_t from, to;
+	struct pol_asked who[2] = { 0 };
 	int ret;
 
 	if (is_in && is_out)
@@ -167,20 +149,14 @@ int pol_ask(const struct pol_model *model, const struct pol_question *q, struct 
 		return err_at(e, -EINVAL, NULL, "HTTP is asked about between nodes, on a port of tcp");
 	if (q->http && pol_request_parse(q->http, &request, e) < 0)
 		return -EINVAL;
-	ret = is_in ? address_of(model, q->from, &from, e)
-		    : node_of(model, is_out ? q->on : q->from, q->from_claims, &from, e);
+	ret = is_in ? address_of(model, q->from, &who[0].point, e)
+		    : node_of(model, is_out ? q->on : q->from, q->from_claims, &who[0], e);
 	if (!ret)
-		ret = is_out ? address_of(model, q->to, &to, e)
-			     : node_of(model, is_in ? q->on : q->to, q->to_claims, &to, e);
+		ret = is_out ? address_of(model, q->to, &who[1].point, e)
+			     : node_of(model, is_in ? q->on : q->to, q->to_claims, &who[1], e);
 	if (!ret)
-		explain_points(model, from, to, q->selector, q->http ? &request : NULL, answer);
+		explain_points(model, who, q->selector, q->http ? &request : NULL, answer);
 	return ret;
-}
-
-int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
-		struct pol_answer *answer, struct err *e)
-{
-	return pol_ask(model, &(struct pol_question){ .from = from, .to = to, .selector = selector }, answer, e);
 }
 
 /* --- tests ------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct pol_gate {
 	enum by_dir dir;
 	struct entry *entry; /* sorted by peer class, port class, rung, rule */
 	size_t n, room;
+	bool *has_http; /* by port class */
 };
 
 void pol_gate_free(struct pol_gate *gate)
@@ -42,6 +43,7 @@ void pol_gate_free(struct pol_gate *gate)
 	pol_ports_fini(&gate->ports);
 	pol_peers_fini(&gate->peers);
 	free(gate->entry);
+	free(gate->has_http);
 	free(gate);
 }
 
@@ -151,6 +153,15 @@ static int list_all(struct pol_gate *g)
 	return ret;
 }
 
+static int mark_http(struct pol_gate *g)
+{
+	g->has_http = calloc(g->ports.n + 1, sizeof(*g->has_http));
+	for (size_t i = 0; g->has_http && i < g->n; i++)
+		if (g->view.item[g->entry[i].rule].rule->n_http)
+			g->has_http[g->entry[i].port_class] = true;
+	return g->has_http ? 0 : -ENOMEM;
+}
+
 int pol_gate_make(const struct pol_model *model, const struct pol_subject *self, enum by_dir dir,
 		  struct pol_gate **gate, struct err *e)
 {
@@ -168,6 +179,8 @@ int pol_gate_make(const struct pol_model *model, const struct pol_subject *self,
 		ret = pol_peers_fold(&g->view, model->kinds.n, &g->peers);
 	if (!ret)
 		ret = list_all(g);
+	if (!ret)
+		ret = mark_http(g);
 	if (!ret) {
 		*gate = g;
 		return 0;
@@ -184,6 +197,11 @@ int pol_gate_make(const struct pol_model *model, const struct pol_subject *self,
 uint32_t pol_gate_peer(const struct pol_gate *gate, const struct pol_subject *peer)
 {
 	return gate->peers.class_of[pol_kind_of(gate->model, peer)];
+}
+
+bool pol_gate_has_http(const struct pol_gate *gate, uint16_t port)
+{
+	return gate->has_http[gate->ports.class_at[BY_PORT_TCP + port]];
 }
 
 struct run {

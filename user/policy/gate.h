@@ -24,6 +24,9 @@ void pol_gate_free(struct pol_gate *gate); /* accepts NULL */
  * change. */
 uint32_t pol_gate_peer(const struct pol_gate *gate, const struct pol_subject *peer);
 
+/* Whether a rule with `http:` covers the port, whoever the peer is. */
+bool pol_gate_has_http(const struct pol_gate *gate, uint16_t port);
+
 struct pol_gate_answer {
 	enum by_action action;
 	struct pol_named rule;  /* that decides; name NULL: default deny */

@@ -7,17 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "model.h"
 
 /* --- one path ---------------------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* What has a meaning of its own to some program that reads paths. */
 static const char *byte_fault(unsigned char c)
@@ -46,8 +39,8 @@ static int decode(const char *target, size_t len, char *buf, size_t *n, struct e
 		unsigned char c = (unsigned char)target[i];
 
 		if (is_encoded) {
-			int high = i + 2 < len ? hex_digit(target[i + 1]) : -1;
-			int low = high >= 0 ? hex_digit(target[i + 2]) : -1;
+			int high = i + 2 < len ? hex_value(target[i + 1]) : -1;
+			int low = high >= 0 ? hex_value(target[i + 2]) : -1;
 
 			if (low < 0)
 				return refuse(e, "a % without two hex digits");
@@ -87,7 +80,7 @@ static int check_characters(const char *path, struct err *e)
 		n = utf8_length((const unsigned char *)path);
 		if (!n)
 			return refuse(e, "bytes that are not UTF-8");
-		if (*path == '%' && hex_digit(path[1]) >= 0 && hex_digit(path[2]) >= 0)
+		if (*path == '%' && hex_value(path[1]) >= 0 && hex_value(path[2]) >= 0)
 			return refuse(e, "what would decode a second time");
 	}
 	return 0;

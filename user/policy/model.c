@@ -14,7 +14,9 @@ static void rule_fini(struct pol_rule *rule)
 {
 	free(rule->name);
 	free(rule->from.point);
+	free(rule->from.atom);
 	free(rule->to.point);
+	free(rule->to.atom);
 	free(rule->port);
 	for (size_t i = 0; i < rule->n_http; i++)
 		pol_http_fini(&rule->http[i]);

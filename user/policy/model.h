@@ -74,6 +74,8 @@ struct pol_side {
 	uint32_t first, end; /* is_any: all kinds, or all cells: first .. end - 1 */
 	uint32_t *point;     /* else these, sorted: kinds alone or cells alone */
 	size_t n;
+	uint32_t *atom; /* of nodes, where kinds are more than apps: what was named; no decision looks at it */
+	size_t n_atoms;
 };
 
 /* A name for ports. */
@@ -186,6 +188,8 @@ int pol_name_unknown(const struct pol_model *model, const char *name, struct err
 void pol_subject_of_newcomer(const struct pol_model *model, struct pol_subject *subject);
 void pol_subject_of_atom(const struct pol_model *model, uint32_t atom, struct pol_subject *subject);
 const char *pol_atom_name(const struct pol_model *model, uint32_t atom);
+/* What a node has for a name in a question, where neither the question nor the policy says what. */
+bool pol_value_is_unnamed(enum pol_dim dim, const struct pol_value *value);
 
 /* proved.c: the map of claims that a test has; what is wrong is told. */
 bool pol_subject_set_map(const struct yaml_doc *doc, const struct yaml_node *map, struct pol_subject *subject,
@@ -193,6 +197,8 @@ bool pol_subject_set_map(const struct yaml_doc *doc, const struct yaml_node *map
 
 /* ports.c */
 extern const char *const pol_port_words[]; /* what no set of ports can be called */
+/* "a, b"; false: it does not fit, and "..." stands for it. */
+bool pol_list_append(char *buf, size_t size, const char *part);
 
 /* explain.c: the ladder. */
 struct pol_decision {
@@ -201,6 +207,18 @@ struct pol_decision {
 	const struct pol_rule *audit; /* because of which it would be dropped, or NULL */
 };
 struct pol_decision pol_decide(const struct pol_model *model, uint32_t from, uint32_t to, uint32_t selector,
+			       const struct pol_request *request);
+
+/* nearest.c: the allow rule that is nearest to what no rule covers. */
+struct pol_asked { /* one side of a question */
+	uint32_t point;
+	struct pol_subject node; /* where the point is a kind */
+};
+struct pol_nearest {
+	const struct pol_rule *rule;      /* NULL: there is none */
+	const struct pol_claim *unmet[2]; /* what it asks of from and to, and they do not prove; NULL: nothing */
+};
+struct pol_nearest pol_nearest(const struct pol_model *model, const struct pol_asked who[2], uint32_t selector,
 			       const struct pol_request *request);
 
 /* shadow.c: rules that can never decide, because in all that they cover other rules win. Exact, and bounded: */

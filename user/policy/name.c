@@ -17,7 +17,7 @@ const char *pol_atom_name(const struct pol_model *model, uint32_t atom)
 
 /* A node in good standing of an app that the policy does not name, none of whose measurements the policy lists (unless
  * somebody lists ones alone). */
-void pol_subject_of_newcomer(const struct pol_model *model, struct pol_subject *s)
+static void set_unnamed(struct pol_subject *s)
 {
 	*s = (struct pol_subject){ .tcb = POL_TCB_UP_TO_DATE,
 				   .has_compose_hash = true,
@@ -29,6 +29,23 @@ void pol_subject_of_newcomer(const struct pol_model *model, struct pol_subject *
 	memset(s->os_image_hash, 0xff, sizeof(s->os_image_hash));
 	memset(s->mrtd, 0xff, sizeof(s->mrtd));
 	memset(s->rtmr, 0xff, sizeof(s->rtmr));
+}
+
+bool pol_value_is_unnamed(enum pol_dim dim, const struct pol_value *value)
+{
+	struct pol_subject s;
+	struct pol_value unnamed;
+
+	if (dim == POL_DIM_TCB || dim == POL_DIM_SIMULATED)
+		return false;
+	set_unnamed(&s);
+	pol_subject_get(&s, dim, &unnamed);
+	return pol_value_order(value, &unnamed) == 0;
+}
+
+void pol_subject_of_newcomer(const struct pol_model *model, struct pol_subject *s)
+{
+	set_unnamed(s);
 	for (uint32_t n = 0; pol_app_by_id(model, s->app_id) != POL_APP_OTHER; n++)
 		memcpy(s->app_id, &n, sizeof(n));
 }
@@ -71,12 +88,19 @@ int pol_name_unknown(const struct pol_model *model, const char *name, struct err
 {
 	struct near near = NEAR_INIT(name);
 
+	if (strcmp(name, POL_ANY) == 0)
+		return err_at(e, -ENOENT, NULL,
+			      "'%s' is every node; needed one: an app, an instance, a claim or 40 hex digits that no "
+			      "app has",
+			      name);
 	for (size_t i = 0; i < model->n_names; i++)
 		near_offer(&near, model->name[i].text);
 	if (near.best)
 		return err_at(e, -ENOENT, NULL, "unknown app '%s'; did you mean '%s'?", name, near.best);
-	return err_at(e, -ENOENT, NULL, "unknown app '%s'; needed a name from apps: or an app-id of 40 hex digits",
-		      name);
+	return err_at(
+		e, -ENOENT, NULL,
+		"unknown app '%s'; needed an app, an instance or a claim of the policy, or an app-id of 40 hex digits",
+		name);
 }
 
 static int no_node(const struct pol_model *model, const struct pol_name *name, struct err *e)

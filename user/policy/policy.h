@@ -19,6 +19,8 @@
 #define POL_NAME_MAX 47u         /* characters in the name of a rule or an app: what struct by_rule holds */
 
 struct pol_model; /* a checked policy; immutable */
+struct pol_claim;
+struct json_t;
 
 struct pol_range {
 	uint32_t first, last; /* BY_PORT_* space, inclusive */
@@ -153,12 +155,26 @@ struct pol_answer {
 	struct pol_named audit;   /* the audit rule because of which it would be dropped */
 	uint32_t flags;           /* BY_RULE_* of the rule */
 	uint32_t rate, burst;     /* of the rule; 0: none */
-	const char *nearest_rule; /* on a default deny: a rule of the same two sides with other ports, or NULL */
+	const char *nearest_rule; /* on a default deny: an allow rule that misses by its ports or by claims, or NULL */
 	const char *nearest_file;
 	unsigned nearest_line;
 	char nearest_ports[128];
-	char nearest_http[128]; /* the requests that it allows; "": whatever is said */
+	char nearest_http[128];           /* the requests that it allows; "": whatever is said */
+	const struct pol_claim *unmet[2]; /* what it asks of from and to in vain, or NULL; pol_lacks() has the words */
+	struct pol_subject node[2];
 };
+
+/* What a node would have to prove for the nearest rule. */
+struct pol_lack {
+	bool is_to;        /* of the node that is asked, or of `on` in its place; else of the other one */
+	const char *claim; /* "tcb" */
+	char needed[256];  /* one of "UpToDate, SWHardeningNeeded"; what does not fit ends in "..." */
+	char has[128];     /* "": it is not known; "another": none that the question or the policy names */
+};
+#define POL_LACKS_MAX 20
+size_t pol_lacks(const struct pol_answer *answer, struct pol_lack lack[POL_LACKS_MAX]);
+/* [{ "side": "to", "claim", "needed", "has" }], the caller's; has is null where it is not known. */
+struct json_t *pol_lacks_json(const struct pol_answer *answer);
 
 bool pol_claims_are_words(const char *text);
 /* Claims in a map, into *subject; -EINVAL with every problem in `d`. */
@@ -167,14 +183,12 @@ int pol_claims_read(const char *file, const char *text, size_t len, struct pol_s
 /* -ENOENT when a name is not in the policy (`e` says which, and the nearest name); -EINVAL: no such question. */
 int pol_ask(const struct pol_model *model, const struct pol_question *question, struct pol_answer *answer,
 	    struct err *e);
-/* The same for two names alone. */
-int pol_explain(const struct pol_model *model, const char *from, const char *to, uint32_t selector,
-		struct pol_answer *answer, struct err *e);
 /* The same for two nodes of the overlay whose claims are known. */
 void pol_explain_nodes(const struct pol_model *model, const struct pol_subject *from, const struct pol_subject *to,
 		       uint32_t selector, struct pol_answer *answer);
 
-/* "DENY   default deny: no rule from web to db covers tcp/22", and what is nearest on a second line. */
+/* "DENY   default deny: no rule from web to db covers tcp/22", and on more lines what is nearest, with the claims that
+ * it needs. */
 void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector,
 		      const char *http, FILE *out);
 /* "100 new flows/s for each peer, 200 at once"; "" when there is none. */

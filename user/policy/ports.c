@@ -191,7 +191,7 @@ static void part_print(const struct proto *p, uint32_t first, uint32_t last, cha
 		snprintf(buf, size, "%s/%u-%u", p->name, a, b);
 }
 
-static bool append(char *buf, size_t size, const char *part)
+bool pol_list_append(char *buf, size_t size, const char *part)
 {
 	size_t len = strlen(buf), need = strlen(part) + (len ? 2 : 0);
 
@@ -209,7 +209,7 @@ void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t
 
 	buf[0] = '\0';
 	if (n == 1 && range[0].first == 0 && range[0].last == BY_PORT_SPACE - 1) {
-		append(buf, size, "any");
+		pol_list_append(buf, size, "any");
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -218,7 +218,7 @@ void pol_ranges_print(const struct pol_range *range, size_t n, char *buf, size_t
 
 			last = p->base + p->count - 1 < range[i].last ? p->base + p->count - 1 : range[i].last;
 			part_print(p, at, last, part, sizeof(part));
-			if (!append(buf, size, part))
+			if (!pol_list_append(buf, size, part))
 				return;
 		}
 	}

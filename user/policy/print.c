@@ -48,6 +48,16 @@ static void print_nearest(const struct pol_answer *a, const char *http, FILE *ou
 	fputc('\n', out);
 }
 
+static void print_lacks(const struct pol_answer *a, const char *from, const char *to, FILE *out)
+{
+	struct pol_lack lack[POL_LACKS_MAX];
+	size_t n = pol_lacks(a, lack);
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "       needs of %s: %s %s; it is %s\n", lack[i].is_to ? to : from, lack[i].claim,
+			lack[i].needed, lack[i].has[0] ? lack[i].has : "unknown");
+}
+
 void pol_answer_print(const struct pol_answer *answer, const char *from, const char *to, uint32_t selector,
 		      const char *http, FILE *out)
 {
@@ -61,6 +71,7 @@ void pol_answer_print(const struct pol_answer *answer, const char *from, const c
 	fprintf(out, "%-6s %s: no rule from %s to %s covers %s%s%s\n", "DENY", answer->rung, from, to, port,
 		http ? " " : "", http ? http : "");
 	print_nearest(answer, http, out);
+	print_lacks(answer, from, to, out);
 }
 
 /* --- kinds ------------------------------------------------------------------------------------------------- */

@@ -141,6 +141,11 @@ static void explain_answers_in_words(void **state)
 	       "DENY   default deny: no rule from intruder to db covers tcp/5432\n", "");
 	expect("policy explain " TIER " --from wbe --to db tcp/1", "", 2, "",
 	       "bailey policy: unknown app 'wbe'; did you mean 'web'?\n");
+	expect("policy explain " TIER " --from any-attested --to db tcp/1", "", 2, "",
+	       "bailey policy: 'any-attested' is every node; needed one: an app, an instance, a claim or 40 hex digits "
+	       "that no app has\n");
+	expect("policy apply " TIER " --socket /nonexistent", "", 1, "",
+	       "bailey: /nonexistent: nobody listens there: the daemon is not running\n");
 	expect("policy explain " TIER " --from web --to db tcp/70000", "", 2, "",
 	       "bailey policy: port 70000 is above 65535\n");
 	expect("policy explain " BAD " --from web --to db tcp/1", "", 2, "",
@@ -159,7 +164,10 @@ static void explain_knows_hosts(void **state)
 	expect("policy explain " HOST " --from 192.0.2.1 --to host --on web tcp/443", "", 0,
 	       "ALLOW  rule pages (hosts.yaml:12), at most 1000 packets/s, 1000 at once\n", "");
 	expect("policy explain " HOST " --from 192.0.2.1 --to host --on web --to-claims simulated=true tcp/443", "", 1,
-	       "DENY   default deny: no rule from 192.0.2.1 to host on web covers tcp/443\n", "");
+	       "DENY   default deny: no rule from 192.0.2.1 to host on web covers tcp/443\n"
+	       "       nearest: pages (hosts.yaml:12) allows tcp/443\n"
+	       "       needs of host on web: simulated false; it is true\n",
+	       "");
 	expect("policy explain " HOST " --from host --to 2001:db8::1 --on db udp/53", "", 0,
 	       "ALLOW  rule out (hosts.yaml:13), at most 20 new flows/s, 20 at once\n", "");
 	expect("policy explain " HOST " --from 10.0.0.0/8 --to host tcp/22", "", 2, "",
@@ -181,16 +189,21 @@ static void explain_knows_claims(void **state)
 	static const char good[] =
 		"ALLOW  rule store (evidence.yaml:16), logged, at most 100 new flows/s for each peer, 200 "
 		"at once\n";
-	static const char none[] = "DENY   default deny: no rule from web to db covers tcp/5432\n";
+	static const char unknown[] = "DENY   default deny: no rule from web to db covers tcp/5432\n"
+				      "       nearest: store (evidence.yaml:16) allows tcp/5432\n"
+				      "       needs of db: tcb UpToDate, SWHardeningNeeded; it is unknown\n";
+	static const char simulated[] = "DENY   default deny: no rule from web to db covers tcp/5432\n"
+					"       nearest: store (evidence.yaml:16) allows tcp/5432\n"
+					"       needs of db: simulated false; it is true\n";
 
 	(void)state;
 	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=SWHardeningNeeded", "", 0, good,
 	       "");
-	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=unknown", "", 1, none, "");
+	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=unknown", "", 1, unknown, "");
 	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -",
 	       "{ \"tcb\": \"UpToDate\", \"simulated\": false }", 0, good, "");
 	expect("policy explain " EVID " --from web --to db tcp/5432 --to-claims -", "tcb: UpToDate\nsimulated: true\n",
-	       1, none, "");
+	       1, simulated, "");
 	expect("policy explain " EVID " --from web --from-claims tcb=Revoked --to db tcp/5432", "", 1,
 	       "DENY   rule no-old (evidence.yaml:20)\n", "");
 	expect("policy explain " EVID " --from web --to db-1 tcp/5432", "", 0,
@@ -212,6 +225,8 @@ static void explain_knows_claims(void **state)
 
 static void json_is_a_contract(void **state)
 {
+	struct outcome o;
+
 	(void)state;
 	expect("policy explain " TIER " --from web --to db tcp/22 --json", "", 1,
 	       "{\n  \"action\": \"deny\",\n  \"from\": \"web\",\n  \"to\": \"db\",\n  \"port\": \"tcp/22\",\n"
@@ -236,6 +251,18 @@ static void json_is_a_contract(void **state)
 	       "\"evidence.yaml\",\n"
 	       "    \"line\": 17\n  },\n  \"nearest\": null\n}\n",
 	       "");
+	o = run("policy explain " EVID " --from web --to db tcp/5432 --to-claims tcb=unknown,simulated=true --json",
+		"");
+	assert_int_equal(o.status, 1);
+	assert_non_null(strstr(o.out, "  \"nearest\": {\n    \"name\": \"store\",\n"
+				      "    \"file\": \"evidence.yaml\",\n    \"line\": 16,\n"
+				      "    \"allows\": \"tcp/5432\",\n    \"needs\": [\n      {\n"
+				      "        \"side\": \"to\",\n        \"claim\": \"tcb\",\n"
+				      "        \"needed\": \"UpToDate, SWHardeningNeeded\",\n"
+				      "        \"has\": null\n      },\n      {\n"
+				      "        \"side\": \"to\",\n        \"claim\": \"simulated\",\n"
+				      "        \"needed\": \"false\",\n        \"has\": \"true\"\n"
+				      "      }\n    ]\n  }\n}\n"));
 	expect("policy test " TIER " --json", "", 0,
 	       "{\n  \"file\": \"" TIER "\",\n  \"tests\": 5,\n  \"failed\": 0,\n  \"failures\": []\n}\n", "");
 	assert_non_null(strstr(run("policy test --json " FAIL, "").out,

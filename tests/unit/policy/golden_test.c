@@ -183,7 +183,7 @@ static void check_diff(const struct story *s)
 	assert_int_equal(file_read(path, 1 << 20, &text, &len, &e), 0);
 	assert_int_equal(pol_parse(path, text, len, &new, &d), 0);
 	assert_int_equal(pol_diff_make(s->model, new, &diff, &e), 0);
-	pol_diff_print(&diff, to);
+	assert_int_equal(pol_diff_print(&diff, to), 0);
 	fclose(to);
 	pol_diff_fini(&diff);
 	diags_fini(&d);

@@ -40,9 +40,43 @@ static void schema_has_the_keys_of_the_parser(void **state)
 	json_decref(root);
 }
 
+static bool takes(const json_t *schema, const char *type)
+{
+	const json_t *types = json_object_get(schema, "type"), *t;
+	size_t i;
+
+	json_array_foreach (types, i, t)
+		if (strcmp(json_string_value(t), type) == 0)
+			return true;
+	return false;
+}
+
+/* Forty digits without a letter are a number to an editor's YAML, and the ids of policy/examples have such. */
+static void an_id_may_look_like_a_number(void **state)
+{
+	json_t *root = json_load_file("policy/schema.json", JSON_REJECT_DUPLICATES, NULL);
+	json_t *d = json_object_get(root, "definitions");
+	const json_t *test = json_object_get(json_object_get(d, "test"), "properties");
+	const json_t *hex[] = { json_object_get(d, "id"),
+				json_array_get(json_object_get(json_object_get(d, "hashes"), "oneOf"), 0),
+				json_array_get(json_object_get(json_object_get(d, "measurements"), "oneOf"), 0),
+				json_object_get(test, "from"),
+				json_object_get(test, "to"),
+				json_object_get(test, "on") };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hex) / sizeof(*hex); i++)
+		if (!takes(hex[i], "string") || !takes(hex[i], "number"))
+			fail_msg("%zu: not both", i);
+	json_decref(root);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(schema_has_the_keys_of_the_parser) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(schema_has_the_keys_of_the_parser),
+		cmocka_unit_test(an_id_may_look_like_a_number),
+	};
 
 	return cmocka_run_group_tests_name("policy/schema", tests, NULL, NULL);
 }
