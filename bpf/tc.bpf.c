@@ -15,14 +15,19 @@
 #include "lib/link.h"
 #include "lib/pair.h"
 #include "lib/report.h"
+#include "lib/second.h"
 
 static __always_inline int handle(struct __sk_buff *skb, struct pkt *p)
 {
-	int ret = frame_check(skb, p);
+	int ret = frame_check(skb, p), asleep, action;
 
 	ret = ret == LINK_IP ? decide(skb, p) : ret < 0 ? ret : 0;
+	asleep = ret < 0 ? 0 : awake_check(p);
+	ret = asleep < 0 ? asleep : ret;
 	pair_count(skb, p, ret);
-	return report(skb, p, ret);
+	action = report(skb, p, ret);
+	/* past the stack: it needs no route, no forwarding turned on, and no error about it is ever sent */
+	return ret == PASS_ON && p->dir == BY_DIR_IN ? bpf_redirect(skb->ifindex, 0) : action;
 }
 
 SEC("tc")
@@ -38,7 +43,23 @@ int by_tc_out(struct __sk_buff *skb)
 {
 	struct pkt p = { .dir = BY_DIR_OUT, .l3 = conf.l3_offset };
 
-	return handle(skb, &p);
+	return leave(skb, &p, handle(skb, &p));
+}
+
+/* On the second device of a key rotation. */
+SEC("tc")
+int by_second_in(struct __sk_buff *skb)
+{
+	(void)skb;
+	return enter();
+}
+
+SEC("tc")
+int by_second_out(struct __sk_buff *skb)
+{
+	struct pkt p = { .dir = BY_DIR_OUT };
+
+	return skb->tc_index == JUDGED ? HOOK_PASS : report(skb, &p, -BY_DROP_UNJUDGED);
 }
 
 /* Not attached: user space runs them on a packet that nobody sent (ask.h). */

@@ -29,6 +29,9 @@ static __always_inline __u64 clock_now(void)
 	return *(volatile __u64 *)&clock_ns;
 }
 
+/* decide(): passes, but is not this node's: it goes out again by the device that it came by. */
+#define PASS_ON 2
+
 enum pkt_track {
 	TRACK_NO = 0,     /* judged by itself: ICMP other than echo and errors */
 	TRACK_FOLLOW = 1, /* may belong to a flow, never opens one */

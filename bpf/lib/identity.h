@@ -32,14 +32,27 @@ static __always_inline int comes_its_way(const struct hook_ctx *ctx, __u32 ident
 	return via && *via == ctx->ingress_ifindex;
 }
 
+/*
+ * A hub passes on what one node sends another. On the way in WireGuard vouches for the source; on the way out only what
+ * came in by this very device may have the source of somebody else, so that nothing which this machine made can. Which
+ * of it is allowed both ends decide, not the hub. Positive: the other end's identity.
+ */
+static __always_inline __u32 passes_on(const struct hook_ctx *ctx, const struct pkt *p, const struct by_addr_val *far)
+{
+	if (conf.topology != BY_TOPOLOGY_HUB || !far)
+		return 0;
+	return p->dir == BY_DIR_IN || ctx->ingress_ifindex == ctx->ifindex ? far->identity : 0;
+}
+
 static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 {
-	struct by_addr_val *v;
-	__u32 slot = p->live.slot;
+	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &p->key.local);
+	int is_own = v && v->identity == BY_IDENT_LOCAL;
+	__u32 slot = p->live.slot, far = is_own ? 0 : passes_on(ctx, p, v);
 
 	if (is_stray_nd(p))
 		return -BY_DROP_ARP_SPOOF; /* 2 */
-	if (p->dir == BY_DIR_OUT && !is_local(&p->key.local))
+	if (p->dir == BY_DIR_OUT && !is_own && !far)
 		return -BY_DROP_SPOOFED; /* 3 */
 	v = bpf_map_lookup_elem(&by_addr, &p->key.peer);
 
@@ -50,7 +63,27 @@ static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
 		return -BY_DROP_SPOOFED; /* 3 */
 	p->peer = v->identity;
 	p->peer_class = slot ? v->peer_class[1] : v->peer_class[0];
-	return p->dir == BY_DIR_OUT || is_local(&p->key.local) ? 0 : -BY_DROP_NOT_LOCAL; /* 4 */
+	if (is_own)
+		return 0;
+	return far && far != p->peer ? PASS_ON : -BY_DROP_NOT_LOCAL; /* 4 */
+}
+
+/*
+ * A hub opens nothing, whatever a policy says: its own programs hold it to that, and the spokes' do not rely on them.
+ * What it answers belongs to a flow that somebody else opened.
+ */
+static __always_inline int opener_check(const struct pkt *p, __u8 dir)
+{
+	struct by_ident *peer;
+
+	if (conf.topology == BY_TOPOLOGY_HUB)
+		return dir == BY_DIR_OUT ? -BY_DROP_HUB_ORIGIN : 0;
+	if (conf.topology != BY_TOPOLOGY_SPOKE || dir == BY_DIR_OUT)
+		return 0;
+	peer = bpf_map_lookup_elem(&by_ident, &p->peer);
+	if (!peer)
+		return -BY_DROP_NO_IDENTITY;
+	return peer->flags & BY_IDENT_HUB ? -BY_DROP_HUB_ORIGIN : 0;
 }
 
 /*
@@ -64,6 +97,17 @@ static __always_inline int is_witness(const struct pkt *p, const struct pkt *q)
 	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &q->key.peer);
 
 	return v && v->identity == p->peer;
+}
+
+/* After the policy: what it denies wakes nobody. */
+static __always_inline int awake_check(const struct pkt *p)
+{
+	__u32 *via;
+
+	if (p->dir == BY_DIR_IN || conf.l3_offset || conf.is_workload)
+		return 0;
+	via = bpf_map_lookup_elem(&by_via, &p->peer);
+	return via && *via & BY_VIA_ASLEEP ? -BY_DROP_PEER_ASLEEP : 0;
 }
 
 static __always_inline __u32 class_of(const struct pkt *p)

@@ -21,8 +21,8 @@ struct {
 } by_ident SEC(".maps");
 
 /*
- * The device on which this host receives what an identity sends; 0: none, it is the host. BY_IDENT_LOCAL has the device
- * that leads to the machine itself.
+ * The device on which this host receives what an identity sends; 0: none, it is the host. With BY_VIA_SECOND the one by
+ * which it is sent what it gets. BY_IDENT_LOCAL has the device that the programs are on.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

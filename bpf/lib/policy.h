@@ -6,7 +6,8 @@
  *  2  the packet can not be read                         drop, reason from parse.h; frames before it: link.h
  *  3  this node sends with a source that is not its own drop SPOOFED
  *  4  the peer's address has no identity                drop NO_IDENTITY
- *     it is addressed to somebody else                  drop NOT_LOCAL
+ *     it is addressed to somebody else                  drop NOT_LOCAL; a hub passes it on to whom it is for, if
+ *                                                       that address has an identity
  *  5  a later fragment                                  pass when it is the next one of a datagram whose first one
  *                                                       passed under the live policy; else drop FRAGMENT,
  *                                                       FRAG_ORDER or FRAG_OVERLAP (frag.h)
@@ -18,13 +19,15 @@
  *  8  an ICMP error of the flow's own peer about a      pass; the flow is not touched (related.h)
  *     tracked flow that the live policy judged
  *  9  TCP that is no pure SYN                           drop NO_FLOW
- * 10  a rule for (direction, peer class, port class)    allow: remember the flow and pass, or drop RATE_LIMIT; an audit
+ * 10  a hub opens it, here or at the other end          drop HUB_ORIGIN (so in 7)
+ *     a rule for (direction, peer class, port class)    allow: remember the flow and pass, or drop RATE_LIMIT; an audit
  *                                                       rule beside it counts and tells; deny: drop POLICY_DENY
  * 11  no rule                                           drop POLICY_DENY
  *
  * What a peer is differs, so identity.h (overlay) or net.h (the host's network) comes before this file. Each has
  * identify() for rungs 3 and 4: a positive answer passes by itself, without 6 to 11; is_witness() for rung 8;
- * is_proof() for rung 9: TCP that may open a flow all the same; class_of() and may_open() for rung 10.
+ * is_proof() for rung 9: TCP that may open a flow all the same; class_of(), opener_check() and may_open() for rung
+ * 10.
  */
 #pragma once
 
@@ -34,20 +37,11 @@
 #include "parse.h"
 #include "rate.h"
 #include "related.h"
+#include "verdict.h"
 
 static __always_inline int gen_read(struct pkt *p)
 {
-	__u32 zero = 0;
-	struct by_gen *gen = bpf_map_lookup_elem(&by_gen, &zero);
-	__u64 word;
-
-	if (!gen)
-		return -BY_DROP_INTERNAL;
-	word = *(volatile __u64 *)gen; /* one load: slot and gen belong together */
-	__builtin_memcpy(&p->live, &word, sizeof(p->live));
-	if (p->live.gen == 0)
-		return -BY_DROP_NO_POLICY; /* 1 */
-	return p->live.slot < BY_SLOTS ? 0 : -BY_DROP_INTERNAL;
+	return gen_live(&p->live); /* 1 */
 }
 
 /* What the first packet of a flow in direction `dir` asks for, as an index of by_port. */
@@ -97,25 +91,19 @@ __noinline int rule_count(struct pkt *p, __u32 rule, __u32 bytes)
 /* The live policy's answer to a flow that `dir` opens; fills p->rule, p->rule_flags and p->audit. */
 static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 {
-	struct by_verdict_key key = { .slot = p->live.slot, .dir = dir, .peer_class = class_of(p) };
-	__u32 at = p->live.slot * BY_PORT_SPACE + selector;
-	struct by_port *port = bpf_map_lookup_elem(&by_port, &at);
-	struct by_verdict *v;
+	struct by_verdict *v = 0;
+	int ret = opener_check(p, dir);
 
-	if (!port)
-		return -BY_DROP_INTERNAL;
-	key.port_class = dir == BY_DIR_IN ? port->port_class[BY_DIR_IN] : port->port_class[BY_DIR_OUT];
-	if (!key.port_class || !key.peer_class)
-		return -BY_DROP_POLICY_DENY; /* 11 */
-	v = bpf_map_lookup_elem(&by_verdict, &key);
+	if (ret < 0)
+		return ret; /* 10 */
+	ret = verdict_of(p->live.slot, dir, class_of(p), selector, &v);
 	if (!v)
-		return -BY_DROP_POLICY_DENY; /* 11 */
+		return ret;
 	p->rule = v->rule;
 	p->rule_flags = v->flags;
-	if (v->action != BY_ALLOW)
-		return -BY_DROP_POLICY_DENY; /* 10 */
-	p->audit = v->audit;
-	return 0; /* 10 */
+	if (ret == 0)
+		p->audit = v->audit;
+	return ret;
 }
 
 /* The packet that asks for a flow, or for itself alone where there are no flows. */
@@ -203,7 +191,7 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 	if (ret < 0)
 		return ret; /* 2 */
 	by_itself = identify(ctx, p);
-	if (by_itself < 0)
+	if (by_itself < 0 || by_itself == PASS_ON)
 		return by_itself; /* 3, 4 */
 	p->now_ns = clock_now();
 	if (p->frag == FRAG_NO)

@@ -17,7 +17,6 @@
 #define WG_RESPONSE_BYTES   92
 #define WG_COOKIE_BYTES     64
 #define WG_DATA_BYTES_MIN   32 /* header and tag: a keepalive */
-#define WG_DATA_ALIGN       16 /* what is sealed is padded to */
 
 struct wg_hdr {
 	struct udp_hdr udp;
@@ -34,7 +33,8 @@ static __always_inline int wg_is_plausible(__u32 type, __u32 bytes)
 	case WG_COOKIE:
 		return bytes == WG_COOKIE_BYTES;
 	case WG_DATA:
-		return bytes >= WG_DATA_BYTES_MIN && bytes % WG_DATA_ALIGN == 0;
+		/* what is sealed is padded to 16, but never beyond the MTU of the sender's device, which is 1420 */
+		return bytes >= WG_DATA_BYTES_MIN;
 	default:
 		return 0;
 	}
@@ -64,7 +64,7 @@ static __always_inline int wg_check_in(struct hook_ctx *ctx, struct pkt *p)
 static __always_inline int wg_check(struct hook_ctx *ctx, struct pkt *p)
 {
 	if (p->key.l4_proto != NEXT_UDP || p->frag == FRAG_LATER || !host.wg_port_be ||
-	    p->key.local_port_be != host.wg_port_be)
+	    (p->key.local_port_be != host.wg_port_be && p->key.local_port_be != host.wg_second_be))
 		return 0;
 	return p->dir == BY_DIR_OUT ? 1 : wg_check_in(ctx, p);
 }

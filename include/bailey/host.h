@@ -60,9 +60,10 @@ struct by_host_limit {
 
 /* Load-time constants. */
 struct by_host_conf {
-	__u16 wg_port_be; /* 0: none */
-	__u8 has_cookies; /* the kernel has the helpers, the hook can send, net.ipv4.tcp_syncookies is 2 */
-	__u8 pad[5];
+	__u16 wg_port_be;   /* 0: none */
+	__u16 wg_second_be; /* of the second device, while a key is rotated */
+	__u8 has_cookies;   /* the kernel has the helpers, the hook can send, net.ipv4.tcp_syncookies is 2 */
+	__u8 pad[3];
 	struct by_host_limit flows;      /* new ones, per source */
 	struct by_host_limit handshakes; /* initiations, per source */
 	struct by_host_limit handshakes_total;

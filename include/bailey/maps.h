@@ -6,7 +6,7 @@
  *   by_gen        array[1]       0                       by_gen              user
  *   by_addr       hash           by_addr                 by_addr_val         user
  *   by_ident      hash           u32 identity            by_ident            user
- *   by_via        array          identity                u32 ifindex         user
+ *   by_via        array          identity                u32, below          user
  *   by_port       array          slot*SPACE + selector   by_port             user
  *   by_verdict    hash           by_verdict_key          by_verdict          user
  *   by_rule       hash           by_rule_key             by_rule             user
@@ -40,6 +40,15 @@ struct by_gen {
 #define BY_IDENT_NONE  0u
 #define BY_IDENT_LOCAL 1u
 
+/*
+ * by_via of an identity: on a machine's device, the interface on which this host receives what it sends; on the
+ * overlay's, with this bit, the second device (second.h) by which what goes to it leaves.
+ */
+#define BY_VIA_SECOND (1u << 31)
+
+/* by_via of an identity on the overlay: WireGuard has no such peer now, and is told of it when a packet is for it. */
+#define BY_VIA_ASLEEP (1u << 30)
+
 struct by_addr_val {
 	__u32 identity;
 	/* Peer class per policy slot, as the compiled policy numbers them; 0 is never allowed anything. */
@@ -48,7 +57,9 @@ struct by_addr_val {
 
 #define BY_IDENT_SIMULATED (1u << 0) /* evidence is simulated: proves nothing about hardware */
 
-/* For people and events; the fast path does not read it. */
+#define BY_IDENT_HUB (1u << 1) /* to a spoke: it forwards, and opens no flow */
+
+/* For people and events; the programs read `flags` where a spoke's peer opens a flow. */
 struct by_ident {
 	__u8 app_id[BY_APP_ID_LEN];
 	__u8 instance_id[BY_INSTANCE_ID_LEN];

@@ -29,3 +29,7 @@ DROP(SYN_COOKIE, 22, "SYN over the limit, answered with a cookie in the stack's 
 DROP(VLAN, 23, "VLAN tags other than those of this interface")
 DROP(ARP_SPOOF, 24, "ARP or neighbour discovery that claims an address of somebody else")
 DROP(SPOOFED, 25, "sent with a source address that is not the sender's own")
+DROP(HUB_ORIGIN, 26, "opened by a hub, which forwards between others and opens nothing itself")
+DROP(RELAY_STALE, 27, "of a connection of the mesh that was not judged again in time after its rules changed")
+DROP(UNJUDGED, 28, "sent straight to the second device of a key rotation, past the overlay's")
+DROP(PEER_ASLEEP, 29, "to a peer that WireGuard is told of only now: the sender tries again")

@@ -16,10 +16,14 @@
 #include <unistd.h>
 
 #include "../lib/world.h"
+#include "bailey/conf.h"
 #include "base/cleanup.h"
 #include "datapath/internal.h"
+#include "skel/tc.skel.h"
 
-#define DEVICE "bytest0"
+#define DEVICE      "bytest0"
+#define TC_DROP     2
+#define TC_REDIRECT 7
 
 static int own_netns(void **state)
 {
@@ -44,7 +48,7 @@ static int gone(void **state)
 }
 
 /* The device lives as long as the fd. */
-static int tun_open(unsigned *ifindex)
+static int tun_open_as(const char *name, unsigned *ifindex)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
 	auto_fd int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -54,12 +58,17 @@ static int tun_open(unsigned *ifindex)
 		fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		skip();
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), DEVICE);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
 	ifr.ifr_flags = IFF_UP;
 	assert_int_equal(ioctl(sock, SIOCSIFFLAGS, &ifr), 0);
-	*ifindex = if_nametoindex(DEVICE);
+	*ifindex = if_nametoindex(name);
 	return fd;
+}
+
+static int tun_open(unsigned *ifindex)
+{
+	return tun_open_as(DEVICE, ifindex);
 }
 
 static uint64_t counted(struct world *w, enum by_drop reason)
@@ -109,6 +118,24 @@ static void attaches_and_stays_after_close(void **state)
 	real_packets_are_judged(w, tun); /* counted once: it is attached once */
 }
 
+/* The map that has them is named, until its name goes; nothing else does. */
+static void flows_are_given_up(struct world *w, const char *other)
+{
+	struct err e = ERR_INIT;
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/by_ct", other);
+	assert_int_equal(dp_flows_check(w->bpffs, "test", &e), -EBUSY);
+	assert_string_equal(e.where, path);
+	assert_non_null(strstr(e.msg, "--forget-flows"));
+	e = ERR_INIT;
+	assert_int_equal(dp_flows_forget(w->bpffs, "test", &e), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/by_gen", other);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(dp_flows_check(w->bpffs, "test", &e), 0);
+}
+
 /* As if this build had another layout: what is pinned is of a version that it does not read. */
 static void another_version_is_superseded(void **state)
 {
@@ -122,7 +149,9 @@ static void another_version_is_superseded(void **state)
 	snprintf(other, sizeof(other), "%s/bailey/test/v%d", w->bpffs, BY_ABI_VERSION - 1);
 	assert_int_equal(dp_attach(w->dp, ifindex, &e), 0);
 	dp_close(w->dp);
+	assert_int_equal(dp_flows_check(w->bpffs, "test", &e), 0);
 	assert_int_equal(rename(own, other), 0);
+	flows_are_given_up(w, other);
 	assert_int_equal(dp_open(w->bpffs, "test", &w->options, &w->dp, &e), 0);
 	assert_int_equal(access(other, F_OK), 0); /* it judges until the device is ours */
 	packet_in(tun, 53);
@@ -150,6 +179,58 @@ static void a_vanished_device_is_replaced(void **state)
 	assert_int_equal(dp_attach(w->dp, next, &e), 0);
 	real_packets_are_judged(w, tun);
 	close(tun);
+}
+
+/* What the program says to a datagram from this node to DB. */
+static int answer_to(int prog)
+{
+	struct pkt p = { UDP(WEB4, DB4, 999, 53) };
+	struct frame f;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.data);
+
+	frame_build(&f, &p);
+	opts.data_size_in = f.len;
+	assert_int_equal(bpf_prog_test_run_opts(prog, &opts), 0);
+	return (int)opts.retval;
+}
+
+static uint64_t dropped_unjudged(struct world *w)
+{
+	struct dp_status st;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	return st.stat[BY_DIR_OUT][BY_DROP_UNJUDGED].packets;
+}
+
+/* A key rotation's: judged by the first device's program, whichever way a packet comes or goes. */
+static void a_second_device_carries(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity db = world_node(DB, CLASS_DB);
+	struct err e = ERR_INIT;
+	unsigned first, second;
+	uint64_t before;
+	auto_fd int tun = tun_open(&first), other = tun_open_as("bytest1", &second);
+
+	assert_int_equal(dp_attach(w->dp, first, &e), 0);
+	assert_int_equal(dp_second_attach(w->dp, second, &e), 0);
+	real_packets_are_judged(w, tun);
+	real_packets_are_judged(w, other);
+
+	world_allow(w, BY_DIR_OUT, BY_PORT_UDP + 53, BY_PORT_UDP + 53);
+	assert_int_equal(dp_via_get(w->dp, db.instance_id) == dp_via_second(second), 0);
+	assert_int_not_equal(answer_to(w->prog[BY_DIR_OUT]), TC_REDIRECT);
+	assert_int_equal(dp_via_set(w->dp, db.instance_id, dp_via_second(second), &e), 0);
+	assert_int_equal(answer_to(w->prog[BY_DIR_OUT]), TC_REDIRECT);
+	world_reopen(w); /* who goes where outlives the process */
+	assert_true(dp_via_get(w->dp, db.instance_id) == dp_via_second(second));
+
+	before = dropped_unjudged(w); /* the kernel itself sends by a device that is up: multicast of IPv6 */
+	assert_int_equal(answer_to(bpf_program__fd(w->dp->skel->progs.by_second_out)), TC_DROP);
+	assert_true(dropped_unjudged(w) > before);
+	assert_int_equal(dp_second_remove(w->dp, &e), 0);
+	assert_int_equal(dp_second_remove(w->dp, &e), 0);
 }
 
 static void no_such_device_is_an_error(void **state)
@@ -182,10 +263,10 @@ static void clsact_does_what_tcx_does(void **state)
 	assert_int_equal(counted(w, BY_DROP_NO_POLICY), 0); /* nothing is attached any more */
 }
 
-static bool has_filter(unsigned ifindex, enum bpf_tc_attach_point point)
+static bool has_filter(uint32_t handle, unsigned ifindex, enum bpf_tc_attach_point point)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0xba11, .priority = 1);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = 1);
 
 	return bpf_tc_query(&hook, &opts) == 0;
 }
@@ -196,6 +277,7 @@ static void clsact_is_found_without_its_device(void **state)
 	struct world *w = *state;
 	struct world *other = world_open(0);
 	struct err e = ERR_INIT;
+	uint32_t handle = clsact_handle(w->dp->dir), of_other = clsact_handle(other->dp->dir);
 	unsigned ifindex, theirs;
 	auto_fd int tun = tun_open(&ifindex);
 
@@ -205,11 +287,60 @@ static void clsact_is_found_without_its_device(void **state)
 	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
 	dp_close(w->dp);
 	assert_int_equal(dp_destroy(w->bpffs, "test", 0, &e), 0);
-	assert_false(has_filter(ifindex, BPF_TC_INGRESS) || has_filter(ifindex, BPF_TC_EGRESS));
-	assert_true(has_filter(theirs, BPF_TC_INGRESS) && has_filter(theirs, BPF_TC_EGRESS)); /* another instance's */
+	assert_false(has_filter(handle, ifindex, BPF_TC_INGRESS) || has_filter(handle, ifindex, BPF_TC_EGRESS));
+	assert_true(has_filter(of_other, theirs, BPF_TC_INGRESS) && has_filter(of_other, theirs, BPF_TC_EGRESS));
 	assert_int_equal(dp_open(w->bpffs, "test", NULL, &w->dp, &e), 0);
 	assert_int_equal(system("ip link del bycls0"), 0);
 	world_close(other);
+}
+
+/* What either drops the other need not see. */
+static void both_judge(struct world *a, struct world *b, int tun)
+{
+	uint64_t passed[] = { counted(a, BY_DROP_NONE), counted(b, BY_DROP_NONE) };
+	uint64_t denied = counted(a, BY_DROP_POLICY_DENY) + counted(b, BY_DROP_POLICY_DENY);
+
+	packet_in(tun, 53);
+	packet_in(tun, 54);
+	assert_int_equal(counted(a, BY_DROP_NONE), passed[0] + 1);
+	assert_int_equal(counted(b, BY_DROP_NONE), passed[1] + 1);
+	assert_int_equal(counted(a, BY_DROP_POLICY_DENY) + counted(b, BY_DROP_POLICY_DENY), denied + 1);
+}
+
+/* None takes another's place, and the end of one is none of the other's. */
+static void clsact_holds_two_instances(void **state)
+{
+	struct world *w = *state, *other = world_open(0);
+	struct err e = ERR_INIT;
+	unsigned ifindex;
+	auto_fd int tun = tun_open(&ifindex);
+
+	world_cast(other);
+	world_allow(other, BY_DIR_IN, BY_PORT_UDP + 53, BY_PORT_UDP + 53);
+	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
+	assert_int_equal(attach_clsact(other->dp, ifindex), 0);
+	both_judge(w, other, tun);
+	assert_int_equal(attach_clsact(w->dp, ifindex), 0);
+	both_judge(w, other, tun);
+	dp_close(other->dp);
+	assert_int_equal(dp_destroy(other->bpffs, "test", ifindex, &e), 0);
+	assert_int_equal(dp_open(other->bpffs, "test", NULL, &other->dp, &e), 0);
+	real_packets_are_judged(w, tun);
+	world_close(other);
+}
+
+/* Whatever is below an instance and of whichever version has one place, and instances have their own. */
+static void handles_are_of_instances(void **state)
+{
+	uint32_t handle = clsact_handle("/sys/fs/bpf/bailey/a/v2");
+
+	(void)state;
+	assert_int_equal(clsact_handle("/sys/fs/bpf/bailey/a/v1/host"), handle);
+	assert_int_equal(clsact_handle("/sys/fs/bpf/bailey/a/v12/w-v1"), handle);
+	assert_int_not_equal(clsact_handle("/sys/fs/bpf/bailey/b/v2"), handle);
+	assert_int_not_equal(clsact_handle("/sys/fs/other/bailey/a/v2"), handle);
+	assert_int_not_equal(clsact_handle("/sys/fs/bpf/bailey/v1/v2"), clsact_handle("/sys/fs/bpf/bailey/v2/v2"));
+	assert_int_equal(clsact_handle("/v3/bailey/v1/v2/host"), clsact_handle("/v3/bailey/v1/v1"));
 }
 
 static void destroy_detaches_at_once(void **state)
@@ -387,13 +518,23 @@ static void no_capability_is_said_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t(attaches_and_stays_after_close), t(a_vanished_device_is_replaced),
-		t(another_version_is_superseded),  t(no_such_device_is_an_error),
-		t(clsact_does_what_tcx_does),      t(clsact_is_found_without_its_device),
-		t(destroy_detaches_at_once),       t(everything_is_pinned_by_name),
-		t(maps_carry_their_types),         t(a_map_of_another_shape_is_refused_by_name),
-		t(bad_arguments_are_refused),      t(two_instances_do_not_meet),
-		t(three_capabilities_are_enough),  t(no_capability_is_said_so),
+		t(a_second_device_carries),
+		t(attaches_and_stays_after_close),
+		t(a_vanished_device_is_replaced),
+		t(another_version_is_superseded),
+		t(no_such_device_is_an_error),
+		t(clsact_does_what_tcx_does),
+		t(clsact_is_found_without_its_device),
+		t(clsact_holds_two_instances),
+		t(handles_are_of_instances),
+		t(destroy_detaches_at_once),
+		t(everything_is_pinned_by_name),
+		t(maps_carry_their_types),
+		t(a_map_of_another_shape_is_refused_by_name),
+		t(bad_arguments_are_refused),
+		t(two_instances_do_not_meet),
+		t(three_capabilities_are_enough),
+		t(no_capability_is_said_so),
 	};
 
 	return cmocka_run_group_tests_name("bpf/attach", tests, own_netns, NULL);

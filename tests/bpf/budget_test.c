@@ -16,6 +16,7 @@
 #include "bailey/conf.h"
 #include "bailey/host.h"
 #include "base/cleanup.h"
+#include "skel/guard.skel.h"
 #include "skel/host.skel.h"
 #include "skel/tc.skel.h"
 #include "skel/xdp.skel.h"
@@ -151,6 +152,16 @@ static void host_in_xdp(void **state)
 	xdp_bpf__destroy(skel);
 }
 
+static void mesh_guard(void **state)
+{
+	struct guard_bpf *skel = guard_bpf__open();
+
+	(void)state;
+	assert_non_null(skel);
+	within_budget(skel->obj, "sockets");
+	guard_bpf__destroy(skel);
+}
+
 /* $BUILD/verifier/RELEASE */
 static int table_open(void **state)
 {
@@ -177,10 +188,8 @@ static int table_close(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(overlay),
-		cmocka_unit_test(workloads),
-		cmocka_unit_test(host_at_tc),
-		cmocka_unit_test(host_in_xdp),
+		cmocka_unit_test(overlay),     cmocka_unit_test(workloads),  cmocka_unit_test(host_at_tc),
+		cmocka_unit_test(host_in_xdp), cmocka_unit_test(mesh_guard),
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

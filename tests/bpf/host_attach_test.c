@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,6 +178,7 @@ static void another_version_is_superseded(void **state)
 	static const enum dp_host_mode modes[] = { DP_HOST_AUTO, DP_HOST_NATIVE, DP_HOST_GENERIC, DP_HOST_TC };
 	const char *const name[] = { best(), "xdp-native", "xdp-generic", tc_name() };
 	char own[128], other[128];
+	struct err e = ERR_INIT;
 	uint64_t before;
 
 	(void)state;
@@ -185,6 +188,11 @@ static void another_version_is_superseded(void **state)
 		reopen(modes[i]);
 		attached_as(name[i]);
 		assert_int_equal(rename(own, other), 0);
+		assert_int_equal(dp_flows_check(w->bpffs, "test", &e), -EBUSY); /* the host's, too */
+		assert_non_null(strstr(e.where, "/host/by_ct"));
+		e = ERR_INIT;
+		assert_int_equal(dp_flows_forget(w->bpffs, "test", &e), 0);
+		assert_int_equal(dp_flows_check(w->bpffs, "test", &e), 0);
 		reopen(modes[i]);
 		host_world_policy(w);
 		before = counted(BY_DIR_IN, BY_DROP_POLICY_DENY);
@@ -361,6 +369,25 @@ static void two_instances(void **state)
 	host_world_close(second);
 	in_dispatcher("by_xdp_in ");
 	frames_are_judged();
+}
+
+/* Whoever keeps libxdp's lock keeps ours out and says so, but is not waited for without end. */
+static void waits_for_nobody_for_ever(void **state)
+{
+	struct err e = ERR_INIT;
+	auto_fd int fd = -1;
+
+	(void)state;
+	needs_dispatcher();
+	reopen(DP_HOST_DISPATCHER);
+	attached_as("dispatcher-generic"); /* what libxdp locks is there from now on */
+	fd = open("/sys/fs/bpf/xdp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+	assert_int_equal(dp_host_attach(w->dp, ifindex, &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.msg, "somebody else holds libxdp's lock"));
+	assert_int_equal(flock(fd, LOCK_UN), 0);
+	in_dispatcher("by_xdp_in "); /* what was there before */
+	attached_as("dispatcher-generic");
 }
 
 /* A UDP socket of the host's at `port`, which counts what comes through. */
@@ -548,6 +575,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(anothers_program_stays, fresh, gone),
 		cmocka_unit_test_setup_teardown(lives_beside_others, fresh, gone),
 		cmocka_unit_test_setup_teardown(two_instances, fresh, gone),
+		cmocka_unit_test_setup_teardown(waits_for_nobody_for_ever, fresh, gone),
 		cmocka_unit_test_setup_teardown(no_moment_without, fresh, gone),
 		cmocka_unit_test_setup_teardown(destroy_leaves_nothing, fresh, gone),
 		cmocka_unit_test_setup_teardown(no_such_device, fresh, gone),

@@ -232,10 +232,10 @@ static void wireguard(void **state)
 		uint16_t bytes;
 		const char *want;
 	} c[] = {
-		{ 1, 148, "NONE" },         { 1, 147, "NOT_WIREGUARD" }, { 1, 149, "NOT_WIREGUARD" },
-		{ 2, 92, "NONE" },          { 2, 148, "NOT_WIREGUARD" }, { 3, 64, "NONE" },
-		{ 4, 32, "NONE" },          { 4, 1440, "NONE" },         { 4, 31, "NOT_WIREGUARD" },
-		{ 4, 40, "NOT_WIREGUARD" }, { 0, 148, "NOT_WIREGUARD" }, { 5, 148, "NOT_WIREGUARD" },
+		{ 1, 148, "NONE" },        { 1, 147, "NOT_WIREGUARD" }, { 1, 149, "NOT_WIREGUARD" },
+		{ 2, 92, "NONE" },         { 2, 148, "NOT_WIREGUARD" }, { 3, 64, "NONE" },
+		{ 4, 32, "NONE" },         { 4, 1440, "NONE" },         { 4, 31, "NOT_WIREGUARD" },
+		{ 4, 1452, "NONE" },       { 0, 148, "NOT_WIREGUARD" }, { 5, 148, "NOT_WIREGUARD" },
 		{ 1, 0, "NOT_WIREGUARD" },
 	};
 	struct frame f;
