@@ -14,15 +14,12 @@
 
 #include "bailey/host.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "internal.h"
 
-/* Newer than the user-space headers of Debian 12. */
-#define ATTACH_TCX_INGRESS 46
-#define ATTACH_TCX_EGRESS  47
-#define LINK_BEFORE        (1u << 3) /* with no program named: in front of all */
+#define LINK_BEFORE (1u << 3) /* with no program named: in front of all */
 
 /* Ours in the clsact chain; a low priority number runs early. */
-#define CLSACT_HANDLE   0xba11
 #define CLSACT_PRIORITY 1
 
 static const enum bpf_attach_type tcx_type[] = {
@@ -33,6 +30,25 @@ static const enum bpf_tc_attach_point tc_point[] = {
 	[BY_DIR_IN] = BPF_TC_INGRESS,
 	[BY_DIR_OUT] = BPF_TC_EGRESS,
 };
+
+/*
+ * An instance has a place of its own, for several may judge one device, and none may take another's away. It is the
+ * same for every version of an instance and all of its devices. dir: <bpffs>/bailey/<instance>/v<ABI>, and what is
+ * below it.
+ */
+uint32_t clsact_handle(const char *dir)
+{
+	static const uint64_t key[2];
+	const char *end = dir + strlen(dir);
+
+	for (const char *p = strstr(dir, "/v"); p; p = strstr(p + 1, "/v")) {
+		size_t digits = strspn(p + 2, "0123456789");
+
+		if (digits && (p[2 + digits] == '/' || !p[2 + digits]))
+			end = p;
+	}
+	return (uint32_t)hash_siphash(key, dir, (size_t)(end - dir)) | 1; /* 0 is none */
+}
 
 /* The hook of a direction. What a machine behind a tap sends is what the host receives from it. */
 static int hook_of(const struct dp *dp, enum by_dir dir)
@@ -104,8 +120,8 @@ static int tcx_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
 static int clsact_attach(struct dp *dp, enum by_dir dir, unsigned ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = dp->prog[dir], .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY,
-		    .flags = BPF_TC_F_REPLACE);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = dp->prog[dir], .handle = clsact_handle(dp->dir),
+		    .priority = CLSACT_PRIORITY, .flags = BPF_TC_F_REPLACE);
 	int ret = bpf_tc_hook_create(&hook);
 
 	if (ret && ret != -EEXIST)
@@ -150,7 +166,7 @@ int attach_one(struct dp *dp, enum by_dir dir, unsigned ifindex, struct err *e)
 
 int dp_attach(struct dp *dp, unsigned ifindex, struct err *e)
 {
-	int ret = dp->options.is_workload ? via_write(dp, BY_IDENT_LOCAL, ifindex) : 0;
+	int ret = via_write(dp, BY_IDENT_LOCAL, ifindex);
 
 	if (ret)
 		return err_at(e, ret, dp_map_name[MAP_VIA], "can not be written: %s", strerror(-ret));
@@ -180,10 +196,10 @@ int link_remove(const char *dir, const char *name, struct err *e)
 	return unlink(path) < 0 ? err_at(e, -errno, path, "%s", strerror(errno)) : 0;
 }
 
-void clsact_remove(unsigned ifindex, enum by_dir dir)
+void clsact_remove(const char *pins, unsigned ifindex, enum by_dir dir)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = clsact_handle(pins), .priority = CLSACT_PRIORITY);
 
 	bpf_tc_detach(&hook, &opts); /* none there is as good */
 }
@@ -200,10 +216,10 @@ static uint32_t prog_id(const char *dir, const char *name)
 	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.id : 0;
 }
 
-static bool clsact_runs(unsigned ifindex, enum by_dir dir, uint32_t id)
+static bool clsact_runs(const char *pins, unsigned ifindex, enum by_dir dir, uint32_t id)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = tc_point[dir]);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = clsact_handle(pins), .priority = CLSACT_PRIORITY);
 
 	return id && bpf_tc_query(&hook, &opts) == 0 && opts.prog_id == id;
 }
@@ -217,8 +233,8 @@ static void clsact_remove_pinned(const char *dir)
 	for (struct if_nameindex *d = devices; d && d->if_index; d++)
 		for (size_t i = 0; i < ARRAY_LEN(name); i++)
 			for (int point = 0; point < BY_DIR_COUNT; point++)
-				if (clsact_runs(d->if_index, (enum by_dir)point, prog_id(dir, name[i])))
-					clsact_remove(d->if_index, (enum by_dir)point);
+				if (clsact_runs(dir, d->if_index, (enum by_dir)point, prog_id(dir, name[i])))
+					clsact_remove(dir, d->if_index, (enum by_dir)point);
 	if (devices)
 		if_freenameindex(devices);
 }
@@ -232,7 +248,7 @@ int attach_remove(const char *dir, unsigned ifindex, struct err *e)
 			return ret;
 	}
 	for (int i = 0; i < BY_DIR_COUNT && ifindex; i++)
-		clsact_remove(ifindex, (enum by_dir)i);
+		clsact_remove(dir, ifindex, (enum by_dir)i);
 	if (!ifindex)
 		clsact_remove_pinned(dir);
 	return 0;

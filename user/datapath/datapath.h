@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bailey/conf.h"
 #include "bailey/event.h"
 #include "bailey/maps.h"
 #include "base/err.h"
@@ -53,9 +54,10 @@ struct dp_options {
 	uint32_t l3_offset; /* 0: packets (WireGuard, TUN); 14: Ethernet frames */
 	bool is_workload; /* the machine is behind the device (tap, veth, bridge port): it sends what the host receives
 			   */
-	bool no_pairs;    /* keep no counters per peer */
-	uint16_t vlan[2]; /* Ethernet: tags that each frame must have, outer and inner; 0: none */
-	uint8_t mac[6];   /* Ethernet: the machine's; all 0: whatever it says */
+	enum by_topology topology; /* of the overlay */
+	bool no_pairs;             /* keep no counters per peer */
+	uint16_t vlan[2];          /* Ethernet: tags that each frame must have, outer and inner; 0: none */
+	uint8_t mac[6];            /* Ethernet: the machine's; all 0: whatever it says */
 	struct dp_sizes sizes;
 	struct dp_host_options host;
 };
@@ -68,6 +70,14 @@ int dp_open(const char *bpffs, const char *instance, const struct dp_options *op
 void dp_close(struct dp *dp); /* accepts NULL; pins and attachments stay */
 /* Detaches from ifindex (0: no device is left) and removes every pin of the instance. */
 int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e);
+
+/*
+ * Flows tracked in maps of another layout (another v<ABI>) can not be carried over: -EBUSY with what to do when there
+ * are any, so that a start does not cut them by itself. To forget them lets go of the maps' names alone: the other's
+ * programs decide with them until dp_attach().
+ */
+int dp_flows_check(const char *bpffs, const char *instance, struct err *e);
+int dp_flows_forget(const char *bpffs, const char *instance, struct err *e);
 
 /* Puts the programs on both directions of a device, replacing an older daemon's in one step. Idempotent. */
 int dp_attach(struct dp *dp, unsigned ifindex, struct err *e);
@@ -82,16 +92,29 @@ struct dp_identity {
 	struct by_addr addrs[8];
 	uint32_t n_addrs;
 	uint32_t peer_class; /* in the live slot */
-	uint32_t via;        /* the interface that it comes by; 0: none, it is this host */
+	uint32_t via;        /* the interface that it comes by; 0: none, it is this host. dp_via_second(): or goes by */
 };
 
 /* Adds or changes one; addresses no longer named are removed. A changed class re-judges tracked flows. */
 int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *identity, struct err *e);
 /* Addresses go first, so the next packet has no identity; then tracked flows are re-judged. */
 int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct err *e);
+/* Does WireGuard know the peer? A packet to one that is asleep is dropped as PEER_ASLEEP. Until the next set. */
+int dp_asleep_set(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_asleep);  /* 0 or -errno */
+int dp_pair_get(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct by_pair *n); /* likewise */
 size_t dp_identity_count(const struct dp *dp);
 bool dp_identity_find(const struct dp *dp, uint32_t identity, struct dp_identity *out);
 bool dp_identity_get(const struct dp *dp, size_t i, uint32_t *identity, struct dp_identity *out);
+
+/* --- the second device of a key rotation (overlay's alone) --- */
+
+/* From now on what comes by it is judged as if it had come by the first, and only what the first has judged leaves. */
+int dp_second_attach(struct dp *dp, unsigned ifindex, struct err *e);
+int dp_second_remove(struct dp *dp, struct err *e); /* the device itself goes by another hand */
+/* `via` of an identity whose packets shall leave by it: the next one does. */
+uint32_t dp_via_second(unsigned ifindex);
+int dp_via_set(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], uint32_t via, struct err *e);
+uint32_t dp_via_get(const struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN]); /* 0: nobody, or none */
 
 /*
  * Loads an image (checked by pol_image_check) into the slot that does not decide, reads it back, then flips. On any
@@ -222,6 +245,25 @@ int dp_capture_open(struct dp *dp, uint32_t snaplen, dp_capture_fn fn, void *arg
 int dp_capture_read(struct dp *dp);
 void dp_capture_close(struct dp *dp);
 int dp_capture_lost(struct dp *dp, uint64_t *lost, struct err *e); /* ever: over the rate, or no room in the ring */
+
+/* --- what the kernel has --- */
+
+struct dp_feature {
+	const char *name, *used_for;
+	bool is_needed; /* nothing goes without it */
+	int has;        /* 1, 0, or -errno: it does not say */
+};
+
+struct dp_features {
+	void (*fn)(const struct dp_feature *f, void *arg);
+	void *arg;
+};
+
+/* Asks the kernel for each thing that the programs use, not for its version. Takes CAP_BPF. */
+void dp_features(const struct dp_features *f);
+/* XDP and tcx programs on a device that are not Bailey's. */
+void dp_foreign_programs(unsigned ifindex, void (*fn)(const char *hook, const char *name, uint32_t id, void *arg),
+			 void *arg);
 
 const char *dp_drop_name(unsigned reason); /* "POLICY_DENY" */
 const char *dp_drop_text(unsigned reason);

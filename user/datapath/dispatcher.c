@@ -9,13 +9,17 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
@@ -23,7 +27,7 @@
 #include "host.h"
 
 #define MAPS_MAX        64
-#define HELPER_WAIT_S   30 /* libxdp waits for whoever else changes a dispatcher */
+#define OTHERS_WAIT_S   10 /* libxdp would wait for ever for whoever else changes a dispatcher */
 #define ERR_NO_FREPLACE "the kernel does not replace functions of XDP programs (freplace)"
 
 DEFINE_CLEANUP(multiprog, struct xdp_multiprog, xdp_multiprog__close)
@@ -97,6 +101,27 @@ static bool uses_map(int fd, uint32_t id)
 	return false;
 }
 
+/*
+ * The net process waits for this one: not by the clock, for on a slow machine a join takes what it takes, but not for a
+ * stranger's sake either. What libxdp locks is its folder, also to read.
+ */
+static int lock_is_free(unsigned ifindex, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	const char *bpffs = getenv("LIBXDP_BPFFS");
+	char path[PATH_LEN];
+	auto_fd int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/xdp", bpffs ? bpffs : "/sys/fs/bpf");
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; i++) {
+		if (i == OTHERS_WAIT_S * 10)
+			return refused(e, -EBUSY, ifindex, "somebody else holds libxdp's lock");
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* The dispatcher of a device; NULL: it has none. */
 static int dispatcher_of(unsigned ifindex, struct xdp_multiprog **out, struct err *e)
 {
@@ -109,6 +134,9 @@ static int dispatcher_of(unsigned ifindex, struct xdp_multiprog **out, struct er
 		return refused(e, ret, ifindex, "can not be asked for its XDP program");
 	if (!id)
 		return 0;
+	ret = lock_is_free(ifindex, e);
+	if (ret)
+		return ret;
 	mp = xdp_multiprog__get_from_ifindex((int)ifindex);
 	ret = (int)libxdp_get_error(mp);
 	if (ret)
@@ -146,9 +174,10 @@ static int leave(const char *dir, unsigned ifindex, uint32_t but, struct err *e)
 	while (!ret && mp && n < MAPS_MAX && (p = xdp_multiprog__next_prog(p, mp)))
 		if (xdp_program__id(p) != but && uses_map(xdp_program__fd(p), map))
 			ours[n++] = p;
-	if (n)
-		ret = xdp_program__detach_multi(ours, n, (int)ifindex, xdp_multiprog__attach_mode(mp), 0);
-	return n && ret ? refused(e, ret, ifindex, "our program can not be taken out of the dispatcher") : ret;
+	if (ret || !n)
+		return ret;
+	ret = xdp_program__detach_multi(ours, n, (int)ifindex, xdp_multiprog__attach_mode(mp), 0);
+	return ret ? refused(e, ret, ifindex, "our program can not be taken out of the dispatcher") : 0;
 }
 
 static int leave_all(const struct request *r, struct reply *reply)
@@ -224,6 +253,8 @@ static int join(const struct request *r, struct reply *reply)
 	int ret = may_join(r->ifindex, &reply->err);
 
 	if (!ret)
+		ret = lock_is_free(r->ifindex, &reply->err);
+	if (!ret)
 		ret = join_mode(r, &mode, &reply->err);
 	if (!ret)
 		ret = host_xdp_open(r->dir, &r->conf, &xdp, &reply->err);
@@ -269,13 +300,10 @@ void dp_dispatcher_serve(int fd)
 
 void dp_dispatcher_helper(int fd)
 {
-	const struct timeval wait = { .tv_sec = HELPER_WAIT_S };
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	helper = fd;
 }
 
-/* An answer that comes too late would be taken for the next one: the helper is not asked again. */
+/* The answer comes or the helper is gone. */
 static int ask(const struct request *r, struct reply *reply, struct err *e)
 {
 	if (helper < 0) {

@@ -5,21 +5,17 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bailey/conf.h"
 #include "internal.h"
 #include "skel/sock.skel.h"
 
-#define LINK_PREFIX   "l-"
 #define DEVICE_PREFIX "d-"
 #define ETHERNET      14
 
@@ -32,12 +28,6 @@ struct dp_divert {
 	uint32_t n_devices;
 };
 
-/* A pinned link is named for its cgroup and its program: "l-2f1-by_connect4". */
-struct place {
-	int fd;
-	uint64_t id;
-};
-
 void dp_divert_close(struct dp_divert *d)
 {
 	if (!d)
@@ -47,22 +37,6 @@ void dp_divert_close(struct dp_divert *d)
 }
 
 /* --- loading ----------------------------------------------------------------------------------------------- */
-
-static int pin_maps(struct dp_divert *d, struct err *e)
-{
-	struct bpf_map *map;
-	char path[PATH_LEN];
-
-	bpf_object__for_each_map(map, d->skel->obj)
-	{
-		if (bpf_map__is_internal(map))
-			continue;
-		pin_path(path, d->dir, bpf_map__name(map));
-		if (access(path, F_OK) < 0 && bpf_obj_pin(bpf_map__fd(map), path) < 0)
-			return err_at(e, -errno, path, "can not be pinned: %s", strerror(errno));
-	}
-	return 0;
-}
 
 static int load(struct dp_divert *d, struct err *e)
 {
@@ -76,7 +50,8 @@ static int load(struct dp_divert *d, struct err *e)
 	if (ret)
 		return ret;
 	ret = sock_bpf__load(d->skel);
-	return ret ? kernel_refused(e, ret, "the kernel refused the BPF programs of capture") : pin_maps(d, e);
+	return ret ? kernel_refused(e, ret, "the kernel refused the BPF programs of capture")
+		   : maps_pin_all(d->dir, NULL, d->skel->obj, e);
 }
 
 int dp_divert_open(const char *bpffs, const char *instance, struct dp_divert **out, struct err *e)
@@ -175,68 +150,11 @@ static int rules_walk(struct dp_divert *d, struct keep *keep, struct err *e)
 
 /* --- cgroups ----------------------------------------------------------------------------------------------- */
 
-static int cgroup_open(const char *path, struct place *at, struct err *e)
-{
-	struct statfs fs;
-	struct stat st;
-	int ret = 0;
-
-	at->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at->fd < 0)
-		return err_at(e, -errno, path, "no such cgroup: %s", strerror(errno));
-	if (fstatfs(at->fd, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-		ret = err_at(e, -EINVAL, path, "is no cgroup of version 2");
-	else if (fstat(at->fd, &st) < 0)
-		ret = err_at(e, -errno, path, "%s", strerror(errno));
-	else
-		at->id = st.st_ino;
-	if (ret)
-		close(at->fd);
-	return ret;
-}
-
-static void link_name(char name[static 64], uint64_t id, const struct bpf_program *prog)
-{
-	snprintf(name, 64, LINK_PREFIX "%llx-%.15s", (unsigned long long)id, bpf_program__name(prog));
-}
-
-static int link_update(const struct dp_divert *d, const char *name, const struct place *at, int prog)
-{
-	struct bpf_link_info info = { 0 };
-	__u32 len = sizeof(info);
-	char path[PATH_LEN];
-	auto_fd int fd = -1;
-
-	pin_path(path, d->dir, name);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || info.cgroup.cgroup_id != at->id)
-		return -ENOENT;
-	return bpf_link_update(fd, prog, NULL) < 0 ? -errno : 0;
-}
-
-static int attach(const struct dp_divert *d, const struct bpf_program *prog, const struct place *at, const char *path,
-		  struct err *e)
-{
-	int prog_fd = bpf_program__fd(prog), ret;
-	auto_fd int fd = -1;
-	char name[64];
-
-	link_name(name, at->id, prog);
-	ret = link_update(d, name, at, prog_fd);
-	if (ret == -ENOENT) {
-		fd = bpf_link_create(prog_fd, at->fd, bpf_program__expected_attach_type(prog), NULL);
-		ret = fd < 0 ? -errno : pin_replace(fd, d->dir, name);
-	}
-	return ret ? err_at(e, ret, path, "%s can not be attached: %s", bpf_program__name(prog), strerror(-ret)) : 0;
-}
-
 /* All programs but the proxy's, or that one alone. */
 static int attach_all(struct dp_divert *d, const char *path, bool is_proxy, uint64_t *id, struct err *e)
 {
 	struct bpf_program *prog;
-	struct place at;
+	struct cgroup at;
 	int ret = cgroup_open(path, &at, e);
 
 	if (ret)
@@ -244,35 +162,29 @@ static int attach_all(struct dp_divert *d, const char *path, bool is_proxy, uint
 	bpf_object__for_each_program(prog, d->skel->obj)
 	{
 		if (!ret && prog != d->skel->progs.by_assign && (prog == d->skel->progs.by_getsockopt) == is_proxy)
-			ret = attach(d, prog, &at, path, e);
+			ret = cgroup_attach(d->dir, prog, &at, path, e);
 	}
 	*id = at.id;
 	close(at.fd);
 	return ret;
 }
 
-/* Links whose cgroup nobody names any more, or has gone. */
-static int links_prune(const struct dp_divert *d, const uint64_t *id, size_t n, uint64_t proxy, struct err *e)
+struct named {
+	const uint64_t *id;
+	size_t n;
+	uint64_t proxy;
+};
+
+static bool is_named(uint64_t cgroup, const char *prog, const void *arg)
 {
-	struct dirent *file;
-	DIR *dir = opendir(d->dir);
-	int ret = 0;
+	const struct named *named = arg;
 
-	if (!dir)
-		return err_at(e, -errno, d->dir, "%s", strerror(errno));
-	while (!ret && (file = readdir(dir))) {
-		bool is_proxy = strstr(file->d_name, "-by_getsockopt") != NULL, is_named = false;
-		unsigned long long of = 0;
-
-		if (sscanf(file->d_name, LINK_PREFIX "%llx-", &of) != 1)
-			continue;
-		for (size_t i = 0; i < n && !is_proxy; i++)
-			is_named |= id[i] == of;
-		if (!is_named && !(is_proxy && proxy == of))
-			ret = link_remove(d->dir, file->d_name, e);
-	}
-	closedir(dir);
-	return ret;
+	if (strcmp(prog, "by_getsockopt") == 0)
+		return named->proxy == cgroup;
+	for (size_t i = 0; i < named->n; i++)
+		if (named->id[i] == cgroup)
+			return true;
+	return false;
 }
 
 /* --- devices ----------------------------------------------------------------------------------------------- */
@@ -336,19 +248,12 @@ static int devices_set(struct dp_divert *d, const struct dp_divert_conf *conf, s
 	return ret ? ret : devices_prune(d->dir, d->ifindex, d->n_devices, e);
 }
 
-static bool is_cgroup(const char *path, uint64_t id)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && st.st_ino == id;
-}
-
 bool dp_divert_is_placed(const struct dp_divert *d, const struct dp_divert_conf *conf)
 {
-	bool is_placed = !conf->proxy_cgroup[0] || is_cgroup(conf->proxy_cgroup, d->proxy);
+	bool is_placed = !conf->proxy_cgroup[0] || cgroup_is(conf->proxy_cgroup, d->proxy);
 
 	for (uint32_t i = 0; is_placed && i < conf->n_cgroups; i++)
-		is_placed = is_cgroup(conf->cgroup[i], d->id[i]);
+		is_placed = cgroup_is(conf->cgroup[i], d->id[i]);
 	for (uint32_t i = 0; is_placed && i < conf->n_devices; i++)
 		is_placed = if_nametoindex(conf->device[i]) == d->ifindex[i];
 	return is_placed && d->n_cgroups == conf->n_cgroups && d->n_devices == conf->n_devices;
@@ -376,7 +281,7 @@ int dp_divert_set(struct dp_divert *d, const struct dp_divert_conf *conf, struct
 	if (ret)
 		return ret;
 	d->n_cgroups = conf->n_cgroups;
-	ret = links_prune(d, d->id, conf->n_cgroups, d->proxy, e);
+	ret = cgroup_prune(d->dir, is_named, &(struct named){ d->id, conf->n_cgroups, d->proxy }, e);
 	return ret ? ret : divert_supersede(d->dir, e); /* whose programs were on the same cgroups until here */
 }
 
@@ -463,16 +368,14 @@ bool dp_divert_has_devices(const char *bpffs, const char *instance)
 
 int divert_remove(const char *version, struct err *e)
 {
-	struct dp_divert d = { 0 };
 	char path[PATH_LEN];
 	int ret;
 
 	pin_path(path, version, PIN_DIVERT);
 	if (access(path, F_OK) < 0)
 		return 0;
-	snprintf(d.dir, sizeof(d.dir), "%.255s", path);
-	ret = links_prune(&d, NULL, 0, 0, e);
+	ret = cgroup_prune(path, NULL, NULL, e);
 	if (!ret)
-		ret = devices_prune(d.dir, NULL, 0, e);
+		ret = devices_prune(path, NULL, 0, e);
 	return ret ? ret : version_dir_remove(path, e);
 }

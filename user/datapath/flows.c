@@ -8,6 +8,7 @@
 
 #include "bailey/flow.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "internal.h"
 
 struct flow_walk {
@@ -55,11 +56,9 @@ static int walk_failed(struct err *e, const char *what, int ret)
 int dp_flows_on(struct dp *dp, struct dp_place *at, uint32_t chunk, dp_flow_fn fn, void *arg, struct err *e)
 {
 	struct flow_walk w = { .dp = dp, .gen = gen_live(dp), .fn = fn, .arg = arg };
-	struct timespec now;
 	int ret;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	w.now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	w.now_ns = (uint64_t)clock_ns(CLOCK_MONOTONIC);
 	ret = map_walk_on(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), at, chunk, flow_show, &w);
 	if (w.ret)
 		return w.ret;
@@ -83,6 +82,24 @@ static void pair_add(struct by_pair *sum, const struct by_pair *one)
 			sum->n[dir][outcome].packets += one->n[dir][outcome].packets;
 			sum->n[dir][outcome].bytes += one->n[dir][outcome].bytes;
 		}
+}
+
+int dp_pair_get(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct by_pair *n)
+{
+	auto_free struct by_pair *per_cpu = calloc((size_t)dp->n_cpus, sizeof(*per_cpu));
+	const struct entry *en = table_find(&dp->table, instance_id);
+	struct by_pair sum = { 0 };
+
+	if (!per_cpu)
+		return -ENOMEM;
+	if (!en)
+		return -ENOENT;
+	if (bpf_map_lookup_elem(dp->map[MAP_PAIR], &en->number, per_cpu) < 0)
+		return -errno;
+	for (int cpu = 0; cpu < dp->n_cpus; cpu++)
+		pair_add(&sum, &per_cpu[cpu]);
+	*n = sum;
+	return 0;
 }
 
 int dp_pairs(struct dp *dp, dp_pair_fn fn, void *arg, struct err *e)

@@ -63,6 +63,7 @@ static struct by_host_conf constants(struct host *h)
 {
 	struct dp_host_status *st = &h->status;
 	struct by_host_conf c = { .wg_port_be = htons(h->options.wg_port),
+				  .wg_second_be = htons((uint16_t)(h->options.wg_port + (h->options.wg_port != 65535))),
 				  .flows = limit_of(&h->options.flows),
 				  .handshakes = limit_of(&h->options.handshakes),
 				  .handshakes_total = limit_of(&h->options.handshakes_total),

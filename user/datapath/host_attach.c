@@ -148,7 +148,7 @@ static void tc_in_remove(struct dp *dp, unsigned ifindex)
 	struct err e = ERR_INIT;
 
 	link_remove(dp->dir, dp_link_name[BY_DIR_IN], &e);
-	clsact_remove(ifindex, BY_DIR_IN);
+	clsact_remove(dp->dir, ifindex, BY_DIR_IN);
 }
 
 static bool may_try(struct host *h, size_t i, unsigned ifindex)

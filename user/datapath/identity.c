@@ -203,6 +203,16 @@ int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_L
 	return ret < 0 ? err_at(e, ret, "identity", "can not be removed: %s", strerror(-ret)) : 0;
 }
 
+int dp_asleep_set(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_asleep)
+{
+	struct entry *en = table_find(&dp->table, instance_id);
+
+	if (!en)
+		return -ENOENT;
+	en->id.via = is_asleep ? en->id.via | BY_VIA_ASLEEP : en->id.via & ~BY_VIA_ASLEEP;
+	return via_write(dp, en->number, en->id.via);
+}
+
 size_t dp_identity_count(const struct dp *dp)
 {
 	return dp->table.n;

@@ -30,6 +30,10 @@ enum dp_map {
 	MAP_COUNT,
 };
 
+/* Newer than the user-space headers of Debian 12. */
+#define ATTACH_TCX_INGRESS 46
+#define ATTACH_TCX_EGRESS  47
+
 #define DIR_LEN  256
 #define PATH_LEN 528
 
@@ -98,7 +102,10 @@ int kernel_refused(struct err *e, int code, const char *what);
 int dp_make(const char *bpffs, const char *instance, const char *sub, const struct dp_options *options,
 	    int (*load)(struct dp *dp, struct err *e), struct dp **out, struct err *e);
 int maps_adopt(const char *dir, struct bpf_object *obj, struct err *e); /* before the object is loaded */
-int maps_pin(struct dp *dp, struct err *e);                             /* after dp->obj was */
+/* Those whose name is pinned there are used, whatever their size. */
+int maps_borrow(const char *dir, struct bpf_object *obj, struct err *e);
+int maps_pin_all(const char *dir, const char *borrowed, struct bpf_object *obj, struct err *e); /* borrowed: or NULL */
+int maps_pin(struct dp *dp, struct err *e);                                                     /* after dp->obj was */
 int prog_pin(struct dp *dp, int fd, const char *name, struct err *e);
 /* dp->prog and dp->ask, by direction */
 int progs_pin(struct dp *dp, const char *const *prog_name, const char *const *ask_name, struct err *e);
@@ -115,6 +122,8 @@ extern const char *const dp_link_name[BY_DIR_COUNT];
 bool name_is_valid(const char *s, size_t max);
 #define PIN_WORKLOAD "w-" /* a machine's: with its name */
 #define PIN_DIVERT   "divert"
+#define PIN_GUARD    "guard"
+#define PIN_SECOND   "second"                           /* of the second device */
 int version_dir_remove(const char *dir, struct err *e); /* pins and directory */
 /*
  * Of a daemon with another layout of maps: its programs for the same device go, with their pins. First ours must be
@@ -139,7 +148,8 @@ int attach_one(struct dp *dp, enum by_dir dir, unsigned ifindex, struct err *e);
 unsigned link_ifindex(int fd);                                                   /* 0: the device is gone */
 int link_remove(const char *dir, const char *name, struct err *e);
 int attach_remove(const char *dir, unsigned ifindex, struct err *e);
-void clsact_remove(unsigned ifindex, enum by_dir dir);
+uint32_t clsact_handle(const char *dir); /* of the pins */
+void clsact_remove(const char *pins, unsigned ifindex, enum by_dir dir);
 
 /* host.c */
 void host_close(struct host *h);
@@ -147,9 +157,31 @@ void host_close(struct host *h);
 /* host_attach.c */
 int host_remove(const char *dir, unsigned ifindex, struct err *e);
 
+/* cgroup.c */
+struct bpf_program;
+struct cgroup {
+	int fd;
+	uint64_t id;
+};
+int cgroup_open(const char *path, struct cgroup *at, struct err *e); /* the caller closes at->fd */
+bool cgroup_is(const char *path, uint64_t id);
+/* The pinned link is updated, or made. */
+int cgroup_attach(const char *dir, const struct bpf_program *prog, const struct cgroup *at, const char *path,
+		  struct err *e);
+/* Links that is_named() (NULL: none) does not name. */
+int cgroup_prune(const char *dir, bool (*is_named)(uint64_t cgroup, const char *prog, const void *arg), const void *arg,
+		 struct err *e);
+
+/* guard.c */
+int guard_remove(const char *version, struct err *e); /* of one version of an instance */
+int guard_supersede(const char *dir, struct err *e);  /* those of all other versions, in pin.c */
+
 /* divert.c */
 int divert_remove(const char *version, struct err *e); /* of one version of an instance */
 int divert_supersede(const char *dir, struct err *e);  /* those of all other versions, in pin.c */
+
+/* second.c */
+int second_remove(const char *version, struct err *e); /* of one version of an instance */
 
 /* workload.c */
 int workloads_remove(const char *version, struct err *e); /* of one version of an instance */

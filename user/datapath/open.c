@@ -113,6 +113,48 @@ int maps_adopt(const char *dir, struct bpf_object *obj, struct err *e)
 	return 0;
 }
 
+/* What lies in the directory of one version has the layout of that version: sizes alone may differ. */
+int maps_borrow(const char *dir, struct bpf_object *obj, struct err *e)
+{
+	struct bpf_map *map;
+	char path[PATH_LEN];
+
+	bpf_object__for_each_map(map, obj)
+	{
+		auto_fd int fd = -1;
+		int ret;
+
+		pin_path(path, dir, bpf_map__name(map));
+		if (bpf_map__is_internal(map) || (fd = bpf_obj_get(path)) < 0)
+			continue;
+		ret = bpf_map__reuse_fd(map, fd);
+		if (ret < 0)
+			return err_at(e, ret, path, "%s", strerror(-ret));
+	}
+	return 0;
+}
+
+int maps_pin_all(const char *dir, const char *borrowed, struct bpf_object *obj, struct err *e)
+{
+	struct bpf_map *map;
+	char path[PATH_LEN];
+
+	bpf_object__for_each_map(map, obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		if (borrowed) {
+			pin_path(path, borrowed, bpf_map__name(map));
+			if (access(path, F_OK) == 0)
+				continue;
+		}
+		pin_path(path, dir, bpf_map__name(map));
+		if (access(path, F_OK) < 0 && bpf_obj_pin(bpf_map__fd(map), path) < 0)
+			return err_at(e, -errno, path, "can not be pinned: %s", strerror(errno));
+	}
+	return 0;
+}
+
 static int map_pin(struct dp *dp, enum dp_map i, struct err *e)
 {
 	char path[PATH_LEN];
@@ -186,6 +228,7 @@ static void constants_set(struct dp *dp)
 	memcpy(dp->skel->rodata->conf.mac, dp->options.mac, sizeof(dp->options.mac));
 	dp->skel->rodata->conf.has_mac = has_mac(&dp->options);
 	dp->skel->rodata->conf.is_workload = dp->options.is_workload;
+	dp->skel->rodata->conf.topology = (uint8_t)dp->options.topology;
 }
 
 static int load_tc(struct dp *dp, struct err *e)

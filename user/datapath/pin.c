@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "divert.h"
+#include "guard.h"
 #include "internal.h"
 
 #define BPFFS_MAGIC  0xcafe4a11
@@ -160,6 +161,8 @@ static int supersede(const struct dp *dp, const char *dir, struct err *e)
 	int ret = dp->host ? host_remove(dir, 0, e) : attach_remove(dir, 0, e);
 	struct err left = ERR_INIT;
 
+	if (!ret && !dp->host)
+		ret = second_remove(dir, e);
 	if (ret)
 		return ret;
 	log_warn("%s: of a daemon with another layout of maps: removed, and its tracked flows with it", dir);
@@ -209,13 +212,17 @@ static int all_remove(const char *version, unsigned ifindex, struct err *e)
 	if (!ret)
 		ret = divert_remove(version, e);
 	if (!ret)
+		ret = guard_remove(version, e);
+	if (!ret)
+		ret = second_remove(version, e);
+	if (!ret)
 		ret = attach_remove(version, ifindex, e);
 	return ret ? ret : version_dir_remove(version, e);
 }
 
-/* `remove` for every version of the instance that is there. */
-static int versions_remove(const char *dir, unsigned ifindex,
-			   int (*remove)(const char *version, unsigned ifindex, struct err *e), struct err *e)
+/* `fn` for every version of the instance that is there. */
+static int versions_walk(const char *dir, unsigned ifindex,
+			 int (*fn)(const char *version, unsigned ifindex, struct err *e), struct err *e)
 {
 	char version[PATH_LEN];
 	struct dirent *sub;
@@ -228,7 +235,7 @@ static int versions_remove(const char *dir, unsigned ifindex,
 		if (sub->d_name[0] != 'v')
 			continue;
 		pin_path(version, dir, sub->d_name);
-		ret = remove(version, ifindex, e);
+		ret = fn(version, ifindex, e);
 	}
 	closedir(d);
 	return ret;
@@ -240,24 +247,131 @@ static int divert_dir_remove(const char *version, unsigned ifindex, struct err *
 	return divert_remove(version, e);
 }
 
-static int other_divert_remove(const char *version, unsigned ifindex, struct err *e)
+static int guard_dir_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	(void)ifindex;
+	return guard_remove(version, e);
+}
+
+static bool is_own(const char *version)
 {
 	char own[16];
 
-	(void)ifindex;
 	snprintf(own, sizeof(own), "/v%d", BY_ABI_VERSION);
-	return strcmp(strrchr(version, '/'), own) == 0 ? 0 : divert_remove(version, e);
+	return strcmp(strrchr(version, '/'), own) == 0;
+}
+
+static int other_divert_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	return is_own(version) ? 0 : divert_dir_remove(version, ifindex, e);
+}
+
+static int other_guard_remove(const char *version, unsigned ifindex, struct err *e)
+{
+	return is_own(version) ? 0 : guard_dir_remove(version, ifindex, e);
+}
+
+/* dir: <base>/v<ABI>/<part> */
+static int others_remove(const char *dir, int (*remove)(const char *version, unsigned ifindex, struct err *e),
+			 struct err *e)
+{
+	char base[DIR_LEN];
+
+	snprintf(base, sizeof(base), "%s", dir);
+	*strrchr(base, '/') = '\0';
+	*strrchr(base, '/') = '\0';
+	return versions_walk(base, 0, remove, e);
 }
 
 int divert_supersede(const char *dir, struct err *e)
 {
-	char base[DIR_LEN];
-
-	snprintf(base, sizeof(base), "%s", dir); /* <base>/v<ABI>/divert */
-	*strrchr(base, '/') = '\0';
-	*strrchr(base, '/') = '\0';
-	return versions_remove(base, 0, other_divert_remove, e);
+	return others_remove(dir, other_divert_remove, e);
 }
+
+int guard_supersede(const char *dir, struct err *e)
+{
+	return others_remove(dir, other_guard_remove, e);
+}
+
+/* --- tracked flows of other versions --- */
+
+typedef int (*flows_fn)(const char *path, struct err *e);
+
+static int flows_refuse(const char *path, struct err *e)
+{
+	return err_at(
+		e, -EBUSY, path,
+		"flows that a daemon with another layout of maps tracks, which this one (v%d) can not carry over; that "
+		"daemon's programs go on deciding. Start that one again, or give its flows up: baileyd -c FILE "
+		"--forget-flows",
+		BY_ABI_VERSION);
+}
+
+static int flows_forget(const char *path, struct err *e)
+{
+	return unlink(path) < 0 ? err_at(e, -errno, path, "%s", strerror(errno)) : 0;
+}
+
+static int flows_of(const char *dir, flows_fn fn, struct err *e)
+{
+	char path[PATH_LEN];
+
+	pin_path(path, dir, dp_map_name[MAP_CT]);
+	return access(path, F_OK) == 0 ? fn(path, e) : 0;
+}
+
+/* The flows of a version are in its own directory and in those of the host and of machines below it. */
+static int flows_walk(const char *version, flows_fn fn, struct err *e)
+{
+	DIR *d = opendir(version);
+	int ret = flows_of(version, fn, e);
+	char sub[PATH_LEN];
+	struct dirent *file;
+
+	if (!d)
+		return err_at(e, -errno, version, "%s", strerror(errno));
+	while ((file = readdir(d)) && !ret) {
+		if (file->d_name[0] == '.')
+			continue;
+		pin_path(sub, version, file->d_name);
+		ret = flows_of(sub, fn, e);
+	}
+	closedir(d);
+	return ret;
+}
+
+static int other_flows_refuse(const char *version, unsigned ifindex, struct err *e)
+{
+	(void)ifindex;
+	return is_own(version) ? 0 : flows_walk(version, flows_refuse, e);
+}
+
+static int other_flows_forget(const char *version, unsigned ifindex, struct err *e)
+{
+	(void)ifindex;
+	return is_own(version) ? 0 : flows_walk(version, flows_forget, e);
+}
+
+int dp_flows_check(const char *bpffs, const char *instance, struct err *e)
+{
+	struct err unseen = ERR_INIT;
+	char dir[DIR_LEN];
+
+	/* who may not look there, or where nothing is mounted yet, loses nothing */
+	if (instance_dir(bpffs, instance, dir, &unseen) < 0 || access(dir, R_OK | X_OK) < 0)
+		return 0;
+	return versions_walk(dir, 0, other_flows_refuse, e);
+}
+
+int dp_flows_forget(const char *bpffs, const char *instance, struct err *e)
+{
+	char dir[DIR_LEN];
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	return ret ? ret : versions_walk(dir, 0, other_flows_forget, e);
+}
+
+/* --- ends --- */
 
 int dp_divert_destroy(const char *bpffs, const char *instance, struct err *e)
 {
@@ -265,7 +379,16 @@ int dp_divert_destroy(const char *bpffs, const char *instance, struct err *e)
 	int ret = instance_dir(bpffs, instance, dir, e);
 
 	dp_libbpf_quiet();
-	return ret ? ret : versions_remove(dir, 0, divert_dir_remove, e);
+	return ret ? ret : versions_walk(dir, 0, divert_dir_remove, e);
+}
+
+int dp_guard_destroy(const char *bpffs, const char *instance, struct err *e)
+{
+	char dir[DIR_LEN];
+	int ret = instance_dir(bpffs, instance, dir, e);
+
+	dp_libbpf_quiet();
+	return ret ? ret : versions_walk(dir, 0, guard_dir_remove, e);
 }
 
 int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)
@@ -274,7 +397,7 @@ int dp_host_destroy(const char *bpffs, const char *instance, unsigned ifindex, s
 	int ret = instance_dir(bpffs, instance, dir, e);
 
 	dp_libbpf_quiet();
-	return ret ? ret : versions_remove(dir, ifindex, host_dir_remove, e);
+	return ret ? ret : versions_walk(dir, ifindex, host_dir_remove, e);
 }
 
 int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct err *e)
@@ -285,7 +408,7 @@ int dp_destroy(const char *bpffs, const char *instance, unsigned ifindex, struct
 	if (ret < 0)
 		return ret;
 	dp_libbpf_quiet();
-	ret = versions_remove(dir, ifindex, all_remove, e);
+	ret = versions_walk(dir, ifindex, all_remove, e);
 	if (!ret && rmdir(dir) < 0 && errno != ENOENT)
 		return err_at(e, -errno, dir, "%s", strerror(errno));
 	return ret;
