@@ -50,6 +50,7 @@ int ov_read(struct ov *ov, struct ov_device *dev, struct err *e)
 		return rc;
 	memcpy(got.name, ov->name, sizeof(got.name));
 	got.mtu = link.mtu;
+	got.rx_packets = link.rx_packets;
 	for (size_t i = 0; i < addrs.n && got.n_addrs < ARRAY_LEN(got.addrs); i++)
 		got.addrs[got.n_addrs++] = addrs.v[i];
 	*dev = got;
@@ -173,7 +174,7 @@ static int apply_routes(struct ov *ov, const struct ov_device *want, struct ov_c
 	auto_prefixes struct ov_prefixes list = { 0 };
 	int rc = 0;
 
-	for (size_t i = 0; i < want->n_peers; i++)
+	for (size_t i = 0; i < want->n_peers && !want->is_carrier; i++)
 		for (uint32_t k = 0; k < want->peers[i].n_allowed && !rc; k++)
 			if (!is_connected(want, &want->peers[i].allowed[k].addr))
 				rc = ov_prefixes_add(&list, &want->peers[i].allowed[k]);

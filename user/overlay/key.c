@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "model.h"
 
 DEFINE_CLEANUP(pkey, EVP_PKEY, EVP_PKEY_free)
@@ -33,4 +35,16 @@ int ov_key_public(const uint8_t private_key[OV_KEY_LEN], uint8_t public_key[OV_K
 		return -EIO;
 	memcpy(public_key, key, sizeof(key));
 	return 0;
+}
+
+int ov_key_write(const char *path, const uint8_t private_key[OV_KEY_LEN], struct err *e)
+{
+	char text[BASE64_LEN(OV_KEY_LEN) + 1];
+	int ret;
+
+	base64_print(text, private_key, OV_KEY_LEN);
+	strcat(text, "\n");
+	ret = file_write(path, text, strlen(text), 0600, e);
+	explicit_bzero(text, sizeof(text));
+	return ret;
 }

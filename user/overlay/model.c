@@ -60,6 +60,13 @@ static const char *peer_name(char buf[static 64], const struct ov_peer *peer)
 	return buf;
 }
 
+static bool is_network(const struct ip_prefix *p)
+{
+	struct ip_prefix net = prefix_masked(*p);
+
+	return addr_equal(&net.addr, &p->addr);
+}
+
 static int check_peer(const struct ov_peer *peer, const uint8_t own[OV_KEY_LEN], struct err *e)
 {
 	char where[64], text[PREFIX_TEXT];
@@ -72,8 +79,10 @@ static int check_peer(const struct ov_peer *peer, const uint8_t own[OV_KEY_LEN],
 	for (uint32_t i = 0; i < peer->n_allowed; i++) {
 		const struct ip_prefix *p = &peer->allowed[i];
 
-		if (p->bits != (addr_is_v4(&p->addr) ? 32 : 128))
-			return err_at(e, -EINVAL, where, "%s is a network, a peer has single addresses (/32, /128)",
+		if (p->bits != (addr_is_v4(&p->addr) ? 32 : 128) && !(peer->is_way && is_network(p)))
+			return err_at(e, -EINVAL, where,
+				      "%s: a peer has single addresses (/32, /128), and networks without host bits "
+				      "where it is the way to others",
 				      prefix_print(p, text));
 	}
 	return 0;
@@ -142,9 +151,15 @@ static int by_key(const void *a, const void *b)
 _Static_assert(offsetof(struct ov_asked, public_key) == 0, "by_key compares from the start");
 _Static_assert(offsetof(struct ov_peer, public_key) == 0, "by_key compares from the start");
 
-static bool endpoint_equal(const struct ip_endpoint *a, const struct ip_endpoint *b)
+void ov_device_sort(struct ov_device *dev)
 {
-	return addr_equal(&a->addr, &b->addr) && a->port == b->port;
+	if (dev->n_peers)
+		qsort(dev->peers, dev->n_peers, sizeof(*dev->peers), by_key);
+}
+
+const struct ov_peer *ov_device_find(const struct ov_device *dev, const uint8_t key[OV_KEY_LEN])
+{
+	return dev->n_peers ? bsearch(key, dev->peers, dev->n_peers, sizeof(*dev->peers), by_key) : NULL;
 }
 
 static const struct ov_asked *find_asked(const struct ov_asked_list *asked, const uint8_t key[OV_KEY_LEN])
@@ -169,18 +184,19 @@ static void keep_roamed(struct ov_peer *peer, const struct ov_peer *have, const 
 int ov_want_peers(const struct ov_device *have, const struct ov_device *want, const struct ov_asked_list *asked,
 		  int64_t now_s, struct ov_peer **peers)
 {
-	auto_free struct ov_peer *sorted = calloc(have->n_peers ? have->n_peers : 1, sizeof(*sorted));
+	auto_free struct ov_peer *mine = calloc(have->n_peers ? have->n_peers : 1, sizeof(*mine));
+	struct ov_device sorted = { .peers = mine, .n_peers = have->n_peers };
 	auto_free struct ov_peer *copy = calloc(want->n_peers ? want->n_peers : 1, sizeof(*copy));
 
-	if (!sorted || !copy)
+	if (!mine || !copy)
 		return -ENOMEM;
 	if (have->n_peers)
-		memcpy(sorted, have->peers, have->n_peers * sizeof(*sorted));
+		memcpy(mine, have->peers, have->n_peers * sizeof(*mine));
 	if (want->n_peers)
 		memcpy(copy, want->peers, want->n_peers * sizeof(*copy));
-	qsort(sorted, have->n_peers, sizeof(*sorted), by_key);
+	ov_device_sort(&sorted);
 	for (size_t i = 0; i < want->n_peers; i++)
-		keep_roamed(&copy[i], bsearch(copy[i].public_key, sorted, have->n_peers, sizeof(*sorted), by_key),
+		keep_roamed(&copy[i], ov_device_find(&sorted, copy[i].public_key),
 			    find_asked(asked, copy[i].public_key), now_s);
 	*peers = take_ptr(copy);
 	return 0;

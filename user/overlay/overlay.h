@@ -25,6 +25,7 @@ struct ov_peer {
 	bool has_keepalive;
 	uint16_t keepalive_s;
 	struct ip_prefix allowed[OV_MAX_ALLOWED]; /* single addresses of one node: /32 and /128 */
+	bool is_way; /* wanted: to others behind it, so `allowed` may have networks, whose host bits are 0 */
 	uint32_t n_allowed;
 	/* read back, never set */
 	int64_t last_handshake_s; /* unix seconds, 0: never */
@@ -46,9 +47,14 @@ struct ov_device {
 	uint32_t n_addrs;
 	struct ov_peer *peers; /* owned; ov_device_fini() */
 	size_t n_peers;
+	bool is_carrier;     /* packets of another device: no routes to peers */
+	uint64_t rx_packets; /* read back: that peers sent through it; a keepalive is none */
 };
 
 void ov_device_fini(struct ov_device *dev);
+/* By key, so that ov_device_find() finds. */
+void ov_device_sort(struct ov_device *dev);
+const struct ov_peer *ov_device_find(const struct ov_device *dev, const uint8_t key[OV_KEY_LEN]); /* NULL: none */
 
 struct ov; /* handle of one device */
 
@@ -97,6 +103,31 @@ void ov_diff_fini(struct ov_diff *diff);
 /* Packets with this mark are this machine's, whatever address they are for; both families. Idempotent, either way. */
 int ov_local_set(bool is_on, uint32_t mark, struct err *e);
 
+/* What else on this machine has to do with the overlay; for people. Each calls `fn` for what it finds. */
+struct ov_route {
+	struct ip_prefix net;
+	char interface[IF_NAMESIZE];
+	char kind[16]; /* of the link: "wireguard", "tun", ""... */
+	uint32_t table;
+};
+
+/* 1: the kernel has WireGuard, 0: it has not, or -errno. */
+int ov_kernel_has_wireguard(void);
+/* Routes of others that take packets for addresses in `nets`: as long as theirs at least, or in a table of their own.
+ */
+int ov_routes_overlapping(const char *interface, const struct ip_prefix *nets, size_t n,
+			  void (*fn)(const struct ov_route *route, void *arg), void *arg, struct err *e);
+/* tc filters on a device that are not Bailey's: clsact's, any kind. */
+int ov_filters(unsigned ifindex, void (*fn)(bool is_ingress, const char *kind, const char *name, void *arg), void *arg,
+	       struct err *e);
+
+#define OV_INITIATION_LEN 148
+/* By whose key a handshake initiation was made that came to this one. -EBADMSG: none, or not for this key. Pure. */
+int ov_initiation_sender(const uint8_t private_key[OV_KEY_LEN], const uint8_t public_key[OV_KEY_LEN],
+			 const uint8_t *msg, size_t len, uint8_t sender[OV_KEY_LEN]);
+
 /* Curve25519 keys. */
 int ov_key_generate(uint8_t private_key[OV_KEY_LEN]);
+/* Base64 and a line end, for the owner alone. */
+int ov_key_write(const char *path, const uint8_t private_key[OV_KEY_LEN], struct err *e);
 int ov_key_public(const uint8_t private_key[OV_KEY_LEN], uint8_t public_key[OV_KEY_LEN]);

@@ -66,6 +66,16 @@ static void parse_af_spec(const struct nlattr *spec, struct ov_link *link)
 	}
 }
 
+static void parse_stats(const struct nlattr *attr, struct ov_link *link)
+{
+	struct rtnl_link_stats64 stats; /* longer with each kernel */
+
+	if (mnl_attr_get_payload_len(attr) < offsetof(struct rtnl_link_stats64, tx_packets))
+		return;
+	memcpy(&stats, mnl_attr_get_payload(attr), offsetof(struct rtnl_link_stats64, tx_packets));
+	link->rx_packets = stats.rx_packets;
+}
+
 bool ov_link_parse(const struct nlmsghdr *nlh, struct ov_link *link)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -81,6 +91,9 @@ bool ov_link_parse(const struct nlmsghdr *nlh, struct ov_link *link)
 		switch (mnl_attr_get_type(attr)) {
 		case IFLA_MTU:
 			ov_nl_bytes(attr, &l.mtu, sizeof(l.mtu));
+			break;
+		case IFLA_STATS64:
+			parse_stats(attr, &l);
 			break;
 		case IFLA_LINKINFO:
 			mnl_attr_for_each_nested(info, attr) if (mnl_attr_get_type(info) == IFLA_INFO_KIND)

@@ -12,6 +12,7 @@ struct ov_link {
 	char kind[16]; /* "wireguard", "tun", "" */
 	uint32_t mtu;
 	bool is_up;
+	uint64_t rx_packets;
 	bool has_gen_mode; /* the kernel has IPv6 on this link */
 	uint8_t gen_mode;  /* IN6_ADDR_GEN_MODE_* */
 };

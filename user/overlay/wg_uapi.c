@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define TALK_MS 5000
 
@@ -50,18 +51,10 @@ int ov_uapi_is_foreign(int fd)
 	return ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int wait_for(int fd, short events, int64_t deadline_ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
-	int64_t left = deadline_ms - now_ms();
+	int64_t left = deadline_ms - clock_ms(CLOCK_MONOTONIC);
 	int n;
 
 	if (left <= 0)
@@ -137,7 +130,7 @@ static void wipe(struct out *out)
 static int talk(const char *name, const struct out *request, struct ov_device *dev, struct err *e)
 {
 	auto_call(wipe) struct out got = { 0 };
-	int64_t deadline_ms = now_ms() + TALK_MS;
+	int64_t deadline_ms = clock_ms(CLOCK_MONOTONIC) + TALK_MS;
 	auto_fd int fd = -1;
 	char path[64];
 	int rc;

@@ -65,7 +65,11 @@ static void refuses_a_network_of_a_peer(void **state)
 {
 	(void)state;
 	want.peers[0].allowed[0].bits = 24;
-	refused("/24 is a network");
+	refused("/24: a peer has single addresses");
+	want.peers[0].is_way = true; /* 100.64.0.3/24 has host bits: the device would read as another network */
+	refused("/24: a peer has single addresses");
+	want.peers[0].allowed[0].addr.b[15] = 0;
+	assert_int_equal(ov_check(&want, NULL), 0);
 }
 
 static void refuses_an_address_with_two_owners(void **state)
