@@ -12,6 +12,7 @@
 #include "proxy_internal.h"
 
 #define ACCEPTS_A_TURN 64
+#define DRAIN_IDLE_MS  2000 /* who is kept alive may have sent a request already, or be about to */
 
 /* --- listeners --- */
 
@@ -31,7 +32,7 @@ void accept_resume(struct mp *mp)
 {
 	struct mp_listener *l;
 
-	if (mp->counters.connections >= mp->conf.max_connections)
+	if (mp_is_full(mp))
 		return;
 	TAILQ_FOREACH(l, &mp->listeners, link)
 	if (l->ev && l->is_paused) {
@@ -51,7 +52,7 @@ static void on_accept(int fd, short what, void *arg)
 	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
 		int in;
 
-		if (mp->counters.connections >= mp->conf.max_connections) {
+		if (mp_is_full(mp)) {
 			accept_pause(mp);
 			return;
 		}
@@ -122,7 +123,7 @@ int mp_adopt(struct mp *mp, struct mp_listener *l, int fd, struct err *e)
 {
 	int one = 1;
 
-	if (mp->is_draining || mp->counters.connections >= mp->conf.max_connections) {
+	if (mp->is_draining || mp_is_full(mp)) {
 		close(fd);
 		return err_at(e, -EBUSY, l->conf.name, "no more connections");
 	}
@@ -180,6 +181,7 @@ static void on_sweep(int fd, short what, void *arg)
 	mp_clock(mp);
 	sweep_relays(mp);
 	pool_sweep(mp);
+	guard_sweep(mp);
 	accept_resume(mp);
 	if (!mp->is_draining)
 		return;
@@ -221,6 +223,9 @@ static int conf_complete(struct mp_conf *c, struct err *e)
 	default_to(&c->max_head, 16384);
 	default_to(&c->max_fields, 100);
 	default_to(&c->buffer, 65536);
+	default_to(&c->bulk, c->buffer);
+	default_to(&c->ktls_after, 1 << 20);
+	default_to(&c->sockmap_bound, 65536);
 	default_to(&c->head_ms, 10000);
 	default_to(&c->connect_ms, 5000);
 	default_to(&c->response_ms, 60000);
@@ -264,6 +269,7 @@ int mp_new(const struct mp_conf *conf, struct mp **out, struct err *e)
 		free(mp);
 		return err_at(e, -ENOMEM, "mesh", "no timer");
 	}
+	guard_open(mp);
 	*out = mp;
 	return 0;
 }
@@ -290,19 +296,25 @@ void mp_free(struct mp *mp)
 		mp_listener_close(TAILQ_FIRST(&mp->listeners));
 	cut_all(mp);
 	while ((up = TAILQ_FIRST(&mp->upstreams))) {
+		upstream_ref(up);
 		pool_close(up);
+		h2_pool_cut(up);
 		TAILQ_REMOVE(&mp->upstreams, up, link);
 		up->mp = NULL;
+		upstream_unref(up);
 	}
 	event_free(mp->sweep);
 	kept_free(mp->bufs);
 	kept_free(mp->heads);
+	splice_fini(mp);
+	close_at(&mp->guard.fd);
 	free(mp);
 }
 
 void mp_drain(struct mp *mp, unsigned within_ms, void (*done)(void *arg), void *arg)
 {
-	struct relay *s, *next;
+	const unsigned idle_ms = within_ms / 4 < DRAIN_IDLE_MS ? within_ms / 4 : DRAIN_IDLE_MS;
+	struct relay *s;
 	struct mp_listener *l;
 	struct mp_upstream *up;
 
@@ -311,14 +323,16 @@ void mp_drain(struct mp *mp, unsigned within_ms, void (*done)(void *arg), void *
 	mp->drain_ms = mp->now_ms + within_ms;
 	mp->drained = done;
 	mp->drained_arg = arg;
+	if (mp->conf.keepalive_ms > idle_ms)
+		mp->conf.keepalive_ms = idle_ms;
 	TAILQ_FOREACH(l, &mp->listeners, link)
 	listener_stop(l);
-	for (s = TAILQ_FIRST(&mp->relays); s; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (!s->is_running && relay_is_idle(s)) {
-			conn_shut(s->in);
-			relay_free(s, false);
-		}
+	TAILQ_FOREACH(s, &mp->relays, link)
+	if (relay_is_idle(s)) {
+		s->deadline_ms = mp->now_ms + mp->conf.keepalive_ms;
+	} else if (s->in->session) {
+		h2_drain(s->in->session);
+		s->deadline_ms = mp->now_ms; /* the next sweep goes on */
 	}
 	TAILQ_FOREACH(up, &mp->upstreams, link)
 	pool_close(up);

@@ -9,14 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "proxy_internal.h"
 
 int64_t mp_clock(struct mp *mp)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return mp->now_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return mp->now_ms = clock_ms(CLOCK_MONOTONIC_COARSE);
 }
 
 /* --- memory that is used again, the latest first --- */
@@ -113,6 +111,8 @@ static size_t socket_read(struct conn *c, void *p, size_t len)
 
 	if (c->is_drained || c->is_eof)
 		return 0;
+	if (c->stream)
+		return h2_read(c, p, len);
 	n = recv(c->fd, p, len, 0);
 	if (n > 0) {
 		c->is_drained = (size_t)n < len && !c->has_rdhup && !c->is_streaming;
@@ -129,8 +129,11 @@ static size_t socket_read(struct conn *c, void *p, size_t len)
 
 static size_t socket_write(struct conn *c, const void *p, size_t len)
 {
-	ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | (c->has_more ? MSG_MORE : 0));
+	ssize_t n;
 
+	if (c->stream)
+		return h2_write(c, p, len);
+	n = send(c->fd, p, len, MSG_NOSIGNAL | (c->has_more ? MSG_MORE : 0));
 	if (n >= 0)
 		return (size_t)n;
 	if (!is_later(errno))
@@ -143,9 +146,10 @@ static size_t socket_write(struct conn *c, const void *p, size_t len)
 static int bio_read(BIO *bio, char *p, int len)
 {
 	struct conn *c = BIO_get_data(bio);
-	size_t n = socket_read(c, p, (size_t)len);
+	size_t max = ktls_read_max(c, (size_t)len), n = max ? socket_read(c, p, max) : 0;
 
 	BIO_clear_retry_flags(bio);
+	ktls_saw(c, (const uint8_t *)p, n);
 	if (n == 0 && !c->is_eof)
 		BIO_set_retry_read(bio);
 	return n > 0 ? (int)n : c->is_eof && !c->is_broken ? 0 : -1;
@@ -154,9 +158,13 @@ static int bio_read(BIO *bio, char *p, int len)
 static int bio_write(BIO *bio, const char *p, int len)
 {
 	struct conn *c = BIO_get_data(bio);
-	size_t n = socket_write(c, p, (size_t)len);
+	size_t n = 0;
 
 	BIO_clear_retry_flags(bio);
+	if (ktls_has(c, false)) /* what OpenSSL would say now is not in the kernel's order */
+		c->cannot_write = true;
+	else
+		n = socket_write(c, p, (size_t)len);
 	if (n == 0 && !c->cannot_write)
 		BIO_set_retry_write(bio);
 	return n > 0 ? (int)n : -1;
@@ -187,6 +195,20 @@ static const BIO_METHOD *bio_method(void)
 	return method;
 }
 
+/*
+ * Key updates and tickets are read inside OpenSSL, one after the other while there are any: who sends nothing else
+ * would have the worker for himself.
+ */
+static void on_tls_message(int is_written, int version, int type, const void *p, size_t len, SSL *ssl, void *arg)
+{
+	struct conn *c = arg;
+
+	(void)version, (void)ssl;
+	ktls_message(c, is_written, type, p, len);
+	if (!is_written && type == SSL3_RT_HANDSHAKE && c->phase == PHASE_OPEN && ++c->asides > ASIDES_MAX)
+		c->is_eof = c->is_broken = true;
+}
+
 bool conn_tls(struct conn *c, SSL *ssl, bool is_server)
 {
 	BIO *bio = bio_method() ? BIO_new(bio_method()) : NULL;
@@ -200,10 +222,13 @@ bool conn_tls(struct conn *c, SSL *ssl, bool is_server)
 	SSL_set_mode(ssl,
 		     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_set_read_ahead(ssl, 1);
+	SSL_set_msg_callback(ssl, on_tls_message);
+	SSL_set_msg_callback_arg(ssl, c);
 	if (is_server)
 		SSL_set_accept_state(ssl);
 	else
 		SSL_set_connect_state(ssl);
+	ktls_prepare(c);
 	return true;
 }
 
@@ -221,8 +246,18 @@ static void on_event(int fd, short what, void *arg)
 		c->has_rdhup = true;
 	if (c->relay)
 		relay_run(c->relay);
+	else if (c->session)
+		h2_event(c);
 	else
 		pool_event(c);
+}
+
+static bool conn_watch(struct conn *c, int fd)
+{
+	c->fd = fd;
+	return event_assign(&c->ev, c->mp->conf.base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event,
+			    c) == 0 &&
+	       event_add(&c->ev, NULL) == 0;
 }
 
 struct conn *conn_new(struct mp *mp, int fd, struct relay *s)
@@ -235,10 +270,7 @@ struct conn *conn_new(struct mp *mp, int fd, struct relay *s)
 	}
 	c->mp = mp;
 	c->relay = s;
-	c->fd = fd;
-	if (event_assign(&c->ev, mp->conf.base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, c) <
-		    0 ||
-	    event_add(&c->ev, NULL) < 0) {
+	if (!conn_watch(c, fd)) {
 		free(c);
 		close(fd);
 		return NULL;
@@ -246,15 +278,30 @@ struct conn *conn_new(struct mp *mp, int fd, struct relay *s)
 	return c;
 }
 
+bool conn_reopen(struct conn *c, int fd)
+{
+	event_del(&c->ev);
+	close(c->fd);
+	c->has_rdhup = c->is_drained = false;
+	return conn_watch(c, fd);
+}
+
 void conn_free(struct conn *c)
 {
 	if (!c)
 		return;
-	event_del(&c->ev);
+	if (c->stream)
+		h2_detach(c, false);
+	h2_dialled(c);
+	guard_forget(c);
+	h2_free(c->session);
+	event_del(&c->ev); /* which those before may have woken */
 	buf_drop(c->mp, &c->in);
 	buf_drop(c->mp, &c->out);
+	ktls_free(c);
 	SSL_free(c->ssl);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	mp_peer_unref(c->peer);
 	mp_peer_unref(c->owner);
 	upstream_unref(c->up);
@@ -265,7 +312,9 @@ void conn_reset(struct conn *c)
 {
 	struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
-	if (c)
+	if (c && c->stream)
+		h2_detach(c, true);
+	else if (c)
 		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	conn_free(c);
 }
@@ -279,8 +328,10 @@ static size_t tls_read(struct conn *c, char *p, size_t len)
 	if (c->is_drained && !SSL_has_pending(c->ssl))
 		return 0;
 	ERR_clear_error();
-	if (SSL_read_ex(c->ssl, p, len, &n) == 1)
+	if (SSL_read_ex(c->ssl, p, len, &n) == 1) {
+		c->asides = 0;
 		return n;
+	}
 	switch (SSL_get_error(c->ssl, 0)) {
 	case SSL_ERROR_WANT_READ: /* a ticket that was read has made OpenSSL take a buffer for writing, too */
 		SSL_free_buffers(c->ssl);
@@ -305,7 +356,10 @@ static size_t read_once(struct conn *c)
 
 	if (room == 0)
 		return 0;
-	n = c->ssl ? tls_read(c, c->in.p + c->in.end, room) : socket_read(c, c->in.p + c->in.end, room);
+	if (ktls_has(c, true))
+		n = ktls_read(c, c->in.p + c->in.end, room);
+	else
+		n = c->ssl ? tls_read(c, c->in.p + c->in.end, room) : socket_read(c, c->in.p + c->in.end, room);
 	c->in.end += (uint32_t)n;
 	return n;
 }
@@ -318,7 +372,7 @@ size_t conn_read(struct conn *c)
 		return 0;
 	n = more = read_once(c);
 	/* the records that came with the first: one write takes them all */
-	while (more > 0 && c->ssl && c->is_streaming && SSL_has_pending(c->ssl)) {
+	while (more > 0 && c->ssl && c->is_streaming && !ktls_has(c, true) && SSL_has_pending(c->ssl)) {
 		more = read_once(c);
 		n += more;
 	}
@@ -330,11 +384,13 @@ static size_t tls_write(struct conn *c, const char *p, size_t len)
 	size_t n = 0;
 
 	ERR_clear_error();
+	ktls_wrote(c, false);
 	if (SSL_write_ex(c->ssl, p, len, &n) == 1)
 		return n;
 	switch (SSL_get_error(c->ssl, 0)) {
 	case SSL_ERROR_WANT_READ:
 	case SSL_ERROR_WANT_WRITE:
+		ktls_wrote(c, true);
 		return 0;
 	default:
 		c->cannot_write = true;
@@ -345,12 +401,13 @@ static size_t tls_write(struct conn *c, const char *p, size_t len)
 
 size_t conn_write(struct conn *c, const char *p, size_t len)
 {
+	bool is_tls = c->ssl && !ktls_has(c, false);
 	size_t done = 0, n;
 
 	while (done < len && !c->cannot_write && !c->is_broken) {
 		/* each record is a write of its own; the kernel is told when the next is on its way */
-		c->has_more = c->ssl && len - done > SSL3_RT_MAX_PLAIN_LENGTH;
-		n = c->ssl ? tls_write(c, p + done, len - done) : socket_write(c, p + done, len - done);
+		c->has_more = is_tls && len - done > SSL3_RT_MAX_PLAIN_LENGTH;
+		n = is_tls ? tls_write(c, p + done, len - done) : socket_write(c, p + done, len - done);
 		if (n == 0)
 			break;
 		done += n;
@@ -376,6 +433,8 @@ static bool tls_shut(struct conn *c)
 
 	if (!c->ssl || c->phase != PHASE_OPEN || c->cannot_write || c->is_broken)
 		return true;
+	if (ktls_has(c, false))
+		return ktls_shut(c);
 	ERR_clear_error();
 	rc = SSL_shutdown(c->ssl);
 	error = rc < 0 ? SSL_get_error(c->ssl, rc) : SSL_ERROR_NONE;
@@ -390,7 +449,10 @@ bool conn_shut(struct conn *c)
 	if (!tls_shut(c))
 		return false;
 	c->has_shut = true;
-	shutdown(c->fd, SHUT_WR);
+	if (c->stream)
+		h2_shut(c);
+	else
+		shutdown(c->fd, SHUT_WR);
 	return true;
 }
 
@@ -400,7 +462,7 @@ bool conn_is_dead(struct conn *c)
 	char byte;
 	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	return n == 0 || (n > 0 && !c->ssl) || (n < 0 && !is_later(errno));
+	return n == 0 || (n > 0 && (!c->ssl || ktls_has(c, true))) || (n < 0 && !is_later(errno));
 }
 
 enum step conn_handshake(struct conn *c)

@@ -24,6 +24,25 @@ static enum http_error flow_check(struct conn *src, struct flow *f)
 	return error;
 }
 
+void flow_begin(struct flow *f, const struct http_head *h, const char *const *reserved)
+{
+	http_body_init(&f->body, h, reserved);
+	f->ready = 0;
+	f->unchunk = f->is_bulk = false;
+}
+
+bool flow_is_opaque(const struct conn *src, const struct conn *dst, const struct flow *f)
+{
+	if (src->stream || dst->stream) /* of HTTP/2: no socket of its own */
+		return false;
+	return f->body.framing == HTTP_TUNNEL || (f->body.framing == HTTP_LENGTH && f->body.left >= src->mp->conf.bulk);
+}
+
+static bool flow_has_moved(const struct relay *s, const struct conn *src)
+{
+	return (src == s->in ? s->bytes_up : s->bytes_down) >= s->mp->conf.ktls_after;
+}
+
 static enum moved flow_ended(struct conn *src, struct flow *f)
 {
 	bool may_end = f->body.framing == HTTP_UNTIL_CLOSE || f->body.framing == HTTP_TUNNEL;
@@ -37,15 +56,21 @@ static enum moved flow_ended(struct conn *src, struct flow *f)
 }
 
 /* WAIT with f->ready: there is something to write. */
-static enum moved flow_fill(struct conn *src, struct flow *f)
+static enum moved flow_fill(struct conn *src, struct conn *dst, struct flow *f)
 {
 	while (!f->body.is_done) {
+		size_t n;
+
 		if (buf_len(&src->in) && flow_check(src, f))
 			return MOVED_BAD;
 		if (f->ready)
 			return MOVED_WAIT;
-		if (!f->body.is_done && !conn_read(src))
+		if (f->body.is_done)
+			break;
+		n = conn_read(src);
+		if (!n)
 			return flow_ended(src, f);
+		f->is_bulk = n >= src->mp->conf.bulk && splice_may(src, dst, f);
 	}
 	return MOVED_ALL;
 }
@@ -69,6 +94,32 @@ static bool has_had_turn(struct relay *s, size_t n)
 	return true;
 }
 
+void flow_moved(struct relay *s, const struct conn *src, size_t n)
+{
+	if (!n)
+		return;
+	flow_count(s, src, n);
+	s->moved_ms = s->mp->now_ms;
+	s->deadline_ms = s->moved_ms + s->mp->conf.idle_ms;
+}
+
+/* WAIT with *again: more may be had at once. */
+static enum moved flow_splice(struct relay *s, struct conn *src, struct conn *dst, struct flow *f, bool *again)
+{
+	size_t n;
+	bool more = splice_move(s, src, dst, f, &n);
+
+	flow_moved(s, src, n);
+	if (dst->cannot_write || dst->is_broken)
+		return MOVED_DST;
+	if (f->body.is_done && !f->piped)
+		return MOVED_ALL;
+	if (!more && !f->piped)
+		return flow_ended(src, f);
+	*again = more && !has_had_turn(s, n);
+	return MOVED_WAIT;
+}
+
 enum moved flow_move(struct relay *s, struct conn *src, struct conn *dst, struct flow *f)
 {
 	for (;;) {
@@ -77,17 +128,25 @@ enum moved flow_move(struct relay *s, struct conn *src, struct conn *dst, struct
 
 		if (!conn_flush(dst))
 			return dst->cannot_write || dst->is_broken ? MOVED_DST : MOVED_WAIT;
-		moved = f->ready ? MOVED_WAIT : flow_fill(src, f);
+		if (!f->piped && !ktls_turn(src, dst, flow_is_opaque(src, dst, f) && flow_has_moved(s, src)))
+			return MOVED_DST;
+		if (f->piped || (f->is_bulk && !f->ready && !buf_len(&src->in))) {
+			bool again = false;
+
+			moved = flow_splice(s, src, dst, f, &again);
+			if (again)
+				continue;
+			return moved;
+		}
+		moved = f->ready ? MOVED_WAIT : flow_fill(src, dst, f);
+		if (moved == MOVED_WAIT && !f->ready && ktls_is_due(src))
+			continue;
 		if (moved != MOVED_WAIT || !f->ready)
 			return moved;
 		n = conn_write(dst, src->in.p + src->in.start, f->ready);
 		buf_eat(&src->in, (uint32_t)n);
 		f->ready -= (uint32_t)n;
-		if (n) {
-			flow_count(s, src, n);
-			s->moved_ms = s->mp->now_ms;
-			s->deadline_ms = s->moved_ms + s->mp->conf.idle_ms;
-		}
+		flow_moved(s, src, n);
 		if (f->ready)
 			return dst->cannot_write || dst->is_broken ? MOVED_DST : MOVED_WAIT;
 		if (has_had_turn(s, n))
@@ -124,13 +183,21 @@ void tunnel_begin(struct relay *s)
 	s->stage = STAGE_TUNNEL;
 	s->deadline_ms = s->mp->now_ms + s->mp->conf.idle_ms;
 	s->mp->counters.tunnels++;
+	sockmap_begin(s);
 }
 
 /* ALL: one end closed its side, and so did we at the other. */
 static enum moved tunnel_half(struct relay *s, struct conn *src, struct conn *dst, struct flow *f)
 {
-	enum moved moved = dst->has_shut ? MOVED_ALL : flow_move(s, src, dst, f);
+	enum moved moved = MOVED_ALL;
 
+	if (f->is_joined) {
+		moved = sockmap_watch(s, src, dst, f);
+		if (moved != MOVED_ALL)
+			return moved;
+	}
+	if (!dst->has_shut)
+		moved = flow_move(s, src, dst, f);
 	if (moved == MOVED_ALL && !conn_shut(dst))
 		return MOVED_WAIT;
 	return moved;

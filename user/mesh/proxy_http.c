@@ -7,6 +7,9 @@
 
 #include "proxy_internal.h"
 
+#define VIA      "bailey-mesh" /* the same for all, so that it tells nobody who they are */
+#define HOPS_MAX 16
+
 const char *const mp_reserved[] = { "x-dstack-target-*", "x-dstack-app-id",   "x-dstack-instance-id",
 				    "x-dstack-claims",   "x-dstack-verified", NULL };
 
@@ -61,6 +64,7 @@ static const char *reason_of(int status)
 		{ 502, "Bad Gateway" },
 		{ 503, "Service Unavailable" },
 		{ 504, "Gateway Timeout" },
+		{ 508, "Loop Detected" },
 		{ 525, "TLS Handshake Failed" },
 		{ 526, "Invalid Peer Certificate" },
 	};
@@ -85,6 +89,46 @@ static void next_request(struct relay *s)
 	s->deadline_ms = s->mp->now_ms + s->mp->conf.keepalive_ms;
 }
 
+/* gRPC's own mapping of HTTP's statuses (doc/http-grpc-status-mapping), for its numbers of google.rpc.Code. */
+static int grpc_status(int status)
+{
+	switch (status) {
+	case 400:
+		return 13;
+	case 401:
+		return 16;
+	case 403:
+		return 7;
+	case 404:
+		return 12;
+	case 429:
+	case 502:
+	case 503:
+	case 504:
+		return 14;
+	default:
+		return 2;
+	}
+}
+
+/* A call of gRPC is answered in its own words: 200, with status and message where its client looks for them. */
+static size_t grpc_head(char *dst, size_t room, int status, const char *body, size_t len)
+{
+	int n = snprintf(dst, room,
+			 "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: %d\r\nGrpc-Message: ",
+			 grpc_status(status));
+
+	for (size_t i = 0; i < len && n >= 0 && (size_t)n + 8 < room; i++) {
+		unsigned char c = (unsigned char)body[i];
+
+		if (c >= 0x20 && c <= 0x7e && c != '%')
+			dst[n++] = (char)c;
+		else
+			n += snprintf(dst + n, room - (size_t)n, "%%%02X", c);
+	}
+	return n < 0 ? 0 : (size_t)n + (size_t)snprintf(dst + n, room - (size_t)n, "\r\nContent-Length: 0\r\n");
+}
+
 static bool answer_write(struct relay *s, int status, const char *type, struct mp_text extra, const char *body,
 			 size_t len, bool keep)
 {
@@ -95,6 +139,12 @@ static bool answer_write(struct relay *s, int status, const char *type, struct m
 	if (!buf_need(s->mp, out))
 		return false;
 	room = s->mp->conf.buffer - out->end;
+	if (h2_is_grpc(s->in)) {
+		out->end += (uint32_t)grpc_head(out->p + out->end, room / 2, status, body, len);
+		memcpy(out->p + out->end, "\r\n", 2);
+		out->end += 2;
+		return true;
+	}
 	n = snprintf(out->p + out->end, room,
 		     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: %s\r\n%.*s\r\n", status,
 		     reason_of(status), type ? type : "text/plain", len, keep ? "keep-alive" : "close", (int)extra.len,
@@ -191,6 +241,7 @@ static bool is_idempotent(const struct http_head *h, const char *p)
 static enum step request_begin(struct relay *s)
 {
 	const struct http_head *h = s->req;
+	struct err e = ERR_INIT;
 
 	s->requests++;
 	s->mp->counters.requests++;
@@ -205,6 +256,10 @@ static enum step request_begin(struct relay *s)
 	s->held = h->len;
 	s->stage = STAGE_ROUTE;
 	s->deadline_ms = s->mp->now_ms + s->mp->conf.connect_ms;
+	if (http_head_hops(h, s->in->in.p + s->in->in.start, VIA) >= HOPS_MAX) {
+		err_at(&e, -ELOOP, "request", "it has come by %d meshes and goes in circles", HOPS_MAX);
+		return relay_refuse(s, MP_ERR_LOOP, &e);
+	}
 	return STEP_AGAIN;
 }
 
@@ -224,7 +279,16 @@ enum step step_head(struct relay *s)
 			s->deadline_ms = s->mp->now_ms + s->mp->conf.head_ms;
 	}
 	for (;;) {
-		enum http_error error = http_head_parse(s->req, c->in.p + c->in.start, buf_len(&c->in), &s->mp->limits);
+		enum h2_hello hello = h2_hello(s);
+		enum http_error error = HTTP_OK;
+
+		if (hello == H2_YES) {
+			http_reset(s);
+			s->stage = STAGE_H2;
+			return STEP_AGAIN;
+		}
+		if (hello == H2_NO)
+			error = http_head_parse(s->req, c->in.p + c->in.start, buf_len(&c->in), &s->mp->limits);
 
 		if (error)
 			return request_malformed(s, error);
@@ -245,7 +309,8 @@ enum step http_begin(struct relay *s, const struct mp_route *route, struct err *
 				  .host_len = strlen(up->host),
 				  .headers = route->headers,
 				  .headers_len = route->headers_len,
-				  .reserved = mp_reserved };
+				  .reserved = mp_reserved,
+				  .via = VIA };
 	struct buf *out = &s->out->out;
 
 	if (buf_need(s->mp, out))
@@ -255,9 +320,7 @@ enum step http_begin(struct relay *s, const struct mp_route *route, struct err *
 		err_at(e, -E2BIG, "request", "no room for its head and the fields that are added");
 		return relay_refuse(s, MP_ERR_HEAD_TOO_LARGE, e);
 	}
-	http_body_init(&s->up.body, s->req, mp_reserved);
-	s->up.ready = 0;
-	s->up.unchunk = false;
+	flow_begin(&s->up, s->req, mp_reserved);
 	if (s->may_retry)
 		return STEP_AGAIN;
 	head_eat(s);
@@ -379,8 +442,7 @@ static enum step response_begin(struct relay *s)
 	f.close = !s->keep_alive && h->framing != HTTP_TUNNEL;
 	f.keep_alive = s->keep_alive && s->is_http0;
 	s->out_keep = h->keep_alive;
-	http_body_init(&s->down.body, h, NULL);
-	s->down.ready = 0;
+	flow_begin(&s->down, h, NULL);
 	s->down.unchunk = f.unchunk;
 	head_eat(s);
 	if (!head_pass(s, &f))
@@ -458,7 +520,7 @@ static enum step exchange_end(struct relay *s)
 static bool may_still_send(const struct relay *s)
 {
 	return !s->req_whole && s->out_keep && !s->out->has_rdhup && s->keep_alive && !s->up_stopped &&
-	       !s->to_connect && !s->expects_continue;
+	       !s->out->cannot_write && !s->to_connect && !s->expects_continue;
 }
 
 static enum step response_move(struct relay *s)
@@ -478,10 +540,12 @@ static bool client_is_gone(struct relay *s)
 {
 	char byte;
 
+	if (s->in->stream)
+		return s->in->is_broken;
 	if (!s->req_whole || s->in->is_drained || recv(s->in->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
 		return false;
 	s->in->is_drained = errno == EAGAIN;
-	return errno != EAGAIN && errno != EINTR;
+	return errno != EAGAIN && errno != EINTR && errno != EIO; /* a record of the kernel's TLS that is no data */
 }
 
 enum step step_exchange(struct relay *s)

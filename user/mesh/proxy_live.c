@@ -46,6 +46,16 @@ const char *mp_error_type(enum mp_error error)
 
 /* --- relays --- */
 
+static enum mp_path path_of(const struct relay *s)
+{
+	if (s->up.is_joined || s->down.is_joined)
+		return MP_PATH_SOCKMAP;
+	if (ktls_has(s->in, true) || ktls_has(s->in, false) ||
+	    (s->out && (ktls_has(s->out, true) || ktls_has(s->out, false))))
+		return MP_PATH_KTLS;
+	return s->up.is_bulk || s->up.piped || s->down.is_bulk || s->down.piped ? MP_PATH_SPLICED : MP_PATH_PROXIED;
+}
+
 void relay_of(const struct relay *s, struct mp_relay *r)
 {
 	*r = (struct mp_relay){ .listener = s->listener,
@@ -57,9 +67,14 @@ void relay_of(const struct relay *s, struct mp_relay *r)
 				.out = s->out ? s->out->peer : NULL,
 				.rule = s->rule,
 				.rule_id = s->rule_id,
+				.path = path_of(s),
 				.from = &s->from.sa,
+				.to = s->to.sa.sa_family ? &s->to.sa : NULL,
 				.is_active = s->stage >= STAGE_ROUTE && s->stage <= STAGE_TUNNEL,
 				.is_tunnel = s->stage == STAGE_TUNNEL,
+				.is_stream = s->is_stream,
+				.is_session = s->in->session,
+				.streams = h2_streams(s->in),
 				.age_ms = (uint64_t)(s->mp->now_ms - s->born_ms),
 				.idle_ms = (uint64_t)(s->mp->now_ms - s->moved_ms),
 				.bytes_up = s->bytes_up,
@@ -76,12 +91,43 @@ static void relay_of_pooled(const struct conn *c, struct mp_relay *r)
 				.out = c->peer,
 				.rule = "",
 				.is_pooled = true,
+				.is_session = c->session,
+				.streams = h2_streams(c),
 				.idle_ms = (uint64_t)(c->mp->now_ms - c->since_ms),
 				.requests = c->requests };
 }
 
+struct walk {
+	void (*each)(const struct mp_relay *relay, void *arg);
+	bool (*gone)(const struct mp_relay *relay, void *arg);
+	void *arg;
+	unsigned n;
+};
+
+static void show_session(struct conn *socket, void *arg)
+{
+	struct walk *walk = arg;
+	struct mp_relay relay;
+
+	relay_of_pooled(socket, &relay);
+	walk->each(&relay, walk->arg);
+}
+
+static void cut_session(struct conn *socket, void *arg)
+{
+	struct walk *walk = arg;
+	struct mp_relay relay;
+
+	relay_of_pooled(socket, &relay);
+	if (!walk->gone(&relay, walk->arg))
+		return;
+	conn_reset(socket);
+	walk->n++;
+}
+
 void mp_each_relay(struct mp *mp, void (*each)(const struct mp_relay *relay, void *arg), void *arg)
 {
+	struct walk walk = { .each = each, .arg = arg };
 	struct mp_upstream *up;
 	struct mp_relay relay;
 	struct relay *s;
@@ -90,6 +136,7 @@ void mp_each_relay(struct mp *mp, void (*each)(const struct mp_relay *relay, voi
 	mp_clock(mp);
 	TAILQ_FOREACH(s, &mp->relays, link)
 	{
+		sockmap_count(s);
 		relay_of(s, &relay);
 		each(&relay, arg);
 	}
@@ -99,11 +146,14 @@ void mp_each_relay(struct mp *mp, void (*each)(const struct mp_relay *relay, voi
 		relay_of_pooled(c, &relay);
 		each(&relay, arg);
 	}
+	TAILQ_FOREACH(up, &mp->upstreams, link)
+	h2_each(up, show_session, &walk);
 }
 
 static unsigned cut_pooled(struct mp *mp, bool (*gone)(const struct mp_relay *relay, void *arg), void *arg)
 {
-	struct mp_upstream *up;
+	struct walk walk = { .gone = gone, .arg = arg };
+	struct mp_upstream *up, *later;
 	struct mp_relay relay;
 	struct conn *c, *next;
 	unsigned n = 0;
@@ -118,7 +168,13 @@ static unsigned cut_pooled(struct mp *mp, bool (*gone)(const struct mp_relay *re
 		pool_cut(c);
 		n++;
 	}
-	return n;
+	for (up = TAILQ_FIRST(&mp->upstreams); up; up = later) {
+		upstream_ref(up); /* a session may be the last that holds it */
+		h2_each(up, cut_session, &walk);
+		later = TAILQ_NEXT(up, link);
+		upstream_unref(up);
+	}
+	return n + walk.n;
 }
 
 unsigned mp_cut(struct mp *mp, bool (*gone)(const struct mp_relay *relay, void *arg), void *arg)

@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "proxy_internal.h"
 
+#define FAILED_MS 10000 /* an address that did not answer is dialled after the others for so long */
+
 struct mp_upstream *mp_upstream_new(struct mp *mp, const struct mp_upstream_conf *conf)
 {
 	struct mp_upstream *up = calloc(1, sizeof(*up));
@@ -25,6 +27,8 @@ struct mp_upstream *mp_upstream_new(struct mp *mp, const struct mp_upstream_conf
 	if (!up->conf.idle_ms)
 		up->conf.idle_ms = mp->conf.upstream_idle_ms;
 	TAILQ_INIT(&up->idle);
+	TAILQ_INIT(&up->dialling);
+	TAILQ_INIT(&up->sessions);
 	TAILQ_INSERT_TAIL(&mp->upstreams, up, link);
 	return up;
 }
@@ -32,6 +36,11 @@ struct mp_upstream *mp_upstream_new(struct mp *mp, const struct mp_upstream_conf
 void *mp_upstream_data(const struct mp_upstream *up)
 {
 	return up->conf.data;
+}
+
+const struct mp_upstream_conf *mp_upstream_conf_of(const struct mp_upstream *up)
+{
+	return &up->conf;
 }
 
 struct mp_upstream *upstream_ref(struct mp_upstream *up)
@@ -77,6 +86,7 @@ void pool_close(struct mp_upstream *up)
 
 	while (!TAILQ_EMPTY(&up->idle))
 		pool_free(TAILQ_FIRST(&up->idle));
+	h2_pool_close(up);
 	upstream_unref(hold);
 }
 
@@ -89,9 +99,9 @@ void mp_upstream_drop(struct mp_upstream *up)
 	upstream_unref(up);
 }
 
-static bool has_expired(const struct mp_peer *peer, int64_t now_s)
+static bool ends_soon(const struct mp_peer *peer, int64_t now_s)
 {
-	return peer && peer->expires_s && peer->expires_s <= now_s;
+	return peer && peer->expires_s && peer->expires_s <= now_s + MP_LAST_S;
 }
 
 /* The latest that served the same inbound peer: what one peer left in a connection is never another's to find. */
@@ -103,7 +113,7 @@ struct conn *pool_take(struct mp_upstream *up, struct mp_peer *owner, bool must_
 		next = TAILQ_NEXT(c, link);
 		if (c->owner != owner && !up->conf.allow_shared)
 			continue;
-		if (has_expired(c->peer, time(NULL)) || (must_live && conn_is_dead(c))) {
+		if (ends_soon(c->peer, time(NULL)) || (must_live && conn_is_dead(c))) {
 			pool_free(c);
 			continue;
 		}
@@ -119,7 +129,7 @@ void pool_put(struct conn *c, struct mp_peer *owner)
 	struct mp_upstream *up = c->up;
 
 	c->relay = NULL;
-	if (up->is_dropped || up->conf.max_idle == 0 || c->mp->is_draining || c->is_eof || c->is_broken ||
+	if (c->stream || up->is_dropped || up->conf.max_idle == 0 || c->mp->is_draining || c->is_eof || c->is_broken ||
 	    c->cannot_write || c->has_shut || c->has_rdhup || buf_len(&c->in) || buf_len(&c->out)) {
 		conn_shut(c);
 		conn_free(c);
@@ -160,32 +170,72 @@ void pool_sweep(struct mp *mp)
 		upstream_ref(up);
 		for (c = TAILQ_FIRST(&up->idle); c; c = later) {
 			later = TAILQ_NEXT(c, link);
-			if (mp->now_ms - c->since_ms >= up->conf.idle_ms || has_expired(c->peer, now_s) ||
-			    has_expired(c->owner, now_s))
+			if (mp->now_ms - c->since_ms >= up->conf.idle_ms || ends_soon(c->peer, now_s) ||
+			    ends_soon(c->owner, now_s))
 				pool_free(c);
 		}
+		h2_pool_sweep(up);
 		next = TAILQ_NEXT(up, link);
 		upstream_unref(up);
 	}
 }
 
-static int socket_to(const struct mp_upstream *up, struct err *e)
+/* --- dialling --- */
+
+static int socket_to(const struct mp_upstream *up, unsigned i, struct err *e)
 {
-	auto_fd int fd = socket(up->conf.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const struct sockaddr *at = i ? &up->conf.more[i - 1].sa : (const struct sockaddr *)&up->conf.addr;
+	socklen_t len = !i                         ? up->conf.addr_len
+			: at->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+						   : sizeof(struct sockaddr_in6);
+	auto_fd int fd = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int one = 1;
 
 	if (fd < 0)
 		return err_at(e, -errno, up->conf.name, "no socket: %s", strerror(errno));
-	if (up->conf.addr.ss_family != AF_UNIX)
+	if (at->sa_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(fd, (const struct sockaddr *)&up->conf.addr, up->conf.addr_len) < 0 && errno != EINPROGRESS)
+	if (connect(fd, at, len) < 0 && errno != EINPROGRESS)
 		return err_at(e, -errno, up->conf.name, "%s", strerror(errno));
 	return take_fd(&fd);
 }
 
+/* In their order, but those that failed lately after all others, the longest ago first. -1: none is left. */
+static int addr_next(const struct mp_upstream *up, unsigned tried)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i <= up->conf.n_more; i++) {
+		if (tried & 1u << i)
+			continue;
+		if (!up->failed_ms[i] || up->mp->now_ms - up->failed_ms[i] >= FAILED_MS)
+			return (int)i;
+		if (best < 0 || up->failed_ms[i] < up->failed_ms[best])
+			best = (int)i;
+	}
+	return best;
+}
+
+/* The next that can be dialled at all. */
+static int dial_next(struct mp_upstream *up, unsigned *tried, unsigned *addr, struct err *e)
+{
+	int fd = -1, next;
+
+	while (fd < 0 && (next = addr_next(up, *tried)) >= 0) {
+		*e = ERR_INIT;
+		*tried |= 1u << next;
+		*addr = (unsigned)next;
+		fd = socket_to(up, *addr, e);
+		if (fd < 0)
+			up->failed_ms[*addr] = up->mp->now_ms;
+	}
+	return fd;
+}
+
 struct conn *upstream_connect(struct mp_upstream *up, struct relay *s, struct err *e)
 {
-	int fd = socket_to(up, e);
+	unsigned tried = 0, addr = 0;
+	int fd = dial_next(up, &tried, &addr, e);
 	struct conn *c;
 
 	if (fd < 0)
@@ -198,6 +248,35 @@ struct conn *upstream_connect(struct mp_upstream *up, struct relay *s, struct er
 	c->up = upstream_ref(up);
 	c->owner = mp_peer_ref(s->in->peer);
 	c->phase = PHASE_CONNECT;
+	c->tried = tried;
+	c->addr = addr;
 	up->mp->counters.upstream_connects++;
 	return c;
+}
+
+bool upstream_redial(struct conn *c, struct err *e)
+{
+	struct err why = *e;
+	int fd;
+
+	c->up->failed_ms[c->addr] = c->mp->now_ms;
+	fd = dial_next(c->up, &c->tried, &c->addr, e);
+	if (fd < 0) {
+		*e = why;
+		return false;
+	}
+	c->mp->counters.upstream_redials++;
+	return conn_reopen(c, fd);
+}
+
+void upstream_connected(struct conn *c)
+{
+	c->up->failed_ms[c->addr] = 0;
+}
+
+unsigned upstream_ms(const struct conn *c)
+{
+	bool has_more = c->phase == PHASE_CONNECT && addr_next(c->up, c->tried) >= 0;
+
+	return has_more ? c->up->conf.connect_ms / (c->up->conf.n_more + 1) : c->up->conf.connect_ms;
 }

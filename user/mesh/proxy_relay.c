@@ -38,10 +38,13 @@ struct relay *relay_new(struct mp_listener *l, int fd)
 	s->mp = mp;
 	s->token = ++mp->last_token;
 	s->listener = l;
+	s->proto = l->conf.proto;
 	l->refs++;
+	if (l->conf.is_captured)
+		origin_of(fd, l->fd, &s->to);
 	s->born_ms = s->moved_ms = mp->now_ms;
 	s->deadline_ms = mp->now_ms + mp->conf.head_ms;
-	s->stage = l->conf.is_tls ? STAGE_ACCEPT : l->conf.proto == MP_HTTP ? STAGE_HEAD : STAGE_ROUTE;
+	s->stage = l->conf.is_tls ? STAGE_ACCEPT : s->proto == MP_HTTP ? STAGE_HEAD : STAGE_ROUTE;
 	TAILQ_INSERT_TAIL(&mp->relays, s, link);
 	mp->counters.connections++;
 	mp->counters.accepted++;
@@ -60,6 +63,35 @@ struct relay *relay_new(struct mp_listener *l, int fd)
 	return NULL;
 }
 
+/* A request that came in a stream of HTTP/2. */
+struct relay *relay_of_stream(struct relay *session, struct h2_stream *st)
+{
+	struct relay *s = calloc(1, sizeof(*s));
+	struct mp *mp = session->mp;
+
+	if (!s)
+		return NULL;
+	s->in = stream_conn(st, s);
+	if (!s->in) {
+		free(s);
+		return NULL;
+	}
+	s->mp = mp;
+	s->token = ++mp->last_token;
+	s->listener = session->listener;
+	s->listener->refs++;
+	s->proto = MP_HTTP;
+	s->from = session->from;
+	s->to = session->to;
+	s->born_ms = s->moved_ms = mp->now_ms;
+	s->deadline_ms = mp->now_ms + mp->conf.head_ms;
+	s->stage = STAGE_HEAD;
+	s->is_stream = true;
+	mp->counters.h2_requests++;
+	TAILQ_INSERT_TAIL(&mp->relays, s, link);
+	return s;
+}
+
 void relay_free(struct relay *s, bool reset)
 {
 	struct mp *mp = s->mp;
@@ -69,10 +101,14 @@ void relay_free(struct relay *s, bool reset)
 		return;
 	}
 	http_reset(s);
+	sockmap_drop(s, reset);
+	splice_drop(mp, &s->up);
+	splice_drop(mp, &s->down);
 	if (mp->cursor == s)
 		mp->cursor = TAILQ_NEXT(s, link);
 	TAILQ_REMOVE(&mp->relays, s, link);
-	mp->counters.connections--;
+	mp->counters.connections -= !s->is_stream;
+	h2_pass_code(s->out, s->in);
 	(reset ? conn_reset : conn_free)(s->out);
 	(reset ? conn_reset : conn_free)(s->in);
 	listener_unref(s->listener);
@@ -86,15 +122,17 @@ void relay_free(struct relay *s, bool reset)
 
 void relay_request(const struct relay *s, struct mp_request *req)
 {
-	const char *name = s->in && s->in->ssl ? SSL_get_servername(s->in->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+	SSL *ssl = s->in ? h2_ssl(s->in) : NULL;
+	const char *name = ssl ? SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) : NULL;
 
 	*req = (struct mp_request){ .token = s->token,
 				    .listener = s->listener,
 				    .listener_data = s->listener->conf.data,
 				    .peer = s->in ? s->in->peer : NULL,
-				    .is_http = s->listener->conf.proto == MP_HTTP,
+				    .is_http = s->proto == MP_HTTP,
 				    .server_name = name ? name : "",
-				    .from = &s->from.sa };
+				    .from = &s->from.sa,
+				    .to = s->to.sa.sa_family ? &s->to.sa : NULL };
 }
 
 static void tell(struct relay *s, enum mp_error error, const struct err *e)
@@ -111,8 +149,7 @@ static void tell(struct relay *s, enum mp_error error, const struct err *e)
 enum step relay_refuse(struct relay *s, enum mp_error error, const struct err *e)
 {
 	tell(s, error, e);
-	if (s->listener->conf.proto == MP_HTTP && s->in->phase == PHASE_OPEN && !s->resp_began &&
-	    s->stage != STAGE_TUNNEL)
+	if (s->proto == MP_HTTP && s->in->phase == PHASE_OPEN && !s->resp_began && s->stage != STAGE_TUNNEL)
 		return http_failed(s, error, e);
 	return STEP_GONE;
 }
@@ -192,7 +229,12 @@ static enum step step_accept(struct relay *s)
 		tell(s, error, &e);
 	if (step != STEP_AGAIN)
 		return step;
-	s->stage = s->listener->conf.proto == MP_HTTP ? STAGE_HEAD : STAGE_ROUTE;
+	if (!guard_relay(s)) {
+		err_at(&e, -EACCES, "peer", "is gone");
+		tell(s, MP_ERR_VERIFICATION_FAILED, &e);
+		return STEP_GONE;
+	}
+	s->stage = s->proto == MP_HTTP ? STAGE_HEAD : STAGE_ROUTE;
 	return STEP_AGAIN;
 }
 
@@ -203,23 +245,34 @@ static bool tls_out(struct conn *c, struct err *e)
 	struct mp *mp = c->mp;
 	SSL *ssl = mp->conf.ops.tls_client(c->up, e, mp->conf.arg);
 
-	return ssl && conn_tls(c, ssl, false);
+	return ssl && (!c->is_dialling || h2_offer(ssl)) && conn_tls(c, ssl, false);
 }
 
 static enum step go_to(struct relay *s, const struct mp_route *route, struct err *e)
 {
-	bool is_http = s->listener->conf.proto == MP_HTTP && !(route->is_tunnel && s->to_connect);
+	bool is_http = s->proto == MP_HTTP && !(route->is_tunnel && s->to_connect);
+	bool wants_h2 = is_http && h2_is_wanted(s, route->up);
 
 	memcpy(s->rule, route->rule, sizeof(s->rule));
 	s->rule_id = route->rule_id;
 	s->is_tunnel_route = !is_http;
-	if (is_http && !s->was_retried)
+	if (wants_h2 && s->to_connect) {
+		err_at(e, -ENOTSUP, route->up->conf.name, "CONNECT to a backend of HTTP/2");
+		return relay_refuse(s, MP_ERR_NOT_IMPLEMENTED, e);
+	}
+	if (wants_h2)
+		s->out = h2_take(route->up, s, &s->is_waiting);
+	else if (is_http && !s->was_retried)
 		s->out = pool_take(route->up, s->in->peer, !s->may_retry);
 	if (s->out) {
 		s->out->relay = s;
 		s->mp->counters.upstream_reuses++;
+	} else if (s->is_waiting) {
+		return STEP_WAIT;
 	} else {
 		s->out = upstream_connect(route->up, s, e);
+		if (s->out && wants_h2)
+			h2_dialling(s->out);
 	}
 	if (!s->out) {
 		s->mp->counters.upstream_failures++;
@@ -227,7 +280,7 @@ static enum step go_to(struct relay *s, const struct mp_route *route, struct err
 	}
 	s->out->requests++;
 	s->stage = STAGE_CONNECT;
-	s->deadline_ms = s->mp->now_ms + s->out->up->conf.connect_ms;
+	s->deadline_ms = s->mp->now_ms + upstream_ms(s->out);
 	return is_http ? http_begin(s, route, e) : STEP_AGAIN;
 }
 
@@ -239,7 +292,7 @@ static enum step refuse_by_route(struct relay *s, struct mp_route *route, struct
 		route->error = MP_ERR_DENIED;
 	s->mp->counters.denied += route->error == MP_ERR_DENIED;
 	err_at(e, -EACCES, NULL, "refused");
-	if (!route->body || s->listener->conf.proto != MP_HTTP)
+	if (!route->body || s->proto != MP_HTTP)
 		return relay_refuse(s, route->error, e);
 	tell(s, route->error, e);
 	step = http_answer(s, route->status ? route->status : mp_error_status(route->error), route->content_type,
@@ -294,6 +347,11 @@ static enum step step_route(struct relay *s)
 	case MP_LATER:
 		s->is_waiting = true;
 		return STEP_WAIT;
+	case MP_SPEAKS_HTTP:
+		s->proto = MP_HTTP;
+		s->stage = STAGE_HEAD;
+		step = STEP_AGAIN;
+		break;
 	case MP_RESPOND:
 		step = req.is_http ? http_answer_with(s, route.status, route.content_type,
 						      (struct mp_text){ route.headers, route.headers_len }, route.body,
@@ -329,12 +387,24 @@ static enum step step_connected(struct relay *s, struct err *e)
 	len = sizeof(struct sockaddr_storage);
 	if (getpeername(c->fd, (struct sockaddr *)&(struct sockaddr_storage){ 0 }, &len) < 0)
 		return STEP_WAIT;
+	upstream_connected(c);
 	if (!c->up->conf.is_tls) {
 		c->phase = PHASE_OPEN;
 		return STEP_AGAIN;
 	}
 	c->phase = PHASE_HANDSHAKE;
+	if (c->up->conf.n_more)
+		s->deadline_ms = s->mp->now_ms + c->up->conf.connect_ms;
 	return tls_out(c, e) ? STEP_AGAIN : STEP_GONE;
+}
+
+/* The next of its addresses, which has its own time. */
+static bool redial(struct relay *s, struct err *e)
+{
+	if (!upstream_redial(s->out, e))
+		return false;
+	s->deadline_ms = s->mp->now_ms + upstream_ms(s->out);
+	return true;
 }
 
 static enum step step_connect(struct relay *s)
@@ -347,10 +417,20 @@ static enum step step_connect(struct relay *s)
 		error = MP_ERR_NONE;
 		step = conn_open(s, s->out, &error, &e);
 	}
+	if (step == STEP_GONE && s->out->phase == PHASE_CONNECT && redial(s, &e))
+		return STEP_WAIT;
 	if (step == STEP_GONE)
 		return upstream_failed(s, error ? error : MP_ERR_CONNECTION_FAILED, &e);
 	if (step == STEP_WAIT)
 		return STEP_WAIT;
+	if (!guard_relay(s)) {
+		err_at(&e, -EACCES, s->out->up->conf.name, "the peer is gone");
+		return upstream_failed(s, MP_ERR_VERIFICATION_FAILED, &e);
+	}
+	if (!h2_settle(s)) {
+		err_at(&e, -ENOMEM, s->out->up->conf.name, "no memory for a session");
+		return upstream_failed(s, MP_ERR_OVERLOADED, &e);
+	}
 	if (s->is_tunnel_route)
 		return http_connected(s);
 	s->stage = STAGE_EXCHANGE;
@@ -384,9 +464,10 @@ static enum step step_linger(struct relay *s)
 static enum step relay_step(struct relay *s)
 {
 	static enum step (*const steps[])(struct relay * s) = {
-		[STAGE_ACCEPT] = step_accept,   [STAGE_HEAD] = step_head,         [STAGE_ROUTE] = step_route,
-		[STAGE_CONNECT] = step_connect, [STAGE_EXCHANGE] = step_exchange, [STAGE_TUNNEL] = step_tunnel,
-		[STAGE_LINGER] = step_linger,
+		[STAGE_ACCEPT] = step_accept,     [STAGE_HEAD] = step_head,
+		[STAGE_ROUTE] = step_route,       [STAGE_CONNECT] = step_connect,
+		[STAGE_EXCHANGE] = step_exchange, [STAGE_TUNNEL] = step_tunnel,
+		[STAGE_LINGER] = step_linger,     [STAGE_H2] = step_h2,
 	};
 
 	return steps[s->stage](s);
@@ -435,12 +516,25 @@ void relay_late(struct relay *s)
 	struct err e = ERR_INIT;
 	enum step step = STEP_GONE;
 
+	sockmap_count(s);
+	if (s->deadline_ms > s->mp->now_ms)
+		return;
+	if (s->in->session) {
+		h2_late(s);
+		return;
+	}
 	if (relay_is_idle(s)) { /* kept alive for nothing, or never said anything */
 		conn_shut(s->in);
 		relay_free(s, false);
 		return;
 	}
+	if (s->stage == STAGE_CONNECT && s->out && s->out->phase == PHASE_CONNECT && redial(s, &e))
+		return;
 	s->mp->counters.timeouts++;
+	if (s->waits_for) { /* for a session: no longer */
+		s->waits_for = NULL;
+		s->is_waiting = false;
+	}
 	s->is_running = true;
 	s->deadline_ms = s->mp->now_ms + LINGER_MS;
 	if (s->stage == STAGE_HEAD) {

@@ -130,6 +130,7 @@ static int set_up(SSL_CTX *ctx, struct ratls *judge)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, judge);
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS); /* a connection that is quiet holds none */
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) &&
 	       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) && SSL_CTX_set_num_tickets(ctx, 0) &&
 	       SSL_CTX_set_alpn_protos(ctx, wire, alpn_wire(judge, wire)) == 0;

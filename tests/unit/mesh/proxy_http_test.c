@@ -76,8 +76,8 @@ static void chunks_and_trailers_both_ways(void **state)
 
 	(void)state;
 	assert_string_equal(backend_head(),
-			    "POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n"
-			    "Connection: TE\r\n" APP "\r\n");
+			    "POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nVia: 1.1 bailey-mesh\r\n"
+			    "TE: trailers\r\nConnection: TE\r\nVia: 1.1 bailey-mesh\r\n" APP "\r\n");
 	/* a byte at a time: what is whole goes on, nothing waits for the end */
 	for (const char *p = body; *p; p++)
 		pw_send_bytes(fd, p, 1);

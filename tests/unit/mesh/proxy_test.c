@@ -42,9 +42,8 @@ static void passes_a_request(void **state)
 		assert_true(back >= 0);
 		head = pw_head(back);
 		assert_non_null(head);
-		assert_string_equal(head,
-				    "GET /hello?a=b HTTP/1.1\r\nHost: x\r\nA: b\r\nX-Dstack-App-Id: " PW_APP_CLIENT
-				    "\r\n\r\n");
+		assert_string_equal(head, "GET /hello?a=b HTTP/1.1\r\nHost: x\r\nA: b\r\nVia: 1.1 bailey-mesh\r\n"
+					  "Via: 1.1 bailey-mesh\r\nX-Dstack-App-Id: " PW_APP_CLIENT "\r\n\r\n");
 		pw_send(back, "HTTP/1.1 201 Made\r\nContent-Length: 5\r\nB: c\r\n\r\nhello");
 		assert_string_equal(pw_head(fd), "HTTP/1.1 201 Made\r\nContent-Length: 5\r\nB: c\r\n\r\n");
 		assert_string_equal(pw_until(fd, "hello"), "hello");
