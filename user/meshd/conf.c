@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "baileyd/conf_read.h"
 #include "base/cleanup.h"
@@ -72,6 +73,25 @@ bool md_place_parse(struct md_place *place, const char *text, uint16_t port)
 	snprintf(place->host, sizeof(place->host), "%.*s", (int)len, text + skip);
 	place->port = port;
 	return true;
+}
+
+bool md_unix_parse(struct md_place *place, const char *text)
+{
+	struct sockaddr_un sun;
+
+	if (strncmp(text, "unix:/", 6) != 0 || strlen(text + 5) >= sizeof(sun.sun_path))
+		return false;
+	snprintf(place->host, sizeof(place->host), "%s", text + 5);
+	place->port = 0;
+	return true;
+}
+
+bool md_needs_unix(const struct md_conf *conf)
+{
+	for (uint32_t i = 0; i < conf->n_services; i++)
+		if (conf->service[i].backend.host[0] == '/')
+			return true;
+	return conf->agent_access;
 }
 
 bool md_gateway_check(const char *gateway)
@@ -248,13 +268,14 @@ static void tunnels_read(struct conf_parse *p, const struct yaml_node *client, s
 
 static void client_read(struct conf_parse *p, struct md_conf *c)
 {
-	static const char *const known[] = { "listen",    "gateway", "agent", "baileyd",
-					     "public_ca", "tunnels", "port",  NULL };
+	static const char *const known[] = { "listen",    "captured", "gateway", "agent", "baileyd",
+					     "public_ca", "tunnels",  "port",    NULL };
 	const struct yaml_node *map = conf_section(p, "client", known, false);
 
 	if (!map)
 		return;
 	c->n_client = endpoints_read(p, map, "listen", c->client);
+	c->n_captured = endpoints_read(p, map, "captured", c->captured);
 	text_read(p, map, "gateway", false, c->gateway, sizeof(c->gateway));
 	if (c->gateway[0] && !md_gateway_check(c->gateway))
 		yaml_error(p->doc, yaml_get(map, "gateway"), p->d,
@@ -290,21 +311,32 @@ static void tells_read(struct conf_parse *p, const struct yaml_node *map, struct
 
 static void backend_read(struct conf_parse *p, const struct yaml_node *map, struct md_service *s)
 {
-	const char *http = conf_text(p, map, "http", false), *tcp = conf_text(p, map, "tcp", false);
+	static const char *const keys[] = { "http", "h2", "tcp" };
+	const char *place = NULL, *key = NULL;
+	unsigned n = 0;
 
-	s->is_tcp = tcp;
-	if (!http == !tcp)
-		yaml_error(p->doc, map, p->d, "needs one of http and tcp");
-	else if (!md_place_parse(&s->backend, http ? http : tcp, 0))
-		yaml_error(p->doc, yaml_get(map, http ? "http" : "tcp"), p->d, "needs HOST:PORT, found '%.100s'",
-			   http ? http : tcp);
-	if (tcp && (s->host[0] || s->tell_instance || s->tell_claims || s->tell_verified))
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const char *found = conf_text(p, map, keys[i], false);
+
+		if (!found)
+			continue;
+		place = found;
+		key = keys[i];
+		n++;
+	}
+	s->is_tcp = n && strcmp(key, "tcp") == 0;
+	s->is_h2 = n && strcmp(key, "h2") == 0;
+	if (n != 1)
+		yaml_error(p->doc, map, p->d, "needs one of http, h2 and tcp");
+	else if (!md_unix_parse(&s->backend, place) && !md_place_parse(&s->backend, place, 0))
+		yaml_error(p->doc, yaml_get(map, key), p->d, "needs HOST:PORT or unix:/PATH, found '%.100s'", place);
+	if (s->is_tcp && (s->host[0] || s->tell_instance || s->tell_claims || s->tell_verified))
 		yaml_error(p->doc, map, p->d, "tcp: has no requests, so no host and no headers");
 }
 
 static void service_read(struct conf_parse *p, const struct yaml_node *map, struct md_service *s)
 {
-	static const char *const known[] = { "name", "listen", "http", "tcp", "host", "port", "headers", NULL };
+	static const char *const known[] = { "name", "listen", "http", "h2", "tcp", "host", "port", "headers", NULL };
 
 	if (map->kind != YAML_MAP) {
 		yaml_error(p->doc, map, p->d, "needs a map");
@@ -355,17 +387,29 @@ static void limits_read(struct conf_parse *p, struct md_limits *l)
 	l->drain_s = (uint32_t)conf_number(p, map, "drain_s", 0, 3600, l->drain_s);
 }
 
+static void paths_read(struct conf_parse *p, struct md_conf *c)
+{
+	static const char *const known[] = { "splice", "ktls", NULL };
+	const struct yaml_node *map = conf_section(p, "paths", known, false);
+	bool splice = true, ktls = true;
+
+	if (!map)
+		return;
+	flag_read(p, map, "splice", &splice);
+	flag_read(p, map, "ktls", &ktls);
+	c->no_splice = !splice;
+	c->no_ktls = !ktls;
+}
+
 static void root_read(struct conf_parse *p, struct md_conf *c)
 {
 	static const char *const known[] = { "version", "instance", "run",    "state",  "user",   "workers", "identity",
-					     "trust",   "policy",   "client", "server", "limits", NULL };
-	const struct yaml_node *root = yaml_root(p->doc), *node;
+					     "trust",   "policy",   "client", "server", "limits", "paths",   NULL };
+	const struct yaml_node *root = yaml_root(p->doc);
 
 	if (!yaml_known_keys(p->doc, root, known, p->d))
 		return;
-	node = yaml_need(p->doc, root, "version", YAML_SCALAR, p->d);
-	if (node && conf_number(p, root, "version", 1, 1000, 1) != 1)
-		yaml_error(p->doc, node, p->d, "is not 1, which this program reads");
+	conf_version(p);
 	if (yaml_get(root, "instance"))
 		conf_name(p, root, "instance", c->instance, sizeof(c->instance));
 	conf_path(p, root, "run", c->run, "/run/bailey-mesh");
@@ -378,6 +422,7 @@ static void root_read(struct conf_parse *p, struct md_conf *c)
 	client_read(p, c);
 	server_read(p, c);
 	limits_read(p, &c->limits);
+	paths_read(p, c);
 }
 
 /* --- all of it --- */
@@ -406,12 +451,28 @@ static int services_check(const struct md_conf *c, struct err *e)
 	return 0;
 }
 
+static bool is_wildcard(const struct by_addr *a)
+{
+	static const struct by_addr any6, any4 = { .b = { [10] = 0xff, [11] = 0xff } };
+
+	return addr_equal(a, &any6) || addr_equal(a, &any4);
+}
+
 int md_conf_check(const struct md_conf *c, struct err *e)
 {
+	char at[ENDPOINT_TEXT];
 	const char *where = c->file[0] ? c->file : "environment";
 
-	if (!c->n_client && !c->n_tunnels && !c->n_services && !c->n_auth)
+	if (!c->n_client && !c->n_captured && !c->n_tunnels && !c->n_services && !c->n_auth)
 		return err_at(e, -EINVAL, where, "there is nothing to serve: no client, no tunnel, no service");
+	if (c->n_captured && !c->baileyd[0])
+		return err_at(e, -EINVAL, where,
+			      "client.captured needs client.baileyd, which knows whose the captured addresses are");
+	for (uint32_t i = 0; i < c->n_captured; i++)
+		if (is_wildcard(&c->captured[i].addr))
+			return err_at(e, -EINVAL, endpoint_print(&c->captured[i], at),
+				      "client.captured needs one address: it tells what was captured from what was "
+				      "dialled here");
 	if (c->n_tunnels && !c->gateway[0] && !c->baileyd[0])
 		return err_at(e, -EINVAL, where, "tunnels need client.gateway or client.baileyd to find their targets");
 	return services_check(c, e);

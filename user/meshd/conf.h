@@ -32,6 +32,7 @@ struct md_service {
 	char name[BY_NODE_NAME_LEN];
 	struct ip_endpoint listen;
 	bool is_tcp;            /* bytes; else HTTP */
+	bool is_h2;             /* the backend speaks HTTP/2, and nothing else */
 	char host[MD_HOST_LEN]; /* of the request; "": any that no other service on the same address has */
 	struct md_place backend;
 	uint16_t port;                                  /* as policy names it */
@@ -81,6 +82,8 @@ struct md_conf {
 
 	struct ip_endpoint client[MD_LISTEN_MAX];
 	uint32_t n_client;
+	struct ip_endpoint captured[MD_LISTEN_MAX]; /* where the kernel brings what was dialled elsewhere */
+	uint32_t n_captured;
 	char gateway[MD_HOST_LEN +
 		     8]; /* "DOMAIN[:PORT]", "fixed/HOST[:PORT]" or "direct/HOST"; "": only nodes that baileyd knows */
 	uint16_t default_port;    /* of targets without x-dstack-target-port */
@@ -97,6 +100,7 @@ struct md_conf {
 	uint16_t auth_port; /* that policy knows what is behind nginx by */
 
 	struct md_limits limits;
+	bool no_splice, no_ktls; /* paths that are not taken */
 };
 
 int md_conf_parse(const char *file, const char *text, size_t len, struct md_conf *conf, struct diags *d);
@@ -107,5 +111,7 @@ void md_conf_defaults(struct md_conf *conf);
 /* Things that must hold whatever it was read from. */
 int md_conf_check(const struct md_conf *conf, struct err *e);
 bool md_gateway_check(const char *gateway);
+bool md_unix_parse(struct md_place *place, const char *text); /* "unix:/PATH": host is the path */
+bool md_needs_unix(const struct md_conf *conf);               /* workers open Unix sockets */
 /* "host:port", "[::1]:80", "host" with `port` 0: needed. */
 bool md_place_parse(struct md_place *place, const char *text, uint16_t port);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * dstack-vpc's environment instead of a file: the same variables, ports and trust as its service-mesh container has, so
- * that the container can be swapped. Variables of its other parts (VPC server, node) are not for this program: one that
- * asks for them is refused by name, so that nobody waits for a VPN that never comes.
+ * that the container can be swapped. Its other parts are programs beside this one, which read their variables
+ * themselves: bailey-vpc, and `bailey up --env`. What none of them does is refused by name.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +20,8 @@
 struct env {
 	struct md_conf *conf;
 	const char *backend, *server_name;
+	char api[MD_HOST_LEN]; /* of bailey-vpc */
+	bool has_api;
 	uint16_t client_port, server_port;
 };
 
@@ -95,10 +97,27 @@ static int nothing(struct env *env, const char *value, struct err *e)
 	return 0;
 }
 
+/* bailey-vpc beside this mesh: its REST API is behind the name that dstack-vpc's nodes ask for. */
+static int vpc_server(struct env *env, const char *value, struct err *e)
+{
+	env->has_api = strcmp(value, "true") == 0;
+	return env->has_api || strcmp(value, "false") == 0
+		       ? 0
+		       : err_at(e, -EINVAL, NULL, "needs true or false, found '%.100s'", value);
+}
+
+static int vpc_run(struct env *env, const char *value, struct err *e)
+{
+	if (*value != '/' || strlen(value) + sizeof("unix:/api.sock") >= sizeof(env->api))
+		return err_at(e, -EINVAL, NULL, "needs a path from the root, found '%.100s'", value);
+	snprintf(env->api, sizeof(env->api), "unix:%s/api.sock", value);
+	return 0;
+}
+
 static int refused(struct env *env, const char *value, struct err *e)
 {
 	(void)env, (void)value;
-	return err_at(e, -ENOTSUP, NULL, "asks for a part of dstack-vpc that bailey-mesh is not");
+	return err_at(e, -ENOTSUP, NULL, "asks for a part of dstack-vpc that Bailey has otherwise");
 }
 
 /* Empty is as good as absent, as in the scripts; "false" too where a switch is refused. */
@@ -116,11 +135,8 @@ static const struct {
 	{ "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN", ca_switch },
 	{ "LOAD_MISSING_MODULES", nothing },
 	{ "RUST_LOG", nothing },
-	{ "VPC_SERVER_ENABLED", refused },
-	{ "VPC_ALLOWED_APPS", refused },
-	{ "VPC_NODE_NAME", refused },
-	{ "VPC_SERVER_APP_ID", refused },
-	{ "VPC_SERVER_URL", refused },
+	{ "VPC_SERVER_ENABLED", vpc_server },
+	{ "BAILEY_VPC_RUN", vpc_run },
 	{ "VPC_METRICS_ENABLED", refused },
 	{ "DSTACK_VPC_HA_MODE", refused },
 	{ "LITESTREAM_S3_BUCKET", refused },
@@ -131,7 +147,9 @@ static int take(struct env *env, const char *var, struct err *e)
 	const char *is = strchr(var, '=');
 	size_t len = is ? (size_t)(is - var) : 0;
 
-	for (size_t i = 0; len && is[1] && i < ARRAY_LEN(known); i++) {
+	if (!len || !is[1])
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (strlen(known[i].name) != len || memcmp(known[i].name, var, len) != 0)
 			continue;
 		if (known[i].take == refused && strcmp(is + 1, "false") == 0)
@@ -139,8 +157,27 @@ static int take(struct env *env, const char *var, struct err *e)
 		return known[i].take(env, is + 1, e) < 0 ? err_wrap(e, "%s", known[i].name) : 0;
 	}
 	/* a variable of these families that nobody knows is a mistake, not a wish to be passed over */
-	if (len && (strncmp(var, "MESH_", 5) == 0 || strncmp(var, "BAILEY_MESH_", 12) == 0))
+	if (strncmp(var, "MESH_", 5) == 0 || strncmp(var, "BAILEY_MESH_", 12) == 0)
 		return err_at(e, -EINVAL, "environment", "%.*s is no variable of bailey-mesh", (int)len, var);
+	return 0;
+}
+
+/* Upstream's two names of the server: the newer one, and that of the forks. */
+static int api_services(const struct env *env, struct err *e)
+{
+	static const char *const hosts[] = { "vpc-server", "dstack-vpc-server" };
+
+	for (size_t i = 0; i < ARRAY_LEN(hosts) && env->has_api; i++) {
+		struct md_service *s = &env->conf->service[env->conf->n_services++];
+
+		if (!md_unix_parse(&s->backend, env->api))
+			return err_at(e, -EINVAL, "BAILEY_VPC_RUN", "is too long");
+		snprintf(s->name, sizeof(s->name), "%s", hosts[i]);
+		snprintf(s->host, sizeof(s->host), "%s", hosts[i]);
+		addr_parse(&s->listen.addr, ANY);
+		s->listen.port = s->port = env->server_port;
+		s->tell_instance = true;
+	}
 	return 0;
 }
 
@@ -168,7 +205,9 @@ static int service(const struct env *env, struct err *e)
 int md_conf_env(char *const *vars, struct md_conf *conf, struct err *e)
 {
 	struct md_conf made;
-	struct env env = { .conf = &made, .client_port = 80, .server_port = 443 };
+	struct env env = {
+		.conf = &made, .client_port = 80, .server_port = 443, .api = "unix:/run/bailey-vpc/api.sock"
+	};
 	int ret = 0;
 
 	md_conf_defaults(&made);
@@ -176,6 +215,8 @@ int md_conf_env(char *const *vars, struct md_conf *conf, struct err *e)
 		ret = take(&env, *vars, e);
 	if (!ret)
 		ret = service(&env, e);
+	if (!ret)
+		ret = api_services(&env, e);
 	if (ret < 0)
 		return ret;
 	if (!made.agent[0]) {

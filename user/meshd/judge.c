@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -86,13 +84,13 @@ static int by_evidence(const struct md_judge *j, const uint8_t *der, size_t len,
 
 /* --- by issuer --- */
 
-static void claims_of(const struct id_issuer *issuer, const struct id_cert *cert, struct id_claims *claims)
+static void claims_of(const struct id_issuer *issuer, struct id_claims *claims)
 {
 	const struct id_app_info *info = &issuer->claims.app_info;
 
 	memcpy(claims->app_id, issuer->claims.app_id, sizeof(claims->app_id));
-	claims->not_before = cert->not_before;
-	claims->not_after = cert->not_after;
+	claims->not_before = issuer->not_before;
+	claims->not_after = issuer->not_after;
 	if (!issuer->claims.has_app_info)
 		return;
 	claims->has_instance_id = info->has_instance_id;
@@ -100,20 +98,18 @@ static void claims_of(const struct id_issuer *issuer, const struct id_cert *cert
 	/* compose hash and image are the requester's own words in what the KMS signs: they are not taken for claims */
 }
 
-static int by_issuer(const struct md_judge *j, const char *pem, size_t pem_len, const uint8_t *der, size_t len,
-		     struct id_claims *claims, struct err *e)
+static int by_issuer(const struct md_judge *j, X509 *const *chain, int n, struct id_claims *claims, struct err *e)
 {
 	const struct id_issuer_trust trust = { .now = time(NULL),
 					       .roots = j->ca,
 					       .roots_len = j->ca ? strlen(j->ca) : 0,
 					       .allow_ca_without_key_cert_sign = j->conf->ca_without_keycertsign };
-	struct id_cert cert = { 0 };
 	struct id_issuer issuer;
 	int ret;
 
 	if (!j->ca)
 		return err_reason(e, ID_CERT_CHAIN, WHERE, "there is no CA yet that could vouch for it");
-	ret = id_issuer_verify(pem, pem_len, &trust, &issuer, e);
+	ret = id_issuer_verify_path(chain, n, &trust, &issuer, e);
 	if (ret < 0)
 		return ret;
 	if (!issuer.claims.has_app_id)
@@ -122,29 +118,8 @@ static int by_issuer(const struct md_judge *j, const char *pem, size_t pem_len, 
 	if (strcmp(issuer.claims.usage, USAGE_OK) != 0)
 		return err_reason(e, ID_CERT_CLAIM, WHERE, "certificate is for '%s', %s is needed", issuer.claims.usage,
 				  USAGE_OK);
-	ret = id_cert_parse(der, len, &cert, e);
-	if (!ret)
-		claims_of(&issuer, &cert, claims);
-	id_cert_fini(&cert);
-	return ret;
-}
-
-static char *chain_pem(STACK_OF(X509) * chain, size_t *len)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *text = NULL, *data;
-	long n;
-
-	for (int i = 0; bio && i < sk_X509_num(chain); i++)
-		PEM_write_bio_X509(bio, sk_X509_value(chain, i));
-	n = bio ? BIO_get_mem_data(bio, &data) : 0;
-	if (n > 0 && (text = malloc((size_t)n + 1))) {
-		memcpy(text, data, (size_t)n);
-		text[n] = '\0';
-		*len = (size_t)n;
-	}
-	BIO_free(bio);
-	return text;
+	claims_of(&issuer, claims);
+	return 0;
 }
 
 /* --- both --- */
@@ -178,17 +153,12 @@ static int judge_anew(const struct md_judge *j, const uint8_t *der, size_t len, 
 		      struct md_verdict *v, struct err *e)
 {
 	struct id_claims claims = { 0 };
-	auto_free char *pem = NULL;
-	size_t pem_len = 0;
-	int ret;
+	X509 *certs[ID_CHAIN_MAX];
+	int n = sk_X509_num(chain), ret;
 
-	if (!j->conf->trust_ca) {
-		ret = by_evidence(j, der, len, &claims, e);
-	} else {
-		pem = chain_pem(chain, &pem_len);
-		ret = pem ? by_issuer(j, pem, pem_len, der, len, &claims, e)
-			  : err_at(e, -ENOMEM, WHERE, "out of memory");
-	}
+	for (int i = 0; i < n && i < ID_CHAIN_MAX; i++)
+		certs[i] = sk_X509_value(chain, i);
+	ret = j->conf->trust_ca ? by_issuer(j, certs, n, &claims, e) : by_evidence(j, der, len, &claims, e);
 	return ret < 0 ? ret : verdict_make(j, &claims, v);
 }
 
@@ -263,7 +233,7 @@ int md_judge_self(const struct md_judge *j, const char *chain, struct md_verdict
 	if (len <= 0)
 		err_at(e, ret, "own certificate", "is no PEM certificate, or more than %d", ID_CHAIN_MAX);
 	else if (j->conf->trust_ca)
-		ret = by_issuer(j, chain, strlen(chain), der, (size_t)len, &claims, e);
+		ret = by_issuer(j, x509, n, &claims, e);
 	else
 		ret = by_evidence(j, der, (size_t)len, &claims, e);
 	for (int i = 0; i < n; i++)
@@ -276,6 +246,6 @@ int md_judge_self(const struct md_judge *j, const char *chain, struct md_verdict
 
 bool md_verdict_holds(const struct md_judge *j, const struct md_verdict *v)
 {
-	return v->until > time(NULL) && memcmp(v->trust, j->trust, sizeof(v->trust)) == 0 &&
+	return v->until > time(NULL) + MP_LAST_S && memcmp(v->trust, j->trust, sizeof(v->trust)) == 0 &&
 	       v->by_issuer == j->conf->trust_ca;
 }

@@ -14,12 +14,13 @@ static const char usage_text[] =
 	"usage: bailey-mesh -c FILE            run\n"
 	"       bailey-mesh -c FILE --check    read the configuration and what it names, change nothing\n"
 	"       bailey-mesh --env [--check]    the same with dstack-vpc's environment variables for a file\n"
-	"options: -v  debug log   -h  this help\n"
+	"options: -t, --takeover  in the place of the bailey-mesh that runs this instance, whose connections drain\n"
+	"         -v  debug log   -h  this help\n"
 	"exit status: 0 ended as asked or all is well, 1 refused, 2 usage\n";
 
 struct args {
 	const char *conf_file, *role;
-	bool is_env, is_check;
+	bool is_env, is_check, is_takeover;
 	unsigned uid, gid;
 	enum log_level level;
 };
@@ -27,20 +28,27 @@ struct args {
 static int parse_args(int argc, char **argv, struct args *a)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'C' },
-		{ "env", no_argument, NULL, 'e' },          { "verbose", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },         { "role", required_argument, NULL, 'R' },
-		{ "user", required_argument, NULL, 'U' },   { 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'C' },
+		{ "env", no_argument, NULL, 'e' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "role", required_argument, NULL, 'R' },
+		{ "user", required_argument, NULL, 'U' },
+		{ "takeover", no_argument, NULL, 't' },
+		{ 0 },
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:vh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:tvh", options, NULL)) != -1) {
 		if (c == 'c')
 			a->conf_file = optarg;
 		else if (c == 'C')
 			a->is_check = true;
 		else if (c == 'e')
 			a->is_env = true;
+		else if (c == 't')
+			a->is_takeover = true;
 		else if (c == 'v')
 			a->level = LOG_DEBUG;
 		else if (c == 'R')
@@ -54,6 +62,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 			return -1;
 		}
 	}
+	if (a->is_check && a->is_takeover)
+		return -1;
 	return optind == argc && (a->role || !a->conf_file == a->is_env) ? 0 : -1;
 }
 
@@ -68,7 +78,7 @@ static int run_role(const struct args *a)
 		return 2;
 	if (strcmp(a->role, "key") == 0)
 		return md_role_key(a->uid, a->gid);
-	if (strcmp(a->role, "worker") == 0 || strcmp(a->role, "worker-agent") == 0)
+	if (strcmp(a->role, "worker") == 0 || strcmp(a->role, "worker-unix") == 0)
 		return md_role_worker(a->uid, a->gid, strcmp(a->role, "worker") != 0);
 	if (strcmp(a->role, "fetch") == 0)
 		return role_fetch(a->uid, a->gid);
@@ -108,5 +118,5 @@ int main(int argc, char **argv)
 	log_init("bailey-mesh", a.level);
 	if (read_conf(&a, &conf) < 0)
 		return 1;
-	return a.is_check ? md_parent_check(&conf) : md_parent(&conf);
+	return a.is_check ? md_parent_check(&conf) : md_parent(&conf, a.is_takeover);
 }

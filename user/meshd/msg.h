@@ -31,6 +31,8 @@ enum md_msg {
 	MD_NODES,      /* blob: struct md_node[], all that baileyd knows */
 	MD_ASK,        /* struct md_ask: answered by COUNTS, FLOWs and ASKED */
 	MD_DRAIN,      /* struct md_number: within so many ms. Answered by DRAINED */
+	MD_ROUND,      /* struct md_number: what was sent are the rules of this round of the kernel's */
+	MD_RESOLVER,   /* blob: resolv.conf, which has changed */
 	/* W -> P; also MSG_EDGE_WANTS, _BUNDLES, _REFUSED */
 	MD_APPLIED, /* struct md_applied */
 	MD_COUNTS,  /* struct md_counts */
@@ -70,17 +72,34 @@ struct md_tickets {
 	struct md_ticket_key key[2];
 };
 
-enum md_listener { MD_LISTEN_CLIENT, MD_LISTEN_TUNNEL, MD_LISTEN_SERVICE, MD_LISTEN_AUTH, MD_LISTEN_KINDS };
+enum md_listener {
+	MD_LISTEN_CLIENT,
+	MD_LISTEN_TUNNEL,
+	MD_LISTEN_SERVICE,
+	MD_LISTEN_AUTH,
+	MD_LISTEN_CAPTURED,
+	MD_LISTEN_KINDS
+};
+
+static inline const char *md_listen_name(uint32_t kind)
+{
+	static const char *const names[] = { "client", "tunnel", "service", "auth", "captured" };
+
+	return kind < MD_LISTEN_KINDS ? names[kind] : "unknown";
+}
 
 struct md_listen {
 	uint32_t kind; /* enum md_listener */
 	struct ip_endpoint at;
 };
 
+#define MD_NODE_ADDRS ID_MAX_ADDRS
+
 /* An attested peer of a running baileyd. */
 struct md_node {
 	uint8_t app[BY_APP_ID_LEN], instance[BY_INSTANCE_ID_LEN];
-	struct by_addr addr; /* on the overlay */
+	struct by_addr addr[MD_NODE_ADDRS]; /* on the overlay */
+	uint32_t n_addrs;
 };
 
 struct md_ask {
@@ -95,6 +114,7 @@ struct md_applied {
 	struct id_claims self;
 	uint32_t has_self, n_rules, cut;
 	char digest[2 * 32 + 1]; /* of the policy */
+	struct err ktls;         /* why the kernel's TLS is not used; code 0: it is */
 };
 
 struct md_counts {
@@ -105,13 +125,14 @@ struct md_counts {
 	uint64_t verified, refused; /* peers, by their certificate */
 	uint64_t audited;           /* requests that an audit rule would have denied */
 	uint64_t resolved, unresolved;
+	uint64_t resolvers; /* times that resolv.conf was read again */
 };
 
 struct md_flow {
 	uint64_t token;
 	char listener[MP_NAME_TEXT], upstream[MP_NAME_TEXT], rule[MP_RULE_TEXT];
 	char in_app[MP_ID_TEXT], in_instance[MP_ID_TEXT], out_app[MP_ID_TEXT], out_instance[MP_ID_TEXT];
-	struct ip_endpoint from; /* port 0: not known */
-	uint32_t path, is_active, is_tunnel, is_pooled;
+	struct ip_endpoint from, to; /* port 0: not known; to: that was dialled and captured */
+	uint32_t path, is_active, is_tunnel, is_pooled, is_stream, is_session, streams;
 	uint64_t age_ms, idle_ms, bytes_up, bytes_down, requests;
 };

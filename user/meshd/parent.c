@@ -44,21 +44,8 @@ static void on_refused(struct md_parent *p, const struct msg_refused *m)
 	struct msg_refused copy = *m;
 
 	msg_terminate(copy.origin);
-	msg_terminate(copy.err.where);
-	msg_terminate(copy.err.msg);
+	msg_terminate_err(&copy.err);
 	log_refused(copy.origin, &copy.err, p);
-}
-
-static void on_agent_ask(struct md_parent *p, struct proc *asker, const struct msg_token *ask)
-{
-	struct msg_agent m = { .token = ask->token };
-	auto_fd int fd = -1;
-
-	if (p->conf.agent[0])
-		fd = link_connect(p->conf.agent, &m.err);
-	else
-		err_at(&m.err, -ENOENT, "identity.agent", "is not configured");
-	ipc_send(asker->ipc, MSG_EDGE_AGENT, &m, sizeof(m), fd);
 }
 
 /* --- to a worker --- */
@@ -120,6 +107,7 @@ static void on_worker_up(void *arg)
 	md_send_all(p, w);
 	if (p->n_nodes)
 		ipc_send_blob(w->proc.ipc, MD_NODES, NULL, 0, p->nodes, p->n_nodes * sizeof(*p->nodes));
+	md_round_send(p, w);
 }
 
 void md_send_nodes(struct md_parent *p)
@@ -140,6 +128,14 @@ static bool all_drained(const struct md_parent *p)
 	return true;
 }
 
+static bool all_serve(const struct md_parent *p)
+{
+	for (uint32_t i = 0; i < p->conf.workers; i++)
+		if (!p->worker[i].has_applied || p->worker[i].applied.code)
+			return false;
+	return true;
+}
+
 static void on_applied(struct md_worker *w, const struct md_applied *m)
 {
 	char text[600];
@@ -149,6 +145,8 @@ static void on_applied(struct md_worker *w, const struct md_applied *m)
 	msg_terminate(w->applied.err.where);
 	msg_terminate(w->applied.err.msg);
 	msg_terminate(w->applied.digest);
+	msg_terminate(w->applied.ktls.where);
+	msg_terminate(w->applied.ktls.msg);
 	if (m->code)
 		log_err("worker %u: %s", w->index, err_text(&w->applied.err, text, sizeof(text)));
 	else if (m->has_self && m->self.is_simulated && !w->index)
@@ -156,6 +154,8 @@ static void on_applied(struct md_worker *w, const struct md_applied *m)
 	/* what does not work at the start will not work by waiting; later the old goes on */
 	if (m->code && !w->parent->told.reloads)
 		stop(w->parent, 1);
+	if (all_serve(w->parent))
+		md_takeover_serve(w->parent);
 }
 
 static void on_worker_message(struct ipc_msg *msg, void *arg)
@@ -228,8 +228,7 @@ static void on_key_ready(struct md_parent *p, struct ipc_msg *msg, const struct 
 	char text[600];
 	size_t len;
 
-	msg_terminate(e.where);
-	msg_terminate(e.msg);
+	msg_terminate_err(&e);
 	if (m->number > p->last_key)
 		p->last_key = m->number;
 	if (!m->code && msg->fd >= 0 && ipc_blob_read(msg->fd, MD_PEM_MAX, &chain, &len) < 0)
@@ -259,7 +258,7 @@ static void on_key_message(struct ipc_msg *msg, void *arg)
 	if (msg->type == MD_KEY_READY && (m = ipc_as(msg, sizeof(struct md_key_ready))))
 		on_key_ready(p, msg, m);
 	else if (msg->type == MSG_EDGE_AGENT_ASK && (m = ipc_as(msg, sizeof(struct msg_token))))
-		on_agent_ask(p, &p->key, m);
+		link_answer(p->key.ipc, m, p->conf.agent);
 	else if (msg->type == MSG_EDGE_REFUSED && (m = ipc_as(msg, sizeof(struct msg_refused))))
 		on_refused(p, m);
 	else
@@ -359,8 +358,8 @@ static int start_processes(struct md_parent *p)
 
 		w->parent = p;
 		w->index = i;
-		ret = proc_init(&w->proc, p->base, p->conf.agent_access ? "worker-agent" : "worker", on_worker_message,
-				on_worker_up, w);
+		ret = proc_init(&w->proc, p->base, md_needs_unix(&p->conf) ? "worker-unix" : "worker",
+				on_worker_message, on_worker_up, w);
 		w->proc.uid = p->uid;
 		w->proc.gid = p->gid;
 	}
@@ -395,7 +394,18 @@ static int prepare(struct md_parent *p, struct err *e)
 	return ret ? ret : trust_read(&p->trust, e);
 }
 
-static int start(struct md_parent *p, struct err *e)
+static int open_sockets(struct md_parent *p, bool take_over, struct err *e)
+{
+	struct md_given given = { 0 };
+	int ret = md_takeover_new(p, take_over, &given, e);
+
+	if (!ret)
+		ret = md_sockets(&p->conf, p->socket, &p->n_sockets, given.socket, given.n, e);
+	md_sockets_close(given.socket, given.n, p->socket, p->n_sockets);
+	return ret;
+}
+
+static int start(struct md_parent *p, bool take_over, struct err *e)
 {
 	struct timeval each = { .tv_sec = TICKET_KEY_S };
 	int ret;
@@ -405,11 +415,15 @@ static int start(struct md_parent *p, struct err *e)
 	p->deadline = p->base ? evtimer_new(p->base, on_deadline, p) : NULL;
 	if (!p->turn || !p->deadline || event_add(p->turn, &each) < 0 || ticket_keys(p) < 0 || ticket_keys(p) < 0)
 		return err_at(e, -ENOMEM, "event loop", "out of memory");
-	ret = md_sockets(&p->conf, p->socket, &p->n_sockets, NULL, 0, e);
+	ret = open_sockets(p, take_over, e);
 	if (!ret)
 		ret = watch_signals(p, e);
 	if (!ret)
-		ret = md_report_open(p, e);
+		ret = md_takeover_open(p, e);
+	if (!ret)
+		ret = md_round_open(p, e);
+	if (!ret)
+		ret = md_resolver_new(p, &p->resolver, e);
 	if (ret)
 		return ret;
 	ret = start_processes(p);
@@ -433,8 +447,11 @@ static void processes_stop(struct md_parent *p)
 static void parent_free(struct md_parent *p)
 {
 	md_watch_free(p->watch);
+	md_round_close(p);
+	md_resolver_free(p->resolver);
 	processes_stop(p);
 	md_report_close(p);
+	md_takeover_free(p->takeover);
 	for (size_t i = 0; i < ARRAY_LEN(p->signals); i++)
 		if (p->signals[i])
 			event_free(p->signals[i]);
@@ -466,7 +483,7 @@ static struct md_parent *parent_new(const struct md_conf *conf)
 		return NULL;
 	}
 	p->conf = *conf;
-	p->key.pid = -1;
+	p->key.pid = p->guard.fd = -1;
 	for (uint32_t i = 0; i < conf->workers; i++)
 		p->worker[i].proc.pid = -1;
 	init_trust(p);
@@ -491,7 +508,7 @@ int md_parent_check(const struct md_conf *conf)
 	return ret < 0;
 }
 
-int md_parent(const struct md_conf *conf)
+int md_parent(const struct md_conf *conf, bool take_over)
 {
 	struct md_parent *p = parent_new(conf);
 	struct err e = ERR_INIT;
@@ -500,7 +517,7 @@ int md_parent(const struct md_conf *conf)
 
 	if (!p)
 		return 1;
-	if (prepare(p, &e) < 0 || start(p, &e) < 0) {
+	if (prepare(p, &e) < 0 || start(p, take_over, &e) < 0) {
 		log_err("%s", err_text(&e, text, sizeof(text)));
 		p->exit_status = 1;
 	} else {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parent: parent.c (processes, messages), prepare.c (files and sockets), report.c (control socket). */
+/*
+ * The parent: parent.c (processes, messages), prepare.c (files and sockets), takeover.c (sockets of the process
+ * before), report.c (control socket).
+ */
 #pragma once
 
 #include <event2/event.h>
@@ -10,7 +13,7 @@
 #include "ctl/server.h"
 #include "msg.h"
 
-#define MD_SOCKETS_MAX (MD_LISTEN_MAX * 2 + MD_TUNNELS_MAX + MD_SERVICES_MAX)
+#define MD_SOCKETS_MAX (MD_LISTEN_MAX * 3 + MD_TUNNELS_MAX + MD_SERVICES_MAX)
 #define MD_PEM_MAX     (1 << 20)
 
 struct md_parent;
@@ -26,6 +29,12 @@ struct md_worker {
 struct md_socket {
 	struct md_listen listen;
 	int fd;
+};
+
+/* Listening sockets that were open before this process. */
+struct md_given {
+	struct md_socket socket[MD_SOCKETS_MAX];
+	uint32_t n;
 };
 
 /* What is read from files, all of it or nothing. */
@@ -55,6 +64,13 @@ struct md_parent {
 	struct event *signals[4], *turn, *deadline;
 	struct ctl *ctl;
 	struct md_watch *watch;
+	struct md_takeover *takeover;
+	struct {
+		int fd; /* any socket of this cgroup */
+		struct event *watch;
+		uint32_t round;
+	} guard;
+	struct md_resolver *resolver;
 	uint64_t last_token;
 	bool is_draining;
 	int exit_status;
@@ -71,6 +87,8 @@ void md_loaded_fini(struct md_loaded *loaded);
 /* Sockets of `conf`: those that are open already are taken over from the old ones, others are bound. */
 int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n, const struct md_socket *old,
 	       uint32_t n_old, struct err *e);
+/* Closes those of `old` that are not used any more. */
+void md_sockets_close(struct md_socket *old, uint32_t n_old, const struct md_socket *now, uint32_t n_now);
 int md_user(const struct md_conf *conf, uid_t *uid, gid_t *gid, struct err *e);
 
 /* parent.c */
@@ -81,6 +99,24 @@ void md_send_nodes(struct md_parent *p);
 /* reload.c */
 int md_reload(struct md_parent *p, struct err *e);
 void md_drain(struct md_parent *p);
+
+/* takeover.c */
+/* Sockets of the service manager; from_old: and of the process that runs this instance, which goes on until
+ * md_takeover_serve(). */
+int md_takeover_new(struct md_parent *p, bool from_old, struct md_given *given, struct err *e);
+int md_takeover_open(struct md_parent *p, struct err *e); /* control socket, and the one for who comes after */
+void md_takeover_serve(struct md_parent *p);              /* all workers do */
+void md_takeover_free(struct md_takeover *takeover);      /* accepts NULL */
+
+/* round.c: which rules the kernel lets connections go on by */
+int md_round_open(struct md_parent *p, struct err *e);
+void md_round_close(struct md_parent *p);
+void md_round_begin(struct md_parent *p);                     /* before new rules are sent */
+void md_round_send(struct md_parent *p, struct md_worker *w); /* after them */
+
+/* resolver.c */
+int md_resolver_new(struct md_parent *p, struct md_resolver **resolver, struct err *e);
+void md_resolver_free(struct md_resolver *resolver); /* accepts NULL */
 
 /* report.c */
 int md_report_open(struct md_parent *p, struct err *e);

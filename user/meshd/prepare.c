@@ -3,18 +3,18 @@
 #include <jansson.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/listen.h"
+#include "base/log.h"
 #include "parent.h"
 #include "policy/sources.h"
-
-#define BACKLOG 4096
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 
@@ -99,18 +99,19 @@ int md_load(const struct md_conf *conf, struct md_loaded *loaded, struct err *e)
 
 /* --- sockets --- */
 
-static int bind_one(const struct ip_endpoint *at, struct err *e)
+/*
+ * What a device of a container brings has another address than the listener's. Without the capability only what
+ * applications of cgroups dial comes here.
+ */
+static void allow_any_address(int fd, const struct ip_endpoint *at)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(at, &ss);
-	auto_fd int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char text[ENDPOINT_TEXT];
 	int on = 1;
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, BACKLOG) < 0)
-		return err_at(e, -errno, endpoint_print(at, text), "can not listen: %s", strerror(errno));
-	return take_fd(&fd);
+	if (addr_is_v4(&at->addr) ? setsockopt(fd, SOL_IP, IP_TRANSPARENT, &on, sizeof(on))
+				  : setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)))
+		log_warn("%s: connections of containers can not come: IP_TRANSPARENT: %s", endpoint_print(at, text),
+			 strerror(errno));
 }
 
 static bool same_at(const struct ip_endpoint *a, const struct ip_endpoint *b)
@@ -142,6 +143,8 @@ static int collect(const struct md_conf *c, struct md_socket *socket, uint32_t *
 
 	for (uint32_t i = 0; i < c->n_client && !ret; i++)
 		ret = add(socket, n, MD_LISTEN_CLIENT, &c->client[i], e);
+	for (uint32_t i = 0; i < c->n_captured && !ret; i++)
+		ret = add(socket, n, MD_LISTEN_CAPTURED, &c->captured[i], e);
 	for (uint32_t i = 0; i < c->n_tunnels && !ret; i++)
 		ret = add(socket, n, MD_LISTEN_TUNNEL, &c->tunnel[i].listen, e);
 	for (uint32_t i = 0; i < c->n_services && !ret; i++)
@@ -168,8 +171,10 @@ int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n
 	for (uint32_t i = 0; i < made && !ret; i++) {
 		int fd = old_fd(old, n_old, &socket[i].listen.at);
 
-		socket[i].fd = fd >= 0 ? fd : bind_one(&socket[i].listen.at, e);
+		socket[i].fd = fd >= 0 ? fd : tcp_listen(&socket[i].listen.at, "listen", e);
 		ret = socket[i].fd < 0 ? socket[i].fd : 0;
+		if (!ret && socket[i].listen.kind == MD_LISTEN_CAPTURED)
+			allow_any_address(socket[i].fd, &socket[i].listen.at);
 	}
 	for (uint32_t i = 0; i < made && ret; i++)
 		if (old_fd(old, n_old, &socket[i].listen.at) < 0)
@@ -178,21 +183,26 @@ int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n
 	return ret;
 }
 
+void md_sockets_close(struct md_socket *old, uint32_t n_old, const struct md_socket *now, uint32_t n_now)
+{
+	for (uint32_t i = 0; i < n_old; i++) {
+		bool is_used = false;
+
+		for (uint32_t j = 0; j < n_now; j++)
+			is_used |= now[j].fd == old[i].fd;
+		if (!is_used)
+			close_at(&old[i].fd);
+	}
+}
+
 /* --- whom the others become --- */
 
 int md_user(const struct md_conf *conf, uid_t *uid, gid_t *gid, struct err *e)
 {
-	const struct passwd *pw;
-
 	if (geteuid() != 0) {
 		*uid = geteuid();
 		*gid = getegid();
 		return 0;
 	}
-	pw = getpwnam(conf->user);
-	if (!pw || !pw->pw_uid)
-		return err_at(e, -EINVAL, "user", "'%s' is no user without privileges", conf->user);
-	*uid = pw->pw_uid;
-	*gid = pw->pw_gid;
-	return 0;
+	return user_find("user", conf->user, uid, gid, e);
 }

@@ -22,25 +22,14 @@ static int reload_conf(const struct md_parent *p, struct md_conf *conf, struct e
 	    strcmp(conf->instance, p->conf.instance) != 0 || strcmp(conf->run, p->conf.run) != 0 ||
 	    strcmp(conf->agent, p->conf.agent) != 0 || strcmp(conf->certificate, p->conf.certificate) != 0 ||
 	    strcmp(conf->state, p->conf.state) != 0 || strcmp(conf->baileyd, p->conf.baileyd) != 0 ||
-	    conf->agent_access != p->conf.agent_access ||
+	    conf->agent_access != p->conf.agent_access || md_needs_unix(conf) != md_needs_unix(&p->conf) ||
+	    conf->no_splice != p->conf.no_splice || conf->no_ktls != p->conf.no_ktls ||
 	    memcmp(&conf->limits, &p->conf.limits, sizeof(conf->limits)) != 0)
-		return err_at(
-			e, -EINVAL, p->conf.file,
-			"workers, user, instance, run, state, limits, identity's files and agent, client.agent and "
-			"client.baileyd change with a restart only");
+		return err_at(e, -EINVAL, p->conf.file,
+			      "workers, user, instance, run, state, limits, paths, identity's files and agent, "
+			      "client.agent, client.baileyd and whether any backend is unix: change with a restart "
+			      "only");
 	return 0;
-}
-
-static void close_old(struct md_socket *old, uint32_t n_old, const struct md_socket *now, uint32_t n_now)
-{
-	for (uint32_t i = 0; i < n_old; i++) {
-		bool is_used = false;
-
-		for (uint32_t j = 0; j < n_now; j++)
-			is_used |= now[j].fd == old[i].fd;
-		if (!is_used)
-			close_at(&old[i].fd);
-	}
 }
 
 static int reload(struct md_parent *p, struct md_conf *conf, struct err *e)
@@ -63,7 +52,7 @@ static int reload(struct md_parent *p, struct md_conf *conf, struct err *e)
 	}
 	has_new_key =
 		loaded.key && (strcmp(loaded.key, p->loaded.key) != 0 || strcmp(loaded.cert, p->loaded.cert) != 0);
-	close_old(p->socket, p->n_sockets, socket, n);
+	md_sockets_close(p->socket, p->n_sockets, socket, n);
 	memcpy(p->socket, socket, sizeof(socket));
 	p->n_sockets = n;
 	md_loaded_fini(&p->loaded);
@@ -86,8 +75,11 @@ int md_reload(struct md_parent *p, struct err *e)
 	p->told.reloads++;
 	p->applies++;
 	trust_retry(&p->trust);
-	for (uint32_t i = 0; i < p->conf.workers; i++)
+	md_round_begin(p);
+	for (uint32_t i = 0; i < p->conf.workers; i++) {
 		md_send_all(p, &p->worker[i]);
+		md_round_send(p, &p->worker[i]);
+	}
 	return 0;
 }
 

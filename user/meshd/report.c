@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -67,6 +68,35 @@ static json_t *trust_json(const struct md_parent *p)
 		"ca_without_keycertsign", p->conf.ca_without_keycertsign, "collateral", (int)p->trust.bundles.n);
 }
 
+/* What relays can be let go to; by which one each goes is in the flows. */
+static json_t *paths_json(const struct md_parent *p)
+{
+	const struct md_worker *w = &p->worker[0];
+	const struct err *e = &w->applied.ktls;
+	const char *splice = p->conf.no_splice ? "paths.splice is false" : "",
+		   *ktls = p->conf.no_ktls   ? "paths.ktls is false"
+			   : !w->has_applied ? "no worker has said"
+			   : e->code         ? e->msg
+					     : "";
+
+	return json_pack("{s:{s:b, s:s}, s:{s:b, s:s}, s:{s:b, s:s}}", "spliced", "available", !*splice, "why_not",
+			 splice, "ktls", "available", !*ktls, "why_not", ktls, "sockmap", "available", 0, "why_not",
+			 "every TCP relay here has TLS on one side");
+}
+
+/* What stops in the kernel, whatever the workers do. */
+static json_t *guard_json(const struct asking *a)
+{
+	const struct md_parent *p = a->parent;
+	bool all = a->sum.engine.guarded == p->conf.workers;
+	const char *why = all        ? ""
+			  : a->waits ? "a worker does not answer"
+				     : "no baileyd guards this cgroup (its configuration: mesh.cgroups)";
+
+	return json_pack("{s:b, s:s, s:b, s:I}", "available", all, "why_not", why, "identities",
+			 all && p->conf.baileyd[0], "sockets", (json_int_t)a->sum.engine.legs);
+}
+
 static json_t *policy_json(const struct md_parent *p)
 {
 	const struct md_applied *a = &p->worker[0].applied;
@@ -97,6 +127,8 @@ static json_t *counts_json(const struct md_counts *c)
 	MP_COUNTERS(X)
 #undef X
 	json_object_set_new(o, "connections", json_integer((json_int_t)c->engine.connections));
+	json_object_set_new(o, "streams", json_integer((json_int_t)c->engine.streams));
+	json_object_set_new(o, "sessions", json_integer((json_int_t)c->engine.sessions));
 	json_object_set_new(o, "active", json_integer((json_int_t)c->engine.active));
 	json_object_set_new(o, "pooled", json_integer((json_int_t)c->engine.pooled));
 	json_object_set_new(o, "peers_verified", json_integer((json_int_t)c->verified));
@@ -108,13 +140,12 @@ static json_t *counts_json(const struct md_counts *c)
 
 static json_t *doors_json(const struct md_parent *p)
 {
-	static const char *const kinds[] = { "client", "tunnel", "service", "auth" };
 	json_t *list = json_array();
 	char at[ENDPOINT_TEXT];
 
 	for (uint32_t i = 0; i < p->n_sockets; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "kind", kinds[p->socket[i].listen.kind], "listen",
-						      endpoint_print(&p->socket[i].listen.at, at)));
+		json_array_append_new(list, json_pack("{s:s, s:s}", "kind", md_listen_name(p->socket[i].listen.kind),
+						      "listen", endpoint_print(&p->socket[i].listen.at, at)));
 	return list;
 }
 
@@ -131,6 +162,9 @@ static json_t *status_json(const struct asking *a)
 	for (uint32_t i = 0; i < p->conf.workers; i++)
 		json_array_append_new(workers, process(&p->worker[i].proc));
 	json_object_set_new(o, "workers", workers);
+	json_object_set_new(o, "paths", paths_json(p));
+	json_object_set_new(o, "pid", json_integer(getpid()));
+	json_object_set_new(o, "guard", guard_json(a));
 	json_object_set_new(o, "reloads", json_integer((json_int_t)p->told.reloads));
 	json_object_set_new(o, "reloads_refused", json_integer((json_int_t)p->told.reloads_refused));
 	if (p->conf.baileyd[0])
@@ -189,12 +223,17 @@ static void reply_metrics(const struct asking *a)
 	counter(out, "tickets_refused", "session tickets whose verdict does not hold any more", c->tickets_refused);
 	counter(out, "audited", "requests that an audit rule would have denied", c->audited);
 	counter(out, "names_unresolved", "names of targets that could not be resolved", c->unresolved);
+	counter(out, "resolver_changes", "times that a worker was given a resolv.conf that had changed", c->resolvers);
 	counter(out, "reloads", "configurations taken into use", p->told.reloads);
 	counter(out, "reloads_refused", "configurations that were refused", p->told.reloads_refused);
 	counter(out, "certificates", "own certificates taken into use", p->told.certificates);
 	gauge(out, "connections", "inbound connections", (long long)c->engine.connections);
+	gauge(out, "streams", "inbound HTTP/2 streams", (long long)c->engine.streams);
+	gauge(out, "h2_sessions", "HTTP/2 connections, inbound and outbound", (long long)c->engine.sessions);
 	gauge(out, "active", "requests and tunnels under way", (long long)c->engine.active);
 	gauge(out, "pooled", "idle upstream connections", (long long)c->engine.pooled);
+	gauge(out, "guarded_workers", "workers whose sockets the kernel stops", (long long)c->engine.guarded);
+	gauge(out, "guarded_sockets", "sockets that the kernel was told of", (long long)c->engine.legs);
 	gauge(out, "silent_workers", "workers that did not answer", a->waits);
 	gauge(out, "trust_by_issuer", "1: peers are believed on a CA's word", p->conf.trust_ca);
 	if (p->worker[0].applied.has_self)
@@ -289,10 +328,10 @@ static void put_peer(json_t *o, const char *name, const char *app, const char *i
 
 void md_report_flow(struct md_parent *p, const struct md_flow *m)
 {
-	static const char *const paths[] = { "copied", "spliced" };
+	static const char *const paths[] = { "copied", "spliced", "sockmap", "ktls" };
 	struct asking *a = find(m->token);
 	struct md_flow f = *m;
-	char from[ENDPOINT_TEXT] = "";
+	char from[ENDPOINT_TEXT] = "", to[ENDPOINT_TEXT];
 	json_t *o;
 
 	(void)p;
@@ -313,6 +352,11 @@ void md_report_flow(struct md_parent *p, const struct md_flow *m)
 		      f.is_tunnel, "pooled", f.is_pooled, "age_ms", (json_int_t)f.age_ms, "idle_ms",
 		      (json_int_t)f.idle_ms, "bytes_up", (json_int_t)f.bytes_up, "bytes_down", (json_int_t)f.bytes_down,
 		      "requests", (json_int_t)f.requests);
+	json_object_set_new(o, "stream", json_boolean(f.is_stream));
+	if (f.is_session)
+		json_object_set_new(o, "streams", json_integer(f.streams));
+	if (f.to.port)
+		json_object_set_new(o, "captured", json_string(endpoint_print(&f.to, to)));
 	put_peer(o, "peer", f.in_app, f.in_instance);
 	put_peer(o, "target", f.out_app, f.out_instance);
 	json_array_append_new(a->flows, o);

@@ -6,7 +6,8 @@
 
 #include "conf.h"
 
-int md_parent(const struct md_conf *conf);
+/* take_over: in the place of the process that runs this instance, if one does. */
+int md_parent(const struct md_conf *conf, bool take_over);
 /* Reads all that a start would read; 0 or 1 with the reasons on standard error. */
 int md_parent_check(const struct md_conf *conf);
 int md_role_key(uid_t uid, gid_t gid);

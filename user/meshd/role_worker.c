@@ -156,14 +156,18 @@ static void on_listen(struct md_worker_state *w, struct ipc_msg *msg)
 
 static int door_open(struct md_worker_state *w, struct md_door *door, struct err *e)
 {
-	static const char *const kinds[] = { "client", "tunnel", "service", "auth" };
-	struct mp_listener_conf conf = { .is_tls = is_tls_door(door->listen.kind), .data = door };
+	const uint32_t kind = door->listen.kind;
+	struct mp_listener_conf conf = { .is_tls = is_tls_door(kind),
+					 .is_captured = kind == MD_LISTEN_CAPTURED,
+					 .data = door };
 	char at[ENDPOINT_TEXT];
 
-	conf.proto = door->listen.kind == MD_LISTEN_TUNNEL || (conf.is_tls && tcp_at(w, &door->listen.at)) ? MP_TCP
-													   : MP_HTTP;
-	snprintf(conf.name, sizeof(conf.name), "%s %s", kinds[door->listen.kind], endpoint_print(&door->listen.at, at));
+	conf.proto = kind == MD_LISTEN_TUNNEL || conf.is_captured || (conf.is_tls && tcp_at(w, &door->listen.at))
+			     ? MP_TCP
+			     : MP_HTTP;
+	snprintf(conf.name, sizeof(conf.name), "%s %s", md_listen_name(kind), endpoint_print(&door->listen.at, at));
 	door->is_tcp = conf.proto == MP_TCP;
+	conf.h2 = kind == MD_LISTEN_CLIENT || kind == MD_LISTEN_SERVICE || kind == MD_LISTEN_CAPTURED;
 	return mp_listen(w->mp, take_fd(&door->fd), &conf, &door->listener, e);
 }
 
@@ -266,6 +270,8 @@ static int apply(struct md_worker_state *w, struct err *e)
 static struct mp_conf engine_conf(struct md_worker_state *w)
 {
 	const struct md_limits *l = &w->conf->limits;
+	const unsigned no_paths =
+		(w->conf->no_splice ? 1u << MP_PATH_SPLICED : 0) | (w->conf->no_ktls ? 1u << MP_PATH_KTLS : 0);
 
 	return (struct mp_conf){ .base = w->base,
 				 .ops = md_ops,
@@ -277,7 +283,9 @@ static struct mp_conf engine_conf(struct md_worker_state *w)
 				 .connect_ms = l->connect_s * 1000,
 				 .response_ms = l->response_s * 1000,
 				 .idle_ms = l->idle_s * 1000,
-				 .keepalive_ms = l->keepalive_s * 1000 };
+				 .keepalive_ms = l->keepalive_s * 1000,
+				 .ktls = w->applied.ktls.code == 0,
+				 .no_paths = no_paths };
 }
 
 static void tell_applied(struct md_worker_state *w, int code, const struct err *e)
@@ -297,6 +305,8 @@ static void apply_now(struct md_worker_state *w)
 
 	if (!ret)
 		ret = apply(w, &e);
+	if (w->mp)
+		mp_renew(w->mp, w->round); /* of a new engine; else it goes on as before, until ROUND comes */
 	tell_applied(w, ret, &e);
 }
 
@@ -347,6 +357,7 @@ static void on_cert(struct md_worker_state *w, struct ipc_msg *msg)
 		return;
 	}
 	free(old_chain);
+	md_targets_forget(w->targets); /* peers that know the old one end it with its connections */
 }
 
 /* --- answers --- */
@@ -359,6 +370,9 @@ static void each_flow(const struct mp_relay *r, void *arg)
 			     .path = r->path,
 			     .is_active = r->is_active,
 			     .is_tunnel = r->is_tunnel,
+			     .is_stream = r->is_stream,
+			     .is_session = r->is_session,
+			     .streams = r->streams,
 			     .is_pooled = r->is_pooled,
 			     .age_ms = r->age_ms,
 			     .idle_ms = r->idle_ms,
@@ -379,6 +393,8 @@ static void each_flow(const struct mp_relay *r, void *arg)
 	}
 	if (r->from)
 		endpoint_from_sockaddr(&m.from, r->from);
+	if (r->to)
+		endpoint_from_sockaddr(&m.to, r->to);
 	ipc_send(w->parent, MD_FLOW, &m, sizeof(m), -1);
 }
 
@@ -514,6 +530,12 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		if ((m = ipc_as(msg, sizeof(struct md_ask))))
 			on_ask(w, m);
 		break;
+	case MD_ROUND:
+		md_on_round(w, ipc_as(msg, sizeof(struct md_number)));
+		break;
+	case MD_RESOLVER:
+		md_resolver_take(w, msg);
+		break;
 	case MD_DRAIN:
 		on_drain(w, ipc_as(msg, sizeof(struct md_number)));
 		break;
@@ -543,6 +565,7 @@ static int open_all(struct md_worker_state *w, struct err *e)
 	w->peers = md_peers_new();
 	if (!w->dns || !w->peers)
 		return -ENOMEM;
+	mp_ktls_probe(&w->applied.ktls); /* binds a socket, which the box does not let it */
 	evdns_base_set_option(w->dns, "timeout", "2");
 	evdns_base_set_option(w->dns, "attempts", "2");
 	ret = ipc_new(w->base, IPC_CHILD_FD, on_message, on_down, w, &w->parent);

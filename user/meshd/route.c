@@ -48,6 +48,8 @@ static enum mp_verdict route(const struct mp_request *req, struct mp_route *to, 
 		return md_route_tunnel(w, req, &door->listen.at, to, e);
 	case MD_LISTEN_SERVICE:
 		return md_route_service(w, req, &door->listen.at, to, e);
+	case MD_LISTEN_CAPTURED:
+		return md_route_captured(w, req, to, e);
 	case MD_LISTEN_AUTH:
 		return md_route_auth(w, req, to, e);
 	default:
@@ -62,8 +64,10 @@ static SSL *tls_client(struct mp_upstream *up, struct err *e, void *arg)
 
 static SSL *tls_server(const struct mp_listener *listener, void *data, struct err *e, void *arg)
 {
-	(void)listener, (void)data;
-	return md_tls_server(arg, e);
+	const struct md_door *door = data;
+
+	(void)listener;
+	return md_tls_server(arg, !door->is_tcp, e);
 }
 
 /* --- who is it --- */
@@ -149,4 +153,5 @@ const struct mp_ops md_ops = { .route = route,
 			       .tls_server = tls_server,
 			       .peer = peer,
 			       .tls_failed = tls_failed,
+			       .leg = md_leg,
 			       .refused = refused };

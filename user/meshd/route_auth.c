@@ -5,7 +5,6 @@
  * or by the issuer's extensions, and by policy. Nothing of what nginx says is good for more than the key: it can not be
  * believed that its list of CAs is ours.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "identity/issuer_chain.h"
 #include "identity/x509.h"
 #include "worker.h"
@@ -20,13 +20,6 @@
 static bool same(struct mp_text a, const char *b)
 {
 	return a.len == strlen(b) && memcmp(a.p, b, a.len) == 0;
-}
-
-static int hex_of(char c)
-{
-	return isdigit((unsigned char)c)    ? c - '0'
-	       : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
-					    : -1;
 }
 
 /* NULL: broken, or with a NUL inside. */
@@ -39,9 +32,9 @@ static char *unescape(struct mp_text in)
 		char c = in.p[i];
 
 		if (c == '%') {
-			if (i + 2 >= in.len || hex_of(in.p[i + 1]) < 0 || hex_of(in.p[i + 2]) < 0)
+			if (i + 2 >= in.len || hex_value(in.p[i + 1]) < 0 || hex_value(in.p[i + 2]) < 0)
 				return NULL;
-			c = (char)(hex_of(in.p[i + 1]) * 16 + hex_of(in.p[i + 2]));
+			c = (char)(hex_value(in.p[i + 1]) * 16 + hex_value(in.p[i + 2]));
 			i += 2;
 		}
 		if (!c)

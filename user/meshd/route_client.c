@@ -35,7 +35,7 @@ static bool on_overlay(const struct md_worker_state *w, const struct md_want *wa
 		if (memcmp(n->app, app, sizeof(app)) != 0 ||
 		    (want->instance[0] && memcmp(n->instance, instance, sizeof(instance)) != 0))
 			continue;
-		*addr = n->addr;
+		*addr = n->addr[0];
 		return true;
 	}
 	return false;
@@ -119,8 +119,8 @@ static bool may_ask(struct md_worker_state *w, const struct mp_request *req, str
 	return d.is_allowed;
 }
 
-static enum mp_verdict dial(struct md_worker_state *w, const struct mp_request *req, const struct md_want *want,
-			    struct mp_route *route, struct err *e)
+enum mp_verdict md_dial(struct md_worker_state *w, const struct mp_request *req, const struct md_want *want,
+			struct mp_route *route, struct err *e)
 {
 	enum mp_verdict v;
 
@@ -212,7 +212,7 @@ static enum mp_verdict to_target(struct md_worker_state *w, const struct mp_requ
 	if (!place_it(w, &want))
 		return md_refuse(route, MP_ERR_CONNECTION_FAILED, e,
 				 "app %s is no peer that is known here, and there is no gateway", want.app);
-	return dial(w, req, &want, route, e);
+	return md_dial(w, req, &want, route, e);
 }
 
 /* --- without a target: the guest agent --- */
@@ -259,7 +259,7 @@ static enum mp_verdict to_agent(struct md_worker_state *w, const struct mp_reque
 	snprintf(want.host, sizeof(want.host), "%.250s", w->conf->agent);
 	agent_path(req->target, path, sizeof(path));
 	route->target = path;
-	return dial(w, req, &want, route, e);
+	return md_dial(w, req, &want, route, e);
 }
 
 static enum mp_verdict gateway(const struct md_worker_state *w, struct mp_route *route)
@@ -306,5 +306,5 @@ enum mp_verdict md_route_tunnel(struct md_worker_state *w, const struct mp_reque
 	if (!place_it(w, &want))
 		return md_refuse(route, MP_ERR_CONNECTION_FAILED, e,
 				 "app %s is no peer that is known here, and there is no gateway", want.app);
-	return dial(w, req, &want, route, e);
+	return md_dial(w, req, &want, route, e);
 }

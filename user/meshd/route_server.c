@@ -115,7 +115,7 @@ static bool may(struct md_worker_state *w, const struct mp_request *req, const s
 static enum mp_verdict to_backend(struct md_worker_state *w, const struct mp_request *req, const struct md_service *s,
 				  struct mp_route *route, struct err *e)
 {
-	struct md_want want = { .way = MD_WAY_PLAIN, .port = s->backend.port };
+	struct md_want want = { .way = MD_WAY_PLAIN, .port = s->backend.port, .is_h2 = s->is_h2 };
 	enum mp_verdict v;
 
 	snprintf(want.host, sizeof(want.host), "%s", s->backend.host);

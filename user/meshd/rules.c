@@ -98,6 +98,11 @@ void md_rules_free(struct md_rules *rules)
 	free(rules);
 }
 
+bool md_speaks_http(const struct md_rules *rules, uint16_t port)
+{
+	return rules && pol_gate_has_http(rules->out, port);
+}
+
 static void explain(const struct md_rules *rules, const struct md_peer *peer, bool is_out, uint16_t port,
 		    const struct pol_gate_answer *a, struct md_decision *d)
 {

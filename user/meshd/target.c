@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "worker.h"
 
 #define NAMES_MAX   4096
@@ -27,14 +28,6 @@ struct md_targets {
 	TAILQ_HEAD(ages, md_target) ages; /* the one used last is at the end */
 	size_t n;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 int md_targets_new(struct md_worker_state *w, struct md_targets **targets, struct err *e)
 {
@@ -129,10 +122,14 @@ static void name_print(const struct md_want *want, char *name, size_t size)
 		snprintf(name, size, "%.100s:%u", want->host, want->port);
 }
 
-static void use_address(struct md_target *t, const void *addr, socklen_t len)
+/* The first, and where it can not be connected to the others. */
+static void use_address(struct md_target *t, const void *addr, socklen_t len, const struct evutil_addrinfo *others)
 {
 	struct mp_upstream_conf conf = { .addr_len = len,
 					 .is_tls = t->want.way != MD_WAY_PLAIN,
+					 .h2 = t->want.is_h2                 ? MP_H2_PRIOR
+					       : t->want.way != MD_WAY_PLAIN ? MP_H2_ALPN
+									     : MP_H2_NO,
 					 .max_idle = IDLE_MAX,
 					 .allow_shared = t->want.way == MD_WAY_PLAIN,
 					 .data = t,
@@ -140,8 +137,9 @@ static void use_address(struct md_target *t, const void *addr, socklen_t len)
 	struct mp_upstream *old = t->up;
 
 	memcpy(&conf.addr, addr, len);
-	memcpy(&t->addr, addr, len);
-	t->addr_len = len;
+	for (; others && conf.n_more < MP_ADDRS_MORE; others = others->ai_next)
+		if (others->ai_addrlen <= sizeof(conf.more[0]))
+			memcpy(&conf.more[conf.n_more++], others->ai_addr, others->ai_addrlen);
 	name_print(&t->want, conf.name, sizeof(conf.name));
 	if (t->want.way == MD_WAY_PUBLIC)
 		snprintf(conf.host, sizeof(conf.host), "%.127s", t->want.host);
@@ -153,12 +151,27 @@ static void use_address(struct md_target *t, const void *addr, socklen_t len)
 	mp_upstream_drop(old);
 }
 
+static bool is_among(const void *addr, const struct evutil_addrinfo *found)
+{
+	while (found && memcmp(addr, found->ai_addr, found->ai_addrlen) != 0)
+		found = found->ai_next;
+	return found;
+}
+
+/* The same addresses, in whichever order: kept connections stay. */
 static bool is_same(const struct md_target *t, const struct evutil_addrinfo *found)
 {
-	for (; t->up && found; found = found->ai_next)
-		if (t->addr_len == found->ai_addrlen && memcmp(&t->addr, found->ai_addr, found->ai_addrlen) == 0)
-			return true;
-	return false;
+	const struct mp_upstream_conf *now = t->up ? mp_upstream_conf_of(t->up) : NULL;
+	unsigned n = 0;
+
+	if (!now || !is_among(&now->addr, found))
+		return false;
+	for (const struct evutil_addrinfo *f = found; f && n <= MP_ADDRS_MORE; f = f->ai_next)
+		n++;
+	for (unsigned i = 0; i < now->n_more; i++)
+		if (!is_among(&now->more[i], found))
+			return false;
+	return n == now->n_more + 1;
 }
 
 static void on_resolved(int code, struct evutil_addrinfo *found, void *arg)
@@ -166,7 +179,7 @@ static void on_resolved(int code, struct evutil_addrinfo *found, void *arg)
 	struct md_target *t = arg;
 
 	t->is_resolving = false;
-	t->resolved_ms = now_ms();
+	t->resolved_ms = clock_ms(CLOCK_MONOTONIC);
 	t->err = ERR_INIT;
 	if (t->w && (code || !found)) {
 		t->w->counts.unresolved++;
@@ -174,7 +187,7 @@ static void on_resolved(int code, struct evutil_addrinfo *found, void *arg)
 		       code ? evutil_gai_strerror(code) : "no address");
 	} else if (t->w && !is_same(t, found)) {
 		t->w->counts.resolved++;
-		use_address(t, found->ai_addr, (socklen_t)found->ai_addrlen);
+		use_address(t, found->ai_addr, (socklen_t)found->ai_addrlen, found->ai_next);
 	}
 	if (found)
 		evutil_freeaddrinfo(found);
@@ -192,17 +205,17 @@ static void resolve(struct md_target *t)
 	struct sockaddr_storage ss;
 	char port[8];
 
-	t->resolved_ms = now_ms();
+	t->resolved_ms = clock_ms(CLOCK_MONOTONIC);
 	t->is_fixed = true;
 	if (t->want.host[0] == '/') {
 		snprintf(sun.sun_path, sizeof(sun.sun_path), "%.107s", t->want.host);
-		use_address(t, &sun, sizeof(sun));
+		use_address(t, &sun, sizeof(sun), NULL);
 		return;
 	}
 	if (addr_parse(&numeric.addr, t->want.host)) {
 		socklen_t len = endpoint_to_sockaddr(&numeric, &ss);
 
-		use_address(t, &ss, len);
+		use_address(t, &ss, len, NULL);
 		return;
 	}
 	snprintf(port, sizeof(port), "%u", t->want.port);
@@ -228,7 +241,7 @@ static size_t hash_of(const struct md_want *want)
 
 static bool same_want(const struct md_want *a, const struct md_want *b)
 {
-	return a->way == b->way && a->port == b->port && a->policy_port == b->policy_port &&
+	return a->way == b->way && a->is_h2 == b->is_h2 && a->port == b->port && a->policy_port == b->policy_port &&
 	       strcmp(a->host, b->host) == 0 && strcmp(a->app, b->app) == 0 && strcmp(a->instance, b->instance) == 0;
 }
 
@@ -281,7 +294,7 @@ enum mp_verdict md_target_find(struct md_targets *targets, const struct md_want 
 		err_at(e, -ENOMEM, want->host, "out of memory");
 		return MP_REFUSE;
 	}
-	age = now_ms() - t->resolved_ms;
+	age = clock_ms(CLOCK_MONOTONIC) - t->resolved_ms;
 	if (!t->is_resolving && (!t->up || !t->is_fixed) &&
 	    (!t->resolved_ms || age > (t->err.code ? FAILED_MS : FRESH_MS)))
 		resolve(t);

@@ -19,8 +19,12 @@
 #include "mesh/ratls.h"
 #include "worker.h"
 
-#define SUITES   "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS   "X25519:P-256"
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS "X25519:P-256"
+/* also of the certificates in a chain; OpenSSL's own list has SHA-224 */
+#define SIGNATURES                                                                                                     \
+	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"     \
+	"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 #define TICKET_S (6 * 3600) /* as long as its key is used to encrypt; decrypted for as long again */
 
 /* --- what hangs on an SSL --- */
@@ -232,7 +236,7 @@ static bool common(SSL_CTX *ctx, struct md_worker_state *w)
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) && SSL_CTX_set_ciphersuites(ctx, SUITES) &&
-	       SSL_CTX_set1_groups_list(ctx, GROUPS);
+	       SSL_CTX_set1_groups_list(ctx, GROUPS) && SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES);
 }
 
 static bool judged(SSL_CTX *ctx, struct md_worker_state *w, int mode)
@@ -243,15 +247,17 @@ static bool judged(SSL_CTX *ctx, struct md_worker_state *w, int mode)
 	return SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION);
 }
 
-/* HTTP/1.1 where the peer asks for a protocol, whatever it speaks in a tunnel where it does not. */
+/* HTTP/2 before HTTP/1.1 where the peer asks for a protocol, whatever it speaks in a tunnel where it does not. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
 			   unsigned int in_len, void *arg)
 {
-	static const unsigned char ours[] = "\x08http/1.1";
+	static const unsigned char ours[] = "\x02h2\x08http/1.1";
+	const struct md_shake *s = md_shake_of(ssl);
+	unsigned skip = s && s->is_http ? 0 : 3;
 
-	(void)ssl, (void)arg;
-	return SSL_select_next_proto((unsigned char **)out, out_len, ours, sizeof(ours) - 1, in, in_len) ==
-			       OPENSSL_NPN_NEGOTIATED
+	(void)arg;
+	return SSL_select_next_proto((unsigned char **)out, out_len, ours + skip, sizeof(ours) - 1 - skip, in,
+				     in_len) == OPENSSL_NPN_NEGOTIATED
 		       ? SSL_TLSEXT_ERR_OK
 		       : SSL_TLSEXT_ERR_NOACK;
 }
@@ -368,12 +374,14 @@ static SSL *session_new(SSL_CTX *ctx, struct md_worker_state *w, struct md_targe
 	return ssl;
 }
 
-SSL *md_tls_server(struct md_worker_state *w, struct err *e)
+SSL *md_tls_server(struct md_worker_state *w, bool is_http, struct err *e)
 {
 	SSL *ssl = session_new(w->tls.server, w, NULL, e);
 
-	if (ssl)
+	if (ssl) {
 		SSL_set_accept_state(ssl);
+		md_shake_of(ssl)->is_http = is_http;
+	}
 	return ssl;
 }
 

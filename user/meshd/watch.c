@@ -54,11 +54,19 @@ static void try_again(struct md_watch *w)
 static bool node_read(const json_t *o, struct md_node *node)
 {
 	const char *app = json_string_value(json_object_get(o, "app_id")),
-		   *instance = json_string_value(json_object_get(o, "instance_id")),
-		   *addr = json_string_value(json_array_get(json_object_get(o, "addresses"), 0));
+		   *instance = json_string_value(json_object_get(o, "instance_id"));
+	const json_t *list = json_object_get(o, "addresses"), *text;
+	size_t i;
 
-	return app && instance && addr && hex_parse(node->app, sizeof(node->app), app) &&
-	       hex_parse(node->instance, sizeof(node->instance), instance) && addr_parse(&node->addr, addr);
+	*node = (struct md_node){ 0 };
+	json_array_foreach (list, i, text) {
+		if (!json_is_string(text) || node->n_addrs == MD_NODE_ADDRS ||
+		    !addr_parse(&node->addr[node->n_addrs], json_string_value(text)))
+			return false;
+		node->n_addrs++;
+	}
+	return node->n_addrs && app && instance && hex_parse(node->app, sizeof(node->app), app) &&
+	       hex_parse(node->instance, sizeof(node->instance), instance);
 }
 
 static void list_del(struct md_node *list, size_t *n, const struct md_node *node)

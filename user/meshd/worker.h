@@ -51,7 +51,7 @@ int md_judge_peer(struct md_judge *judge, const uint8_t *der, size_t len, STACK_
 void md_judge_forget(struct md_judge *judge); /* frees what it remembers */
 /* The own certificate: PEM, leaf first. */
 int md_judge_self(const struct md_judge *judge, const char *chain, struct md_verdict *verdict, struct err *e);
-/* Good now, and judged by what judges now. */
+/* Good now and for MP_LAST_S, and judged by what judges now. */
 bool md_verdict_holds(const struct md_judge *judge, const struct md_verdict *verdict);
 
 /* --- identities --- */
@@ -91,6 +91,9 @@ void md_rules_free(struct md_rules *rules); /* accepts NULL */
 void md_decide(struct md_rules *rules, struct md_peer *peer, bool is_out, uint16_t port, const char *method,
 	       const char *target, struct md_decision *d);
 
+/* Whether some rule of what this node may ask is about requests on this port. */
+bool md_speaks_http(const struct md_rules *rules, uint16_t port);
+
 /* --- TLS --- */
 
 struct md_target;
@@ -111,12 +114,13 @@ struct md_shake {
 	struct md_target *target; /* that is dialled; a reference, or NULL */
 	struct md_peer *peer;     /* a client's, for sessions that come later */
 	bool has_verdict, is_fresh, is_public;
+	bool is_http; /* a server's: requests come, in whichever version ALPN chooses; else bytes */
 	/* what is below goes when the handshake is over */
 	struct md_verdict verdict;
 	struct err err; /* why its certificate was refused */
 };
 
-SSL *md_tls_server(struct md_worker_state *w, struct err *e);
+SSL *md_tls_server(struct md_worker_state *w, bool is_http, struct err *e);
 SSL *md_tls_client(struct md_worker_state *w, struct md_target *target, struct err *e);
 struct md_shake *md_shake_of(SSL *ssl);
 /*
@@ -140,6 +144,7 @@ struct md_want {
 	char app[MP_ID_TEXT], instance[MP_ID_TEXT]; /* MTLS: that it must be; instance "": any */
 	bool on_overlay;
 	uint16_t policy_port; /* that the peer knows it by */
+	bool is_h2;           /* PLAIN: the backend speaks HTTP/2 */
 };
 
 struct md_target {
@@ -147,10 +152,8 @@ struct md_target {
 	LIST_ENTRY(md_target) link;
 	TAILQ_ENTRY(md_target) age;
 	struct md_want want;
-	struct md_worker_state *w; /* NULL: the table is gone */
-	struct mp_upstream *up;    /* NULL: not known yet */
-	struct sockaddr_storage addr;
-	socklen_t addr_len;
+	struct md_worker_state *w;   /* NULL: the table is gone */
+	struct mp_upstream *up;      /* NULL: not known yet */
 	bool is_resolving, is_fixed; /* fixed: it was no name */
 	int64_t resolved_ms;         /* monotonic */
 	struct err err;              /* why there is no address */
@@ -171,6 +174,9 @@ enum mp_verdict md_target_find(struct md_targets *targets, const struct md_want 
 void md_target_met(struct md_target *target, struct md_peer *peer); /* it is there */
 void md_targets_forget(struct md_targets *targets);                 /* all of it: the configuration changed */
 void md_target_unref(struct md_target *target);                     /* accepts NULL */
+
+/* resolver.c: the name servers of the resolv.conf in the message, from now on. */
+void md_resolver_take(struct md_worker_state *w, const struct ipc_msg *msg);
 
 /* --- what goes where --- */
 
@@ -202,10 +208,11 @@ struct md_worker_state {
 	struct md_targets *targets;
 	struct evdns_base *dns;
 	struct mp *mp;
-	struct md_door door[MD_LISTEN_MAX * 2 + MD_TUNNELS_MAX + MD_SERVICES_MAX];
+	struct md_door door[MD_LISTEN_MAX * 3 + MD_TUNNELS_MAX + MD_SERVICES_MAX];
 	struct md_node *nodes; /* of baileyd */
 	size_t n_nodes;
 	bool has_nodes;
+	uint32_t round; /* that the rules are of */
 	struct md_applied applied;
 	struct md_counts counts;
 	char headers[8192]; /* of the request that is routed */
@@ -221,10 +228,19 @@ enum mp_verdict md_route_client(struct md_worker_state *w, const struct mp_reque
 				struct err *e);
 enum mp_verdict md_route_tunnel(struct md_worker_state *w, const struct mp_request *req, const struct ip_endpoint *at,
 				struct mp_route *route, struct err *e);
+enum mp_verdict md_route_captured(struct md_worker_state *w, const struct mp_request *req, struct mp_route *route,
+				  struct err *e);
 enum mp_verdict md_route_service(struct md_worker_state *w, const struct mp_request *req, const struct ip_endpoint *at,
 				 struct mp_route *route, struct err *e);
 enum mp_verdict md_route_auth(struct md_worker_state *w, const struct mp_request *req, struct mp_route *route,
 			      struct err *e);
+/* A target that policy may refuse; what is asked of it is kept until its handshake says who is there. */
+enum mp_verdict md_dial(struct md_worker_state *w, const struct mp_request *req, const struct md_want *want,
+			struct mp_route *route, struct err *e);
+/* guard.c: what the kernel is told of a peer, and that the rules are those of a round. */
+void md_on_round(struct md_worker_state *w, const struct md_number *m);
+bool md_leg(struct mp_peer *peer, struct mp_upstream *up, void *listener_data, const struct sockaddr *from,
+	    struct by_leg_set *leg, void *arg);
 /* Whether policy would let this relay of a service in again. */
 bool md_still_may(struct md_worker_state *w, const struct mp_relay *relay, const struct ip_endpoint *at);
 /* Whether it was dialled on the overlay, and baileyd knows no such peer any more. */

@@ -40,7 +40,8 @@ static void takes(void **state)
 		     "verified] }\n"
 		     "    - { name: vpc, listen: \"0.0.0.0:443\", http: \"127.0.0.1:8000\", host: vpc-server }\n"
 		     "    - { name: pg, listen: \"0.0.0.0:5433\", tcp: \"[::1]:5432\", port: 5432 }\n"
-		     "limits: { connections: 100, drain_s: 0 }\nworkers: 2\n";
+		     "limits: { connections: 100, drain_s: 0 }\nworkers: 2\n"
+		     "paths: { ktls: false }\n";
 	char why[256];
 
 	(void)state;
@@ -60,8 +61,14 @@ static void takes(void **state)
 	assert_int_equal(conf.service[2].port, 5432);
 	assert_int_equal(conf.limits.connections, 100);
 	assert_int_equal(conf.limits.drain_s, 0);
+	assert_true(conf.no_ktls && !conf.no_splice);
 	assert_int_equal(conf.n_policy, 0);
 	assert_false(conf.trust_ca);
+	assert_int_equal(parse(HEAD "client: { captured: [\"127.0.0.1:15001\", \"[::1]:15001\"], baileyd: /run/b.sock "
+				    "}\n",
+			       why),
+			 0);
+	assert_int_equal(conf.n_captured, 2);
 	assert_int_equal(parse("version: 1\nidentity: { agent: /run/dstack.sock, quote: false, subject: s }\n"
 			       "trust: { ca: agent }\npolicy: [p.yaml, d/]\n" SERVE,
 			       why),
@@ -97,13 +104,16 @@ static void refuses(void **state)
 		  "needs 40 hex digits, found 'a1'" },
 		{ HEAD "client: { gateway: g, tunnels: [{ name: db, listen: \"127.0.0.1:1\", app: " APP " }] }\n",
 		  "*" },
-		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\" }] }\n", "needs one of http and tcp" },
+		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\" }] }\n",
+		  "needs one of http, h2 and tcp" },
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"a:1\", tcp: \"a:1\" }] }\n",
-		  "needs one of http and tcp" },
+		  "needs one of http, h2 and tcp" },
+		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"unix:relative\" }] }\n",
+		  "needs HOST:PORT or unix:/PATH, found 'unix:relative'" },
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"a\" }] }\n",
-		  "needs HOST:PORT, found 'a'" },
+		  "needs HOST:PORT or unix:/PATH, found 'a'" },
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"::1:80\" }] }\n",
-		  "needs HOST:PORT, found '::1:80'" },
+		  "needs HOST:PORT or unix:/PATH, found '::1:80'" },
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", tcp: \"a:1\", headers: [claims] }] }\n",
 		  "tcp: has no requests, so no host and no headers" },
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"a:1\", headers: [all] }] }\n",
@@ -117,8 +127,19 @@ static void refuses(void **state)
 		{ HEAD "server: { services: [{ name: a, listen: \"0.0.0.0:1\", http: \"a:1\" }, { name: b, listen: "
 		       "\"0.0.0.0:1\", tcp: \"a:1\", }] }\n",
 		  "b: has the address of a: only HTTP services of different hosts share one" },
+		{ HEAD "client: { captured: [\"127.0.0.1:1\"], gateway: g }\n",
+		  "/etc/bailey/mesh.yaml: client.captured needs client.baileyd, which knows whose the captured "
+		  "addresses "
+		  "are" },
+		{ HEAD "client: { captured: [\"0.0.0.0:1\"], baileyd: b }\n",
+		  "0.0.0.0:1: client.captured needs one address: it tells what was captured from what was dialled "
+		  "here" },
+		{ HEAD "client: { captured: [\"[::]:1\"], baileyd: b }\n",
+		  "[::]:1: client.captured needs one address: it tells what was captured from what was dialled here" },
 		{ HEAD SERVE "workers: 0\n", "0 is below 1" },
 		{ HEAD SERVE "limits: { head_bytes: 100 }\n", "100 is below 1024" },
+		{ HEAD SERVE "paths: { sockmap: true }\n", "unknown key 'sockmap'" },
+		{ HEAD SERVE "paths: { ktls: late }\n", "found 'late', needed true or false" },
 		{ HEAD SERVE "limit: {}\n", "*" },
 	};
 	char why[256];
@@ -157,6 +178,11 @@ static void takes_dstack_vpc(void **state)
 					   NULL };
 	static const char *const named[] = { "MESH_BACKEND=backend", "DSTACK_MESH_SERVER_NAME=api.internal",
 					     "BAILEY_MESH_CA_WITHOUT_KEYCERTSIGN=true", NULL };
+	static const char *const server[] = { "VPC_SERVER_ENABLED=true", "VPC_ALLOWED_APPS=any",
+					      "VPC_NODE_NAME=node-1",    "VPC_SERVER_APP_ID=self",
+					      "MESH_BACKEND=",           "BAILEY_VPC_RUN=/run/vpc",
+					      "BAILEY_MESH_RUN=",        NULL };
+	static const char *const both[] = { "VPC_SERVER_ENABLED=true", "MESH_BACKEND=app:80", NULL };
 	static const char *const none[] = { "DSTACK_GATEWAY_DOMAIN=fixed/127.0.0.1:443", NULL };
 	struct err e;
 
@@ -178,6 +204,15 @@ static void takes_dstack_vpc(void **state)
 	assert_int_equal(conf.service[0].backend.port, 80);
 	assert_int_equal(from_env(none, &e), 0); /* no MESH_BACKEND: nobody is let in, as there */
 	assert_int_equal(conf.n_services, 0);
+	assert_int_equal(from_env(server, &e), 0); /* bailey-vpc is beside it: its API by both of upstream's names */
+	assert_int_equal(conf.n_services, 2);
+	assert_string_equal(conf.service[0].host, "vpc-server");
+	assert_string_equal(conf.service[1].host, "dstack-vpc-server");
+	assert_string_equal(conf.service[1].backend.host, "/run/vpc/api.sock");
+	assert_true(conf.service[0].tell_instance);
+	assert_int_equal(from_env(both, &e), 0);
+	assert_int_equal(conf.n_services, 3);
+	assert_string_equal(conf.service[0].host, ""); /* whoever else is asked for */
 }
 
 static void refuses_by_name(void **state)
@@ -186,8 +221,8 @@ static void refuses_by_name(void **state)
 		const char *vars[3];
 		const char *where;
 	} tries[] = {
-		{ { "VPC_SERVER_ENABLED=true" }, "VPC_SERVER_ENABLED" },
-		{ { "VPC_NODE_NAME=node-1" }, "VPC_NODE_NAME" },
+		{ { "VPC_SERVER_ENABLED=yes" }, "VPC_SERVER_ENABLED" },
+		{ { "BAILEY_VPC_RUN=run" }, "BAILEY_VPC_RUN" },
 		{ { "DSTACK_VPC_HA_MODE=true" }, "DSTACK_VPC_HA_MODE" },
 		{ { "LITESTREAM_S3_BUCKET=b" }, "LITESTREAM_S3_BUCKET" },
 		{ { "MESH_BACKENDS=a:1" }, "environment" },
