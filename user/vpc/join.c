@@ -23,6 +23,7 @@ struct vpc_join {
 	struct bufferevent *bev;  /* NULL: not connected */
 	struct event *retry, *deadline, *ping;
 	unsigned failures;
+	uint32_t at; /* in conf.server */
 	bool is_granted, is_up;
 	bool is_asking, is_newer; /* the server has yet to take a record; there is a newer one since */
 	uint8_t *record;          /* NULL: none yet */
@@ -31,13 +32,22 @@ struct vpc_join {
 
 static void join_close(struct vpc_join *j);
 
-/* 1, 2, 4 .. RETRY_MAX_S seconds, and a part of one: nodes that lost their server together come back apart. */
+unsigned vpc_join_pause_s(unsigned failures, uint32_t n_servers)
+{
+	unsigned rounds = failures / n_servers;
+
+	if (failures % n_servers)
+		return 0;
+	return rounds && rounds <= 6 ? 1u << (rounds - 1) : RETRY_MAX_S;
+}
+
+/* And a part of a second: nodes that lost their server together come back apart. */
 static void retry_later(struct vpc_join *j)
 {
-	unsigned s = j->failures < 6 ? 1u << j->failures : RETRY_MAX_S;
-	struct timeval pause = { .tv_sec = s, .tv_usec = rand() % 1000000 };
+	struct timeval pause = { .tv_sec = vpc_join_pause_s(++j->failures, j->conf.n_servers),
+				 .tv_usec = rand() % 1000000 };
 
-	j->failures++;
+	j->at = (j->at + 1) % j->conf.n_servers;
 	event_add(j->retry, &pause);
 }
 
@@ -79,6 +89,8 @@ static void on_taken(struct vpc_join *j)
 {
 	j->is_asking = false;
 	j->failures = 0; /* not before: who is shown the network may still be refused */
+	if (j->conf.taken)
+		j->conf.taken(j->conf.arg);
 	if (j->is_newer)
 		record_send(j);
 }
@@ -102,6 +114,7 @@ static int hello(struct vpc_join *j, struct err *e)
 	auto_free char *text = NULL;
 
 	memcpy(h.node, j->conf.node, sizeof(h.node));
+	memcpy(h.key, j->conf.key, sizeof(h.key));
 	text = vpc_hello_text(&h);
 	j->conf.have(&have, j->conf.arg);
 	if (!text || !out_ok(&have))
@@ -276,12 +289,19 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static int dial(struct vpc_join *j, struct err *e)
 {
 	static const struct timeval deadline = { .tv_sec = JOIN_MAX_S }, idle = { .tv_sec = IDLE_S };
+	const struct ip_endpoint *server = &j->conf.server[j->at];
+	char text[ENDPOINT_TEXT];
 	struct sockaddr_storage ss;
-	socklen_t len = endpoint_to_sockaddr(&j->conf.server, &ss);
+	socklen_t len = endpoint_to_sockaddr(server, &ss);
 	SSL *ssl = ratls_session(&j->ratls, false, e);
 
+	snprintf(j->where, sizeof(j->where), "vpc %s", endpoint_print(server, text));
 	if (!ssl)
 		return e->code;
+	if (j->conf.host[0] && !SSL_set_tlsext_host_name(ssl, j->conf.host)) {
+		SSL_free(ssl);
+		return err_at(e, -ENOMEM, j->where, "out of memory");
+	}
 	j->bev = bufferevent_openssl_socket_new(j->conf.base, -1, ssl, BUFFEREVENT_SSL_CONNECTING,
 						BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (!j->bev) {
@@ -355,14 +375,13 @@ int vpc_join_renew(struct vpc_join *j, const char *cert_pem, const char *key_pem
 int vpc_join_new(const struct vpc_join_conf *conf, struct vpc_join **join, struct err *e)
 {
 	struct vpc_join *j = calloc(1, sizeof(*j));
-	char text[ENDPOINT_TEXT];
 	int ret;
 
 	if (!j)
 		return err_at(e, -ENOMEM, "control plane", "out of memory");
 	j->conf = *conf;
 	j->ratls = (struct ratls){ .trust = conf->trust, .arg = conf->arg, .alpn = VPC_ALPN };
-	snprintf(j->where, sizeof(j->where), "vpc %s", endpoint_print(&conf->server, text));
+	snprintf(j->where, sizeof(j->where), "vpc");
 	j->retry = evtimer_new(conf->base, on_retry, j);
 	j->deadline = evtimer_new(conf->base, on_deadline, j);
 	j->ping = event_new(conf->base, -1, EV_PERSIST, on_ping, j);
@@ -378,6 +397,11 @@ int vpc_join_new(const struct vpc_join_conf *conf, struct vpc_join **join, struc
 	connect_now(j);
 	*join = j;
 	return 0;
+}
+
+uint32_t vpc_join_server(const struct vpc_join *j)
+{
+	return j->at;
 }
 
 void vpc_join_free(struct vpc_join *j)

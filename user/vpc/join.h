@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A node's end: one connection to the control plane, made again for ever (1, 2, 4 .. 60 s). What comes is handed on
+ * A node's end: one connection to the control plane, made again for ever (1, 2, 4 .. 60 s), to one of its servers after
+ * the other. What comes is handed on
  * unbelieved: records are verified by whoever takes them, addresses are looked at by whoever would use them.
  */
 #pragma once
@@ -8,6 +9,9 @@
 #include <event2/event.h>
 
 #include "wire.h"
+
+#define VPC_SERVERS 8
+#define VPC_HOST    254
 
 struct vpc_join;
 
@@ -19,10 +23,13 @@ struct vpc_seen {
 
 struct vpc_join_conf {
 	struct event_base *base;
-	struct ip_endpoint server;
+	struct ip_endpoint server[VPC_SERVERS]; /* tried in turn, in this order */
+	uint32_t n_servers;
 	bool any_app; /* whoever has evidence that is believed; else: */
 	uint8_t app_id[BY_APP_ID_LEN];
 	char node[BY_NODE_NAME_LEN];
+	char key[VPC_KEY_TEXT];         /* pre-auth key; "": none. Told to who has proved to be the control plane */
+	char host[VPC_HOST];            /* the name that the TLS handshake asks for (SNI); "": none */
 	const char *cert_pem, *key_pem; /* kept by the TLS library, not by reference */
 	struct vpc_seen seen;
 	void (*trust)(struct id_trust *trust, void *arg);
@@ -31,6 +38,7 @@ struct vpc_join_conf {
 	/* Addresses for the record to be published, at once where there is one with them. <0: none that this node
 	 * takes. */
 	int (*granted)(const struct vpc_grant *grant, struct err *e, void *arg);
+	void (*taken)(void *arg); /* the record that was published outlives the server; may be NULL */
 	void (*record)(const uint8_t *bytes, size_t len, void *arg);
 	void (*revoked)(const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_revoked, void *arg);
 	void (*seen_fn)(const struct vpc_seen *seen, void *arg);
@@ -42,6 +50,10 @@ struct vpc_join_conf {
 
 int vpc_join_new(const struct vpc_join_conf *conf, struct vpc_join **join, struct err *e);
 void vpc_join_free(struct vpc_join *join); /* accepts NULL */
+/* Whole seconds until the next try after so many failed ones: the next server at once; 1, 2, 4 .. 60 when all failed.
+ */
+unsigned vpc_join_pause_s(unsigned failures, uint32_t n_servers);
+uint32_t vpc_join_server(const struct vpc_join *join); /* which one it is connected to, or dials */
 /* The node's record, with the addresses of the last grant; copied. Without a connection: of the next one. */
 int vpc_join_publish(struct vpc_join *join, const uint8_t *bytes, size_t len);
 /* Another certificate and key, whose record is the next that is published: the connection is made again with them. */

@@ -10,6 +10,7 @@
 
 #define WHERE   "control plane"
 #define VERSION 1
+#define KEY_MIN 16
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 #define auto_json auto_call(cleanup_json)
@@ -26,20 +27,34 @@ static json_t *object_of(struct in in)
 	return json_loadb((const char *)in.p, in.left, JSON_REJECT_DUPLICATES, NULL);
 }
 
+bool vpc_key_ok(const char *key)
+{
+	size_t len = strlen(key);
+
+	for (size_t i = 0; i < len; i++)
+		if (key[i] <= ' ' || key[i] > '~')
+			return false;
+	return len >= KEY_MIN && len < VPC_KEY_TEXT;
+}
+
 int vpc_hello_read(struct in in, struct vpc_hello *hello, struct err *e)
 {
 	auto_json json_t *o = object_of(in);
-	const char *node;
+	const char *node, *key = NULL;
 	json_int_t serial;
 	int v;
 
-	if (!o || json_unpack(o, "{s:i, s:s, s:I !}", "v", &v, "node", &node, "serial", &serial) != 0 || v != VERSION ||
-	    serial < 0)
-		return malformed(e, "hello is not JSON with exactly v, node and serial");
+	if (!o ||
+	    json_unpack(o, "{s:i, s:s, s:I, s?s !}", "v", &v, "node", &node, "serial", &serial, "key", &key) != 0 ||
+	    v != VERSION || serial < 0)
+		return malformed(e, "hello is not JSON with exactly v, node and serial, and key or not");
 	if (!id_node_name_ok(node))
 		return malformed(e, "node: 1 to 31 of a-z, 0-9 and '-' are needed");
+	if (key && !vpc_key_ok(key))
+		return malformed(e, "key: 16 to 127 printable characters are needed");
 	*hello = (struct vpc_hello){ .serial = (uint64_t)serial };
 	snprintf(hello->node, sizeof(hello->node), "%s", node);
+	snprintf(hello->key, sizeof(hello->key), "%s", key ? key : "");
 	return 0;
 }
 
@@ -79,8 +94,8 @@ int vpc_grant_read(struct in in, struct vpc_grant *grant, struct err *e)
 
 char *vpc_hello_text(const struct vpc_hello *hello)
 {
-	auto_json json_t *o =
-		json_pack("{s:i, s:s, s:I}", "v", VERSION, "node", hello->node, "serial", (json_int_t)hello->serial);
+	auto_json json_t *o = json_pack("{s:i, s:s, s:I, s:s*}", "v", VERSION, "node", hello->node, "serial",
+					(json_int_t)hello->serial, "key", hello->key[0] ? hello->key : NULL);
 
 	return o ? json_dumps(o, JSON_COMPACT) : NULL;
 }
@@ -117,7 +132,7 @@ void vpc_serial_put(uint8_t at[8], uint64_t serial)
 		at[i] = (uint8_t)serial;
 }
 
-static void head_put(uint8_t head[VPC_HEAD], enum vpc_frame type, size_t len)
+void vpc_head_put(uint8_t head[VPC_HEAD], enum vpc_frame type, size_t len)
 {
 	head[0] = (uint8_t)type;
 	for (int i = 4; i > 0; i--, len >>= 8)
@@ -128,7 +143,7 @@ void vpc_send(struct evbuffer *out, enum vpc_frame type, const void *data, size_
 {
 	uint8_t head[VPC_HEAD];
 
-	head_put(head, type, len);
+	vpc_head_put(head, type, len);
 	evbuffer_add(out, head, sizeof(head));
 	if (len)
 		evbuffer_add(out, data, len);
@@ -138,7 +153,7 @@ void vpc_send_serial(struct evbuffer *out, enum vpc_frame type, uint64_t serial,
 {
 	uint8_t head[VPC_HEAD + 8];
 
-	head_put(head, type, len + 8);
+	vpc_head_put(head, type, len + 8);
 	vpc_serial_put(head + VPC_HEAD, serial);
 	evbuffer_add(out, head, sizeof(head));
 	if (len && data)

@@ -25,6 +25,7 @@
 #define VPC_HELLO_MAX  1024 /* bytes of JSON; GRANT too */
 #define VPC_HAVE_MAX   (BY_MAX_IDENTITIES * VPC_DIGEST)
 #define VPC_REASON_MAX 64
+#define VPC_KEY_TEXT   128 /* of a pre-auth key, with NUL */
 
 enum vpc_frame {
 	VPC_HELLO = 1, /* struct vpc_hello as JSON */
@@ -43,7 +44,8 @@ enum vpc_frame {
 
 struct vpc_hello {
 	char node[BY_NODE_NAME_LEN];
-	uint64_t serial; /* 0: it has heard of nothing yet */
+	uint64_t serial;        /* 0: it has heard of nothing yet */
+	char key[VPC_KEY_TEXT]; /* pre-auth key; "": none */
 };
 
 struct vpc_grant {
@@ -53,6 +55,8 @@ struct vpc_grant {
 	uint32_t n_addrs;
 };
 
+/* Printable and without blanks, at least 16 characters. */
+bool vpc_key_ok(const char *key);
 /* SERVER_MALFORMED with what is wrong. */
 int vpc_hello_read(struct in in, struct vpc_hello *hello, struct err *e);
 int vpc_grant_read(struct in in, struct vpc_grant *grant, struct err *e);
@@ -61,6 +65,7 @@ char *vpc_hello_text(const struct vpc_hello *hello);
 char *vpc_grant_text(const struct vpc_grant *grant);
 
 bool vpc_serial_read(struct in *in, uint64_t *serial);
+void vpc_head_put(uint8_t head[VPC_HEAD], enum vpc_frame type, size_t len);
 void vpc_serial_put(uint8_t at[8], uint64_t serial);
 
 void vpc_send(struct evbuffer *out, enum vpc_frame type, const void *data, size_t len);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "baileyd/conf_read.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -18,76 +20,28 @@
 #define POOL6         "fdba:11e7::/48"
 #define NUMBERS_MAX   UINT32_C(0x7fffffff)
 
-struct parse {
-	const struct yaml_doc *doc;
-	struct diags *d;
-	struct vs_conf *conf;
-};
-
-static const char *text_of(struct parse *p, const struct yaml_node *map, const char *key, bool is_needed)
+static void listen_read(struct conf_parse *p, const struct yaml_node *root, struct vs_conf *c)
 {
-	const struct yaml_node *node =
-		is_needed || yaml_get(map, key) ? yaml_need(p->doc, map, key, YAML_SCALAR, p->d) : NULL;
+	const char *listen = conf_text(p, root, "listen", true);
 
-	return node ? yaml_str(p->doc, node, p->d) : NULL;
-}
-
-static void path_read(struct parse *p, const struct yaml_node *map, const char *key, const char *fallback,
-		      char path[PATH_MAX])
-{
-	const char *text = text_of(p, map, key, !fallback);
-
-	if (!text)
-		text = fallback ? fallback : "";
-	if (*text && (*text != '/' || strlen(text) >= PATH_MAX))
-		yaml_error(p->doc, yaml_get(map, key), p->d, "needs a path from the root, found '%.100s'", text);
-	else
-		strcpy(path, text);
-}
-
-static uint64_t number_of(struct parse *p, const struct yaml_node *map, const char *key, uint64_t min, uint64_t max,
-			  uint64_t fallback)
-{
-	const struct yaml_node *node = yaml_get(map, key);
-	uint64_t v = fallback;
-
-	if (node && yaml_uint(p->doc, node, max, &v, p->d) && v < min)
-		yaml_error(p->doc, node, p->d, "%llu is below %llu", (unsigned long long)v, (unsigned long long)min);
-	return v;
-}
-
-static void version_read(struct parse *p, const struct yaml_node *root)
-{
-	const struct yaml_node *node = yaml_need(p->doc, root, "version", YAML_SCALAR, p->d);
-	uint64_t v = 0;
-
-	if (node && yaml_uint(p->doc, node, 1000, &v, p->d) && v != 1)
-		yaml_error(p->doc, node, p->d, "is %u, this program reads version 1", (unsigned)v);
-}
-
-static void listen_read(struct parse *p, const struct yaml_node *root)
-{
-	const char *listen = text_of(p, root, "listen", true);
-
-	if (listen && !endpoint_parse(&p->conf->listen, listen))
+	if (listen && !endpoint_parse(&c->listen, listen))
 		yaml_error(p->doc, yaml_get(root, "listen"), p->d, "needs ADDRESS:PORT, found '%.100s'", listen);
 }
 
-static void identity_read(struct parse *p, const struct yaml_node *root)
+static void identity_read(struct conf_parse *p, const struct yaml_node *root, struct vs_conf *c)
 {
 	static const char *const known[] = { "certificate", "key", "agent", "lifetime", NULL };
 	const struct yaml_node *map = yaml_need(p->doc, root, "identity", YAML_MAP, p->d);
-	struct vs_conf *c = p->conf;
 
 	if (!map || !yaml_known_keys(p->doc, map, known, p->d))
 		return;
-	c->agent_life_s = (uint32_t)number_of(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, AGENT_LIFE_S);
+	c->agent_life_s = (uint32_t)conf_number(p, map, "lifetime", 30, ID_RECORD_LIFE_MAX_S, AGENT_LIFE_S);
 	if (!yaml_get(map, "agent")) {
-		path_read(p, map, "certificate", NULL, c->certificate);
-		path_read(p, map, "key", NULL, c->key);
+		conf_root_path(p, map, "certificate", c->certificate, NULL);
+		conf_root_path(p, map, "key", c->key, NULL);
 		return;
 	}
-	path_read(p, map, "agent", NULL, c->agent);
+	conf_root_path(p, map, "agent", c->agent, NULL);
 	if (yaml_get(map, "certificate") || yaml_get(map, "key"))
 		yaml_error(p->doc, map, p->d, "agent stands in place of certificate and key");
 }
@@ -146,18 +100,23 @@ static bool pool_take(struct vs_conf *conf, const char *text)
 	return true;
 }
 
-static void pools_read(struct parse *p, const struct yaml_node *root)
+void vs_conf_pools(struct vs_conf *conf, bool is_public)
+{
+	conf->has_public_pool = is_public;
+	pool_take(conf, is_public ? POOL4_PUBLIC : POOL4);
+	pool_take(conf, POOL6);
+}
+
+static void pools_read(struct conf_parse *p, const struct yaml_node *root, struct vs_conf *c)
 {
 	const struct yaml_node *list = yaml_get(root, "pools"), *pub = yaml_get(root, "dstack_pool");
-	struct vs_conf *c = p->conf;
 
 	if (pub)
 		yaml_bool(p->doc, pub, &c->has_public_pool, p->d);
 	if (list && c->has_public_pool)
 		yaml_error(p->doc, pub, p->d, "stands in place of pools");
 	if (!list) {
-		pool_take(c, c->has_public_pool ? POOL4_PUBLIC : POOL4);
-		pool_take(c, POOL6);
+		vs_conf_pools(c, c->has_public_pool);
 		return;
 	}
 	list = yaml_need(p->doc, root, "pools", YAML_LIST, p->d);
@@ -176,44 +135,45 @@ static void pools_read(struct parse *p, const struct yaml_node *root)
 
 /* --- the whole --- */
 
-static void root_read(struct parse *p)
+static void root_read(struct conf_parse *p, struct vs_conf *c)
 {
 	static const char *const known[] = { "version",     "listen",    "state", "run",     "user",
 					     "identity",    "evidence",  "admit", "approve", "pools",
-					     "dstack_pool", "max_nodes", NULL };
+					     "dstack_pool", "max_nodes", "store", "api",     NULL };
 	const struct yaml_node *root = yaml_root(p->doc), *approve = yaml_get(root, "approve");
-	struct vs_conf *c = p->conf;
 	const char *user;
 
 	if (!yaml_known_keys(p->doc, root, known, p->d))
 		return;
-	version_read(p, root);
-	listen_read(p, root);
-	path_read(p, root, "state", "/var/lib/bailey-vpc", c->state);
-	path_read(p, root, "run", "/run/bailey-vpc", c->run);
-	user = text_of(p, root, "user", false);
+	conf_version(p);
+	listen_read(p, root, c);
+	conf_root_path(p, root, "state", c->state, "/var/lib/bailey-vpc");
+	conf_root_path(p, root, "run", c->run, "/run/bailey-vpc");
+	user = conf_text(p, root, "user", false);
 	snprintf(c->user, sizeof(c->user), "%s", user ? user : "nobody");
-	identity_read(p, root);
+	identity_read(p, root, c);
 	evp_paths_read(p->doc, &c->evidence, p->d);
-	path_read(p, root, "admit", NULL, c->admit);
+	conf_root_path(p, root, "admit", c->admit, NULL);
 	if (approve)
 		yaml_bool(p->doc, approve, &c->approve, p->d);
-	pools_read(p, root);
-	c->max_nodes = (uint32_t)number_of(p, root, "max_nodes", 1, BY_MAX_IDENTITIES, MAX_NODES);
+	pools_read(p, root, c);
+	c->max_nodes = (uint32_t)conf_number(p, root, "max_nodes", 1, BY_MAX_IDENTITIES, MAX_NODES);
+	vs_conf_store(p, c);
+	vs_conf_api(p, c);
 }
 
 int vs_conf_parse(const char *file, const char *text, size_t len, struct vs_conf *conf, struct diags *d)
 {
 	auto_free struct vs_conf *made = calloc(1, sizeof(*made));
 	struct yaml_doc *doc = NULL;
-	struct parse p = { .d = d, .conf = made };
+	struct conf_parse p = { .d = d };
 	int ret = made ? yaml_parse(file, text, len, &doc, d) : -ENOMEM;
 
 	if (ret)
 		return ret;
 	p.doc = doc;
 	if (yaml_root(doc)->kind == YAML_MAP)
-		root_read(&p);
+		root_read(&p, made);
 	else
 		yaml_error(doc, yaml_root(doc), d, "needs a map of settings");
 	yaml_free(doc);
@@ -238,12 +198,23 @@ int vs_conf_load(const char *path, struct vs_conf *conf, struct err *e)
 
 /* --- what it names --- */
 
-static int admit_load(const char *path, struct pol_model **model, struct err *e)
+/* From the environment there is no file of rules. */
+static int admit_read(const struct vs_conf *conf, char **text, size_t *len, struct err *e)
+{
+	if (conf->admit[0])
+		return file_read(conf->admit, POL_TEXT_MAX, text, len, e);
+	*text = vs_admit_text(conf);
+	*len = *text ? strlen(*text) : 0;
+	return *text ? 0 : err_at(e, -ENOMEM, "VPC_ALLOWED_APPS", "out of memory");
+}
+
+static int admit_load(const struct vs_conf *conf, struct pol_model **model, struct err *e)
 {
 	auto_call(diags_fini) struct diags d = { 0 };
+	const char *path = conf->admit[0] ? conf->admit : "VPC_ALLOWED_APPS";
 	auto_free char *text = NULL;
 	size_t len;
-	int ret = file_read(path, POL_TEXT_MAX, &text, &len, e);
+	int ret = admit_read(conf, &text, &len, e);
 
 	if (ret < 0)
 		return ret;
@@ -255,16 +226,20 @@ int vs_load(const char *path, struct vs_loaded *loaded, struct err *e)
 {
 	struct vs_conf *c = &loaded->conf;
 	size_t len;
-	int ret = vs_conf_load(path, c, e);
+	int ret = path ? vs_conf_load(path, c, e) : vs_conf_env(environ, c, e);
 
 	if (!ret)
 		ret = evp_files_load(&c->evidence, &loaded->evidence, e);
 	if (!ret)
-		ret = admit_load(c->admit, &loaded->admit, e);
+		ret = admit_load(c, &loaded->admit, e);
 	if (!ret && !c->agent[0])
 		ret = file_read(c->certificate, PEM_MAX, &loaded->cert_pem, &len, e);
 	if (!ret && !c->agent[0])
 		ret = file_read(c->key, PEM_MAX, &loaded->key_pem, &len, e);
+	if (!ret)
+		ret = vs_load_etcd(&c->etcd, &loaded->etcd, e);
+	if (!ret)
+		ret = vs_load_api(c, &loaded->shared_key, e);
 	if (!ret && c->has_public_pool)
 		log_warn("dstack_pool: " POOL4_PUBLIC
 			 " is public address space of others, whom the nodes can not reach; "
@@ -280,6 +255,10 @@ void vs_unload(struct vs_loaded *loaded)
 	if (loaded->key_pem)
 		explicit_bzero(loaded->key_pem, strlen(loaded->key_pem));
 	free(loaded->key_pem);
+	if (loaded->shared_key)
+		explicit_bzero(loaded->shared_key, strlen(loaded->shared_key));
+	free(take_ptr(loaded->shared_key));
+	vs_unload_etcd(&loaded->etcd);
 }
 
 void vs_store_path(const struct vs_conf *conf, char path[PATH_MAX])

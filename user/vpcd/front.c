@@ -11,14 +11,17 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "api.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "baileyd/box.h"
 #include "baileyd/msg.h"
 
-#define PAUSE_S 1  /* after the process ran out of descriptors */
-#define MARK_MS 50 /* changes that come together are one step for the nodes that remember it */
-#define SUBJECT "bailey-vpc"
+#define API_ANSWER_MAX (16u << 20)
+#define PAUSE_S        1 /* after the process ran out of descriptors */
+#define FORGET_EACH_S  60
+#define MARK_MS        50 /* changes that come together are one step for the nodes that remember it */
+#define SUBJECT        "bailey-vpc"
 
 static void trust_now(struct id_trust *trust, void *arg)
 {
@@ -164,25 +167,84 @@ static int identity_start(struct front *f, struct err *e)
 
 static void row_take(struct front *f, const struct vs_row *row, const uint8_t *bytes, size_t len)
 {
-	struct member *m = member_get(&f->members, row->who.instance_id);
+	struct member *m = member_get(&f->members, row->who.instance_id), was;
+	bool is_new;
 
 	if (!m)
 		return;
+	was = *m;
 	m->is_revoked = row->state == VS_REVOKED;
 	m->serial = row->serial;
 	m->lifted = row->lifted;
 	m->not_after = row->record.not_after;
+	is_new = len && (!m->record || memcmp(m->digest, row->record.digest, VPC_DIGEST) != 0) &&
+		 member_record(m, bytes, len) == 0;
 	memcpy(m->digest, row->record.digest, sizeof(m->digest));
-	if (len)
-		member_record(m, bytes, len);
+	if (!len)
+		m->not_after = 0; /* what front has of it is no more */
+	if (f->is_told)
+		session_row(f, &was, m, is_new);
+	else if (is_new)
+		members_list(&f->members, m);
+}
+
+/* --- how long what is known may be relied on; with a file for ever --- */
+
+int front_fresh(const struct front *f, const char *from, struct err *e)
+{
+	return vs_clock_ms() < f->fresh_until ? 0
+					      : err_reason(e, ID_SERVER_STALE, from,
+							   "etcd has not answered for "
+							   "%d s",
+							   VS_LEASE_S);
+}
+
+/* By this process's own clock: neither a store that hangs nor an etcd that is cut off can put it off. */
+static void stale_watch(struct front *f)
+{
+	int64_t left = f->fresh_until - vs_clock_ms();
+	struct timeval at = { .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 };
+
+	if (f->fresh_until == INT64_MAX)
+		return;
+	if (left > 0)
+		event_add(f->stale, &at);
+	else
+		sessions_end(f);
+}
+
+static void on_stale(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	stale_watch(arg);
 }
 
 static void on_ready(struct front *f, const struct vs_msg_ready *m)
 {
 	memcpy(f->network, m->network, sizeof(f->network));
+	if (f->is_told && m->serial != f->serial)
+		front_mark_soon(f);
 	f->serial = m->serial;
+	f->fresh_until = m->fresh_until;
 	f->is_told = true;
+	stale_watch(f);
 	serve(f);
+}
+
+static void on_api_done(struct front *f, struct ipc_msg *msg)
+{
+	struct vs_msg_api_done m;
+	auto_free uint8_t *copy = NULL;
+	const uint8_t *body = (const uint8_t *)msg->data + sizeof(m);
+	size_t len;
+
+	if (msg->len < sizeof(m))
+		return;
+	memcpy(&m, msg->data, sizeof(m));
+	len = msg->len - sizeof(m);
+	if (msg->fd >= 0 && ipc_blob_read(msg->fd, API_ANSWER_MAX, &copy, &len) < 0)
+		return; /* the connection ends by its clock */
+	api_done(f->api, &m, (const char *)(copy ? copy : body), len);
 }
 
 static void on_store(struct ipc_msg *msg, void *arg)
@@ -202,7 +264,9 @@ static void on_store(struct ipc_msg *msg, void *arg)
 	else if (msg->type == VS_PUBLISHED && (m = ipc_as(msg, sizeof(struct vs_msg_published))))
 		session_published(f, m);
 	else if (msg->type == VS_SET && (m = ipc_as(msg, sizeof(struct vs_msg_set))))
-		sessions_set(f, m);
+		session_set(f, m);
+	else if (msg->type == VS_API_DONE && f->api)
+		on_api_done(f, msg);
 }
 
 static void on_parent(struct ipc_msg *msg, void *arg)
@@ -226,13 +290,15 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	struct front *f = arg;
 
 	(void)fd, (void)what;
+	if (++f->n_seconds % FORGET_EACH_S == 0)
+		streams_forget(f);
 	ipc_send(f->store, VS_STATS, &f->stats, sizeof(f->stats), -1);
 }
 
 static void on_mark(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
-	sessions_mark(arg);
+	streams_mark(arg);
 }
 
 void front_mark_soon(struct front *f)
@@ -262,13 +328,14 @@ static int timers(struct front *f, struct err *e)
 
 	f->resume = evtimer_new(f->base, on_resume, f);
 	f->mark = evtimer_new(f->base, on_mark, f);
+	f->stale = evtimer_new(f->base, on_stale, f);
 	f->each_second = event_new(f->base, -1, EV_PERSIST, on_second, f);
-	if (!f->resume || !f->mark || !f->each_second || event_add(f->each_second, &second) < 0)
+	if (!f->resume || !f->mark || !f->stale || !f->each_second || event_add(f->each_second, &second) < 0)
 		return err_at(e, -ENOMEM, "front", "out of memory");
 	return 0;
 }
 
-static int start(struct front *f, uid_t uid, gid_t gid, int store_fd, int parent_fd, struct err *e)
+static int start(struct front *f, uid_t uid, gid_t gid, const struct vs_front_fds *fd, struct err *e)
 {
 	char text[16];
 	int ret;
@@ -283,20 +350,23 @@ static int start(struct front *f, uid_t uid, gid_t gid, int store_fd, int parent
 	ret = timers(f, e);
 	if (!ret)
 		ret = box_edge(uid, gid, e);
-	if (!ret && (ipc_new(f->base, store_fd, on_store, on_down, f, &f->store) < 0 ||
-		     ipc_new(f->base, parent_fd, on_parent, on_down, f, &f->parent) < 0))
+	if (!ret && (ipc_new(f->base, fd->store, on_store, on_down, f, &f->store) < 0 ||
+		     ipc_new(f->base, fd->parent, on_parent, on_down, f, &f->parent) < 0))
 		ret = err_at(e, -ENOMEM, "front", "out of memory");
+	if (!ret && fd->api >= 0)
+		ret = api_new(f, fd->api, fd->mesh, &f->api, e);
 	return ret ? ret : identity_start(f, e);
 }
 
-int vs_front(struct vs_loaded *loaded, uid_t uid, gid_t gid, int listener, int store_fd, int parent_fd)
+int vs_front(struct vs_loaded *loaded, uid_t uid, gid_t gid, const struct vs_front_fds *fd)
 {
-	struct front f = { .loaded = loaded, .listener_fd = listener };
+	struct front f = { .loaded = loaded, .listener_fd = fd->listener };
 	struct err e = ERR_INIT;
 	int ret;
 
+	TAILQ_INIT(&f.members.changes);
 	f.judge = (struct ratls){ .trust = trust_now, .arg = &f, .alpn = VPC_ALPN };
-	ret = start(&f, uid, gid, store_fd, parent_fd, &e);
+	ret = start(&f, uid, gid, fd, &e);
 	if (ret < 0)
 		return vs_failed("front", ret, &e);
 	event_base_dispatch(f.base);

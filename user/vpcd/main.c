@@ -12,11 +12,13 @@
 
 static const char usage[] =
 	"usage: bailey-vpc --config FILE                     serve\n"
-	"       bailey-vpc check --config FILE               read the configuration and what it names\n"
+	"       bailey-vpc --env                             the same, by dstack-vpc's variables\n"
+	"       bailey-vpc check --config FILE | --env       read the configuration and what it names\n"
 	"       bailey-vpc backup --config FILE --out FILE   copy the database while it is in use\n";
 
 struct args {
-	const char *config, *out, *command;
+	const char *config, *out, *command; /* config NULL: the environment */
+	bool is_env;
 };
 
 static int misused(void)
@@ -37,6 +39,7 @@ static int failed(const struct err *e)
 static int args_read(int argc, char **argv, struct args *a)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
+					       { "env", no_argument, NULL, 'e' },
 					       { "out", required_argument, NULL, 'o' },
 					       { "help", no_argument, NULL, 'h' },
 					       { 0 } };
@@ -49,6 +52,8 @@ static int args_read(int argc, char **argv, struct args *a)
 		}
 		if (c == 'c')
 			a->config = optarg;
+		else if (c == 'e')
+			a->is_env = true;
 		else if (c == 'o')
 			a->out = optarg;
 		else
@@ -56,7 +61,7 @@ static int args_read(int argc, char **argv, struct args *a)
 	}
 	if (optind < argc)
 		a->command = argv[optind++];
-	return optind < argc || !a->config ? -1 : 0;
+	return optind < argc || !a->config == !a->is_env ? -1 : 0;
 }
 
 static int check(const struct args *a)
@@ -80,6 +85,9 @@ static int backup(const struct args *a)
 	int ret = vs_conf_load(a->config, &conf, &e);
 
 	vs_store_path(&conf, path);
+	if (!ret && conf.etcd.n_endpoints)
+		ret = err_at(&e, -ENOTSUP, a->config,
+			     "the store is etcd, whose copies are etcd's: etcdctl snapshot save");
 	if (!ret)
 		ret = vs_store_backup(path, a->out, &e);
 	return ret < 0 ? failed(&e) : 0;
@@ -98,7 +106,7 @@ int main(int argc, char **argv)
 		return vs_run(a.config, argv);
 	if (a.command && strcmp(a.command, "check") == 0 && !a.out)
 		return check(&a);
-	if (a.command && strcmp(a.command, "backup") == 0 && a.out)
+	if (a.command && strcmp(a.command, "backup") == 0 && a.out && a.config)
 		return backup(&a);
 	return misused();
 }

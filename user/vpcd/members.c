@@ -41,39 +41,61 @@ struct member *member_get(struct members *all, const uint8_t instance_id[BY_INST
 	return m;
 }
 
-void shared_drop(struct shared *record)
+static void shared_drop(struct shared *frame)
 {
-	if (record && --record->refs == 0)
-		free(record);
+	if (frame && --frame->refs == 0)
+		free(frame);
 }
 
 int member_record(struct member *m, const uint8_t *bytes, size_t len)
 {
-	struct shared *record = malloc(sizeof(*record) + len);
+	struct shared *frame = malloc(sizeof(*frame) + VPC_HEAD + 8 + len);
 
-	if (!record)
+	if (!frame)
 		return -ENOMEM;
-	record->refs = 1;
-	record->len = len;
-	memcpy(record->bytes, bytes, len);
+	frame->refs = 1;
+	frame->len = VPC_HEAD + 8 + len;
+	vpc_head_put(frame->bytes, VPC_CHANGE, 8 + len);
+	vpc_serial_put(frame->bytes + VPC_HEAD, m->serial);
+	memcpy(frame->bytes + VPC_HEAD + 8, bytes, len);
 	shared_drop(m->record);
-	m->record = record;
+	m->record = frame;
 	return 0;
 }
 
-static void on_written(const void *data, size_t len, void *record)
+void members_list(struct members *all, struct member *m)
 {
-	(void)data, (void)len;
-	shared_drop(record);
+	if (m->is_listed)
+		TAILQ_REMOVE(&all->changes, m, change);
+	TAILQ_INSERT_TAIL(&all->changes, m, change);
+	m->is_listed = true;
 }
 
-void shared_send(struct evbuffer *out, struct shared *record, uint64_t serial)
+void members_drop(struct members *all, struct member *m)
 {
-	vpc_send_serial(out, VPC_CHANGE, serial, NULL, record->len);
-	record->refs++;
-	if (evbuffer_add_reference(out, record->bytes, record->len, on_written, record) < 0) {
-		record->refs--;
-		evbuffer_add(out, record->bytes, record->len);
+	struct member *last = all->row[--all->n];
+
+	if (m->is_listed)
+		TAILQ_REMOVE(&all->changes, m, change);
+	all->row[m->pos] = last;
+	last->pos = m->pos;
+	hash_del(&all->by_instance, &m->item);
+	shared_drop(m->record);
+	free(m);
+}
+
+static void on_sent(const void *data, size_t len, void *frame)
+{
+	(void)data, (void)len;
+	shared_drop(frame);
+}
+
+void shared_send(struct evbuffer *out, struct shared *frame)
+{
+	frame->refs++;
+	if (evbuffer_add_reference(out, frame->bytes, frame->len, on_sent, frame) < 0) {
+		frame->refs--;
+		evbuffer_add(out, frame->bytes, frame->len);
 	}
 }
 

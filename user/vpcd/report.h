@@ -25,5 +25,7 @@ struct vs_report {
 json_t *vs_report_status(const struct vs_report *r);
 json_t *vs_report_nodes(const struct vs_report *r);
 char *vs_report_metrics(const struct vs_report *r); /* malloc'ed */
+int64_t vs_keys_good(struct vs_store *store);       /* pre-auth keys that admit somebody (authkeys.c) */
+json_t *vs_report_body(struct evhttp_request *req); /* NULL: it is no JSON */
 /* A text member of the request's JSON object; malloc'ed, NULL: there is none. */
 char *vs_report_asked(struct evhttp_request *req, const char *key);

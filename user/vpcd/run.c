@@ -5,14 +5,11 @@
  */
 #include <errno.h>
 #include <event2/event.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/listen.h"
@@ -29,8 +26,9 @@ struct run {
 	char **argv;
 	struct vs_loaded loaded;
 	uint64_t collateral_seen;
-	uid_t uid;
+	uid_t uid, mesh;
 	gid_t gid;
+	int api_fd; /* -1: no REST API */
 	struct event_base *base;
 	struct ipc *front;
 	pid_t pid[PROCESSES]; /* front, store */
@@ -44,20 +42,6 @@ int vs_failed(const char *process, int code, const struct err *e)
 	log_err("%s: %s%s%s", process, e->reason ? id_reason_name(e->reason) : "", e->reason ? ": " : "",
 		e->code ? err_text(e, text, sizeof(text)) : strerror(-code));
 	return 1;
-}
-
-static int user_find(struct run *run, struct err *e)
-{
-	const struct passwd *user = getpwnam(run->loaded.conf.user);
-
-	if (!user || !user->pw_uid)
-		return err_at(e, -EINVAL, run->loaded.conf.user, "is no user without privileges");
-	if (geteuid() != 0)
-		return err_at(e, -EPERM, "bailey-vpc", "is started by root, so that it can become %s",
-			      run->loaded.conf.user);
-	run->uid = user->pw_uid;
-	run->gid = user->pw_gid;
-	return 0;
 }
 
 /* The database is the store process's, which is not root. */
@@ -75,37 +59,55 @@ static int dirs_make(const struct run *run, struct err *e)
 	return !ret && unix_is_served(sock) ? err_at(e, -EADDRINUSE, sock, "another bailey-vpc runs here") : ret;
 }
 
-/* --- children --- */
-
-/* In the child: what it was not given it does not have. */
-static void child_start(const char *name, pid_t parent)
+/* The mesh's alone: its file says so, and the front process asks the kernel who has connected. */
+static int api_listen(struct run *run, struct err *e)
 {
-	sigset_t none;
+	const struct vs_conf *conf = &run->loaded.conf;
+	char path[PATH_MAX];
+	gid_t gid;
+	int ret;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-		_exit(1);
-	log_init(name, LOG_INFO);
+	if (!conf->api.is_on)
+		return 0;
+	ret = user_find("api.mesh_user", conf->api.mesh_user, &run->mesh, &gid, e);
+	snprintf(path, sizeof(path), "%.*s/api.sock", PATH_MAX - 16, conf->run);
+	if (!ret)
+		ret = run->api_fd = unix_listen(path, 0600, "another bailey-vpc runs here", e);
+	if (ret >= 0 && chown(path, run->mesh, (gid_t)-1) < 0)
+		ret = err_at(e, -errno, path, "%s", strerror(errno));
+	if (ret >= 0 && run->mesh == run->uid)
+		log_warn("api.mesh_user: %s is also whom this program's processes run as: a user of the mesh's own is "
+			 "better",
+			 conf->api.mesh_user);
+	return ret < 0 ? ret : 0;
 }
+
+/* --- children --- */
 
 /* between: front and store; up: parent and front */
 static void front_start(struct run *run, int listener, int between[2], int up[2], pid_t parent)
 {
-	child_start("bailey-vpc[front]", parent);
+	child_begin("bailey-vpc[front]", parent);
 	close(between[1]);
 	close(up[0]);
-	_exit(vs_front(&run->loaded, run->uid, run->gid, listener, between[0], up[1]));
+	vs_unload_etcd(&run->loaded.etcd); /* a stranger's process */
+	_exit(vs_front(&run->loaded, run->uid, run->gid,
+		       &(struct vs_front_fds){ .listener = listener,
+					       .store = between[0],
+					       .parent = up[1],
+					       .api = run->api_fd,
+					       .mesh = run->mesh }));
 }
 
 static void store_start(struct run *run, int listener, int between[2], int up[2], pid_t parent)
 {
-	child_start("bailey-vpc[store]", parent);
+	child_begin("bailey-vpc[store]", parent);
 	close(listener);
+	close_at(&run->api_fd);
 	close(between[0]);
 	close(up[0]);
 	close(up[1]);
-	_exit(vs_store_process(&run->loaded.conf, run->uid, run->gid, between[1]));
+	_exit(vs_store_process(&run->loaded, run->uid, run->gid, between[1]));
 }
 
 /* *front_fd: the parent's end. */
@@ -131,17 +133,6 @@ static int start_all(struct run *run, int listener, int *front_fd, struct err *e
 	return ret < 0 ? err_at(e, ret, "bailey-vpc", "can not start its processes: %s", strerror(-ret)) : 0;
 }
 
-static void stop_all(struct run *run)
-{
-	for (size_t i = 0; i < PROCESSES; i++)
-		if (run->pid[i] > 0)
-			kill(run->pid[i], SIGKILL); /* what was acknowledged is on disk */
-	for (size_t i = 0; i < PROCESSES; i++)
-		if (run->pid[i] > 0)
-			waitpid(run->pid[i], NULL, 0);
-	memset(run->pid, 0, sizeof(run->pid));
-}
-
 /* --- the parent's loop --- */
 
 static void end(struct run *run, int status)
@@ -154,17 +145,10 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 {
 	static const char *const names[PROCESSES] = { "front", "store" };
 	struct run *run = arg;
-	int status;
 
 	(void)sig, (void)what;
-	for (size_t i = 0; i < PROCESSES; i++) {
-		if (run->pid[i] <= 0 || waitpid(run->pid[i], &status, WNOHANG) != run->pid[i])
-			continue;
-		run->pid[i] = 0;
-		log_err("%s process ended (%s %d)", names[i], WIFSIGNALED(status) ? "signal" : "status",
-			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	if (children_reap(run->pid, names, PROCESSES))
 		end(run, 1);
-	}
 }
 
 static void on_stop(evutil_socket_t sig, short what, void *arg)
@@ -176,7 +160,7 @@ static void on_stop(evutil_socket_t sig, short what, void *arg)
 static void begin_anew(struct run *run, const char *why)
 {
 	log_info("%s: starting anew", why);
-	stop_all(run);
+	children_kill(run->pid, PROCESSES);
 	execv("/proc/self/exe", run->argv);
 	log_err("can not start anew: %s", strerror(errno));
 	end(run, 1);
@@ -225,14 +209,9 @@ static void on_front(struct ipc_msg *msg, void *arg)
 {
 	struct run *run = arg;
 	const struct msg_token *ask = ipc_as(msg, sizeof(*ask));
-	struct msg_agent m = { 0 };
-	auto_fd int fd = -1;
 
-	if (msg->type != MSG_EDGE_AGENT_ASK || !ask)
-		return;
-	m.token = ask->token;
-	fd = link_connect(run->loaded.conf.agent, &m.err);
-	ipc_send(run->front, MSG_EDGE_AGENT, &m, sizeof(m), fd);
+	if (msg->type == MSG_EDGE_AGENT_ASK && ask)
+		link_answer(run->front, ask, run->loaded.conf.agent);
 }
 
 static void on_front_down(void *arg)
@@ -287,23 +266,29 @@ static int loop(struct run *run, int front_fd, struct err *e)
 
 int vs_run(const char *conf_path, char **argv)
 {
-	struct run run = { .conf_path = conf_path, .argv = argv };
+	struct run run = { .conf_path = conf_path, .argv = argv, .api_fd = -1 };
 	struct err e = ERR_INIT;
 	int listener = -1, front_fd = -1, ret = vs_load(conf_path, &run.loaded, &e);
 
 	run.collateral_seen = evp_collateral_look(&run.loaded.conf.evidence);
 	if (!ret)
-		ret = user_find(&run, &e);
+		ret = user_find("user", run.loaded.conf.user, &run.uid, &run.gid, &e);
+	if (!ret && geteuid() != 0)
+		ret = err_at(&e, -EPERM, "bailey-vpc", "is started by root, so that it can become %s",
+			     run.loaded.conf.user);
 	if (!ret)
 		ret = dirs_make(&run, &e);
 	if (!ret)
 		ret = listener = tcp_listen(&run.loaded.conf.listen, "listen", &e);
 	if (ret >= 0)
+		ret = api_listen(&run, &e);
+	if (ret >= 0)
 		ret = start_all(&run, listener, &front_fd, &e);
 	if (!ret)
 		ret = loop(&run, front_fd, &e);
-	stop_all(&run);
+	children_kill(run.pid, PROCESSES);
 	vs_unload(&run.loaded);
 	close_at(&listener);
+	close_at(&run.api_fd);
 	return ret < 0 ? vs_failed("bailey-vpc", ret, &e) : run.status;
 }

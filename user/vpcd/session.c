@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One node's connection: its evidence, its hello, what it is granted, its record, what it has not heard of yet. */
+/* One node's connection: its evidence, its hello, what it is granted, its record. What it is told: stream.c. */
 #include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
@@ -10,11 +10,11 @@
 
 #include "base/cleanup.h"
 #include "front.h"
+#include "identity/crypto.h"
 
-#define OPEN_MAX_S  20           /* from accept to a grant */
-#define IDLE_S      60           /* a node says PING when it has nothing to say */
-#define NEW_MAX     512          /* connections that are not open yet; beyond it the listener pauses */
-#define BACKLOG_MAX (128u << 20) /* bytes that a node may leave unread */
+#define OPEN_MAX_S 20  /* from accept to a grant */
+#define IDLE_S     60  /* a node says PING when it has nothing to say */
+#define NEW_MAX    512 /* connections that are not open yet; beyond it the listener pauses */
 
 static struct evbuffer *output(struct session *s)
 {
@@ -54,7 +54,7 @@ void session_free(struct session *s)
 	}
 	LIST_REMOVE(s, link);
 	hash_del(&f->by_id, &s->item);
-	if (s->state != SESSION_OPEN)
+	if (s->is_new)
 		new_count(f, -1);
 	if (s->deadline)
 		event_free(s->deadline);
@@ -83,22 +83,13 @@ static void refuse(struct session *s, const struct err *e)
 	const char *name = id_reason_name(e->reason);
 
 	front_refused(s->front, s->who.from, e);
+	s->state = SESSION_ENDING;
 	vpc_send(output(s), VPC_REFUSED, name, strlen(name));
 	bufferevent_disable(s->bev, EV_READ);
 	bufferevent_setcb(s->bev, NULL, on_written_last, on_end, s);
 }
 
 /* --- hello --- */
-
-static int digest_cmp(const void *a, const void *b)
-{
-	return memcmp(a, b, VPC_DIGEST);
-}
-
-static bool has(const struct session *s, const uint8_t digest[VPC_DIGEST])
-{
-	return s->n_have && bsearch(digest, s->have, s->n_have, VPC_DIGEST, digest_cmp);
-}
 
 static int have_take(struct session *s, struct in in, struct err *e)
 {
@@ -107,7 +98,7 @@ static int have_take(struct session *s, struct in in, struct err *e)
 		return err_at(e, -ENOMEM, s->who.from, "out of memory");
 	memcpy(s->have, in.p, in.left);
 	s->n_have = in.left / VPC_DIGEST;
-	qsort(s->have, s->n_have, VPC_DIGEST, digest_cmp);
+	qsort(s->have, s->n_have, VPC_DIGEST, stream_digest_cmp);
 	return 0;
 }
 
@@ -136,7 +127,9 @@ static int grant_ask(struct session *s, struct err *e)
 	memcpy(s->who.instance_id, peer->claims.instance_id, BY_INSTANCE_ID_LEN);
 	memcpy(s->who.app_id, peer->claims.app_id, BY_APP_ID_LEN);
 	s->who.is_simulated = peer->claims.is_simulated;
-	ret = admit(s, &peer->claims, e);
+	ret = front_fresh(s->front, s->who.from, e);
+	if (!ret)
+		ret = admit(s, &peer->claims, e);
 	if (ret < 0)
 		return ret;
 	m.who = s->who;
@@ -153,42 +146,15 @@ static int on_hello(struct session *s, struct in in, struct err *e)
 		return ret;
 	memcpy(s->who.node, hello.node, sizeof(s->who.node));
 	s->heard = hello.serial;
+	s->who.has_key = hello.key[0] != '\0';
+	if (s->who.has_key && !id_hash(EVP_sha256(), s->who.key, hello.key, strlen(hello.key), NULL, 0))
+		ret = err_at(e, -EIO, s->who.from, "can not be hashed");
+	OPENSSL_cleanse(&hello, sizeof(hello));
 	s->has_hello = true;
-	return 0;
+	return ret;
 }
 
-/* --- what it is told --- */
-
-static void set_send(struct session *s, const struct member *m)
-{
-	if (m->is_revoked)
-		vpc_send_serial(output(s), VPC_REVOKED, m->serial, m->instance_id, BY_INSTANCE_ID_LEN);
-	else if (m->lifted > s->heard)
-		vpc_send_serial(output(s), VPC_ALLOWED, m->lifted, m->instance_id, BY_INSTANCE_ID_LEN);
-	s->front->stats.changes_sent++;
-}
-
-/* All that it has not: revocations first, so that nothing is admitted for a moment. */
-static void catch_up(struct session *s)
-{
-	const struct members *all = &s->front->members;
-	int64_t now = time(NULL);
-
-	for (size_t i = 0; i < all->n; i++)
-		if (all->row[i]->is_revoked || all->row[i]->lifted > s->heard)
-			set_send(s, all->row[i]);
-	for (size_t i = 0; i < all->n; i++) {
-		struct member *m = all->row[i];
-
-		if (m == s->member || m->is_revoked || !m->record || m->not_after < now || has(s, m->digest))
-			continue;
-		shared_send(output(s), m->record, m->serial);
-		s->front->stats.changes_sent++;
-	}
-	vpc_send_serial(output(s), VPC_MARK, s->front->serial, NULL, 0);
-	free(take_ptr(s->have));
-	s->n_have = 0;
-}
+/* --- what it is granted --- */
 
 static void grant_send(struct session *s)
 {
@@ -213,11 +179,12 @@ static void session_open(struct session *s, struct member *m)
 	s->member = m;
 	s->state = SESSION_OPEN;
 	event_del(s->deadline);
+	s->is_new = false;
 	new_count(s->front, -1);
 	s->front->stats.sessions++;
 	link_tell(s->front, s, true);
 	grant_send(s);
-	catch_up(s);
+	stream_start(s);
 }
 
 void session_granted(struct front *f, const struct vs_msg_granted *m)
@@ -228,7 +195,7 @@ void session_granted(struct front *f, const struct vs_msg_granted *m)
 
 	if (!s || s->state != SESSION_ASKED)
 		return;
-	if (m->code) {
+	if (m->code || front_fresh(f, s->who.from, &e) < 0) {
 		refuse(s, &e);
 		return;
 	}
@@ -312,37 +279,6 @@ static int on_record(struct session *s, struct in in, struct err *e)
 	return ret < 0 ? err_at(e, ret, s->who.from, "can not be handed to the store: %s", strerror(-ret)) : 0;
 }
 
-/* A node that does not read is no member of the stream: it comes again, and is told what it has not. */
-static bool is_slow(struct session *s)
-{
-	struct err e = ERR_INIT;
-
-	if (evbuffer_get_length(output(s)) <= BACKLOG_MAX)
-		return false;
-	err_at(&e, -ENOBUFS, s->who.from, "%s does not read", s->who.node);
-	front_refused(s->front, s->who.from, &e);
-	session_free(s);
-	return true;
-}
-
-static void others_tell(struct front *f, const struct session *but, struct member *m)
-{
-	struct session *s, *next;
-
-	for (s = LIST_FIRST(&f->sessions); s; s = next) {
-		next = LIST_NEXT(s, link);
-		if (s == but || s->state != SESSION_OPEN || is_slow(s))
-			continue;
-		if (m->is_revoked || m->lifted == m->serial)
-			set_send(s, m);
-		if (!m->is_revoked && m->record && m->not_after >= time(NULL)) {
-			shared_send(output(s), m->record, m->serial);
-			f->stats.changes_sent++;
-		}
-	}
-	front_mark_soon(f);
-}
-
 void session_published(struct front *f, const struct vs_msg_published *m)
 {
 	struct session *s = session_find(f, m->id);
@@ -363,15 +299,15 @@ void session_published(struct front *f, const struct vs_msg_published *m)
 	vpc_send_serial(output(s), VPC_TAKEN, m->serial, NULL, 0);
 	if (member->record && memcmp(member->digest, s->meta.digest, VPC_DIGEST) == 0)
 		return;
+	member->serial = m->serial;
 	if (member_record(member, record, s->record_len) < 0)
 		return;
-	member->serial = m->serial;
 	member->not_after = s->meta.not_after;
 	memcpy(member->digest, s->meta.digest, sizeof(member->digest));
-	others_tell(f, s, member);
+	streams_record(f, member);
 }
 
-void sessions_set(struct front *f, const struct vs_msg_set *m)
+void session_set(struct front *f, const struct vs_msg_set *m)
 {
 	struct member *member = member_get(&f->members, m->instance_id);
 	bool was_revoked;
@@ -391,16 +327,33 @@ void sessions_set(struct front *f, const struct vs_msg_set *m)
 		refuse(member->session, &e);
 	}
 	if (was_revoked || m->is_revoked)
-		others_tell(f, member->session, member);
+		streams_set(f, member);
 }
 
-void sessions_mark(struct front *f)
+/* The node itself may be connected here, still or again. */
+void session_row(struct front *f, const struct member *was, struct member *m, bool is_new)
 {
+	struct err e = ERR_INIT;
+
+	if (m->is_revoked && m->session) {
+		err_reason(&e, ID_RECORD_REVOKED, m->session->who.from, "%s was revoked at another server",
+			   m->session->who.node);
+		refuse(m->session, &e);
+	}
+	if (m->is_revoked != was->is_revoked || m->lifted != was->lifted)
+		streams_set(f, m);
+	else if (is_new)
+		streams_record(f, m);
+}
+
+void sessions_end(struct front *f)
+{
+	struct err e = ERR_INIT;
 	struct session *s;
 
 	LIST_FOREACH(s, &f->sessions, link)
-	if (s->state == SESSION_OPEN)
-		vpc_send_serial(output(s), VPC_MARK, f->serial, NULL, 0);
+	if (s->state == SESSION_OPEN && front_fresh(f, s->who.from, &e) < 0)
+		refuse(s, &e);
 }
 
 /* --- frames --- */
@@ -418,7 +371,7 @@ static int on_frame(struct session *s, enum vpc_frame type, struct in in, struct
 		return on_record(s, in, e);
 	if (type == VPC_PING && s->state != SESSION_NEW) {
 		if (s->state == SESSION_OPEN)
-			vpc_send_serial(output(s), VPC_MARK, s->front->serial, NULL, 0);
+			stream_mark(s);
 		return 0;
 	}
 	return err_reason(e, ID_SERVER_MALFORMED, s->who.from, "frame of type %d out of turn", type);
@@ -484,7 +437,7 @@ static int stream_open(struct session *s, int fd, struct err *e)
 		return err_at(e, -ENOMEM, s->who.from, "out of memory");
 	}
 	bufferevent_openssl_set_allow_dirty_shutdown(s->bev, 1); /* frames have lengths: truncation is seen */
-	bufferevent_setcb(s->bev, on_read, NULL, on_event, s);
+	bufferevent_setcb(s->bev, on_read, stream_written, on_event, s);
 	bufferevent_setwatermark(s->bev, EV_READ, 0, VPC_HEAD + VPC_HAVE_MAX);
 	bufferevent_set_timeouts(s->bev, &idle, &idle);
 	return bufferevent_enable(s->bev, EV_READ | EV_WRITE) < 0 ? -ENOMEM : 0;
@@ -509,6 +462,7 @@ void session_new(struct front *f, int fd, const struct ip_endpoint *from)
 		return;
 	}
 	LIST_INSERT_HEAD(&f->sessions, s, link);
+	s->is_new = true;
 	new_count(f, 1);
 	f->stats.accepted++;
 	s->deadline = evtimer_new(f->base, on_deadline, s);

@@ -1,73 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store.h"
-
-#include <errno.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
-#include <sqlite3.h>
-#include <string.h>
 
-#include "base/cleanup.h"
 #include "base/text.h"
+#include "store_internal.h"
 
-#define WHERE      "store"
+#define WHERE      STORE
 #define BUSY_MS    5000
 #define RESERVE_S  60 /* a name and a number are kept this long for a node that was granted them and says nothing */
 #define PREFIX_MIN 8  /* digits of an instance-id that name it */
 
-struct vs_store {
-	sqlite3 *db;
-	uint8_t network[VPC_NETWORK];
-	uint64_t serial;
-};
-
-typedef sqlite3_stmt stmt;
-DEFINE_CLEANUP(stmt, stmt, sqlite3_finalize)
-#define auto_stmt auto_call(cleanup_stmt) stmt
-
-static int failed(const struct vs_store *s, struct err *e)
-{
-	return err_at(e, -EIO, WHERE, "%s", s->db ? sqlite3_errmsg(s->db) : "out of memory");
-}
-
-static int run(const struct vs_store *s, const char *sql, struct err *e)
-{
-	return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(s, e);
-}
-
-/* --- binding and reading, by the letters of `types`: i int64, b instance-id, k 32 bytes, t text --- */
-
-static stmt *prepare(const struct vs_store *s, const char *sql)
-{
-	stmt *st = NULL;
-
-	sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
-	return st;
-}
-
-static void bind_blob(stmt *st, int at, const void *p, size_t len)
-{
-	sqlite3_bind_blob(st, at, p, (int)len, SQLITE_STATIC);
-}
-
-static void bind_int(stmt *st, int at, int64_t v)
-{
-	sqlite3_bind_int64(st, at, v);
-}
-
-static bool column_bytes(stmt *st, int at, void *dst, size_t len)
-{
-	if (sqlite3_column_bytes(st, at) != (int)len)
-		return false;
-	memcpy(dst, sqlite3_column_blob(st, at), len);
-	return true;
-}
-
-/* Runs one that answers nothing. */
-static int done(const struct vs_store *s, stmt *st, struct err *e)
-{
-	return st && sqlite3_step(st) == SQLITE_DONE ? 0 : failed(s, e);
-}
+#define failed store_failed
+#define run    store_run
 
 /* --- what the file looks like: one step for each version, never changed once it was released --- */
 
@@ -81,6 +25,16 @@ static const char *const migration[] = {
 	" epoch INTEGER NOT NULL DEFAULT 0, wg_key BLOB UNIQUE, digest BLOB, record BLOB) WITHOUT ROWID;"
 	"CREATE INDEX node_serial ON node (serial);"
 	"CREATE INDEX node_end ON node (not_after);",
+	/* ephemeral: 1, or NULL */
+	"ALTER TABLE node ADD COLUMN ephemeral INTEGER;"
+	"CREATE TABLE authkey ("
+	" number INTEGER PRIMARY KEY NOT NULL, hash BLOB NOT NULL UNIQUE, origin TEXT NOT NULL,"
+	" reusable INTEGER NOT NULL, ephemeral INTEGER NOT NULL, revoked INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, expires INTEGER NOT NULL, instance BLOB,"
+	" used_by BLOB, used INTEGER NOT NULL, uses INTEGER NOT NULL);"
+	"CREATE TABLE api_node ("
+	" number INTEGER PRIMARY KEY NOT NULL, uuid TEXT NOT NULL UNIQUE, app BLOB NOT NULL, instance BLOB,"
+	" type TEXT, ip TEXT, hostname TEXT, updated INTEGER NOT NULL, expires INTEGER NOT NULL);",
 };
 
 static int version_of(const struct vs_store *s)
@@ -101,7 +55,7 @@ static int network_make(struct vs_store *s, struct err *e)
 	return done(s, st, e);
 }
 
-static int migrate(struct vs_store *s, const char *path, struct err *e)
+int store_migrate(struct vs_store *s, const char *path, struct err *e)
 {
 	int at = version_of(s), ret = at < 0 ? failed(s, e) : 0;
 	char sql[64];
@@ -150,7 +104,7 @@ int vs_store_open(const char *path, struct vs_store **store, struct err *e)
 		ret = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", e);
 	}
 	if (!ret)
-		ret = migrate(s, path, e);
+		ret = store_migrate(s, path, e);
 	if (!ret)
 		ret = meta_read(s, e);
 	if (ret < 0) {
@@ -165,6 +119,7 @@ void vs_store_close(struct vs_store *s)
 {
 	if (!s)
 		return;
+	shared_free(s->shared);
 	sqlite3_close(s->db);
 	free(s);
 }
@@ -183,6 +138,9 @@ uint64_t vs_store_serial(const struct vs_store *s)
 
 int vs_store_begin(struct vs_store *s, struct err *e)
 {
+	if (!vs_store_is_loaded(s))
+		return err_at(e, -EHOSTUNREACH, "store", "waits for etcd");
+	s->serial_before = s->serial;
 	return run(s, "BEGIN IMMEDIATE", e);
 }
 
@@ -194,10 +152,12 @@ int vs_store_commit(struct vs_store *s, struct err *e)
 	if (st)
 		bind_int(st, 1, (int64_t)s->serial);
 	ret = done(s, st, e);
+	if (!ret && s->shared)
+		return shared_commit(s, e);
 	return ret ? ret : run(s, "COMMIT", e);
 }
 
-/* Microseconds: above every serial of the past, also of a store that is put back from a backup. */
+/* Microseconds: above every serial of the past, also those after the backup that a store was put back from. */
 static uint64_t next_serial(struct vs_store *s, int64_t now)
 {
 	uint64_t clock = (uint64_t)now * 1000000;
@@ -206,9 +166,14 @@ static uint64_t next_serial(struct vs_store *s, int64_t now)
 	return s->serial;
 }
 
+void vs_store_resume(struct vs_store *s, int64_t now)
+{
+	next_serial(s, now);
+}
+
 #define COLUMNS                                                                                                        \
 	"instance, app, name, origin, simulated, number, state, serial, lifted, joined, not_after, epoch, wg_key, "    \
-	"digest, record"
+	"digest, record, ephemeral"
 
 static void row_read(stmt *st, struct vs_row *row)
 {
@@ -221,7 +186,8 @@ static void row_read(stmt *st, struct vs_row *row)
 				.lifted = (uint64_t)sqlite3_column_int64(st, 8),
 				.joined = sqlite3_column_int64(st, 9),
 				.record = { .not_after = sqlite3_column_int64(st, 10),
-					    .epoch = (uint64_t)sqlite3_column_int64(st, 11) } };
+					    .epoch = (uint64_t)sqlite3_column_int64(st, 11) },
+				.is_ephemeral = (uint32_t)sqlite3_column_int(st, 15) };
 	column_bytes(st, 0, row->who.instance_id, BY_INSTANCE_ID_LEN);
 	column_bytes(st, 1, row->who.app_id, BY_APP_ID_LEN);
 	snprintf(row->who.node, sizeof(row->who.node), "%s", name ? name : "");
@@ -272,13 +238,6 @@ static int name_free(const struct vs_store *s, const struct vs_who *who, int64_t
 	return got == SQLITE_DONE ? done(s, take, e) : failed(s, e);
 }
 
-static int64_t ask_int(const struct vs_store *s, const char *sql)
-{
-	auto_stmt *st = prepare(s, sql);
-
-	return st && sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -1;
-}
-
 /* The number of the one that ended first goes to another. Nobody believes its old records: they have ended. */
 static int number_reuse(const struct vs_store *s, int64_t now, uint32_t *number, struct err *e)
 {
@@ -314,11 +273,11 @@ static int number_new(const struct vs_store *s, const struct vs_limits *limits, 
 	return 0;
 }
 
-static int row_add(const struct vs_store *s, const struct vs_who *who, enum vs_state state, uint32_t number,
-		   int64_t now, struct err *e)
+static int row_add(const struct vs_store *s, const struct vs_who *who, const struct vs_row *row, int64_t now,
+		   struct err *e)
 {
 	auto_stmt *st = prepare(s, "INSERT INTO node (instance, app, name, origin, simulated, number, state, serial, "
-				   "lifted, joined, not_after) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)");
+				   "lifted, joined, not_after, ephemeral) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?)");
 
 	if (!st)
 		return failed(s, e);
@@ -327,17 +286,20 @@ static int row_add(const struct vs_store *s, const struct vs_who *who, enum vs_s
 	sqlite3_bind_text(st, 3, who->node, -1, SQLITE_STATIC);
 	sqlite3_bind_text(st, 4, who->from, -1, SQLITE_STATIC);
 	bind_int(st, 5, who->is_simulated);
-	bind_int(st, 6, number);
-	bind_int(st, 7, state);
+	bind_int(st, 6, row->number);
+	bind_int(st, 7, row->state);
 	bind_int(st, 8, now);
 	bind_int(st, 9, now + RESERVE_S);
+	if (row->is_ephemeral)
+		bind_int(st, 10, 1);
 	return done(s, st, e);
 }
 
-static int row_touch(const struct vs_store *s, const struct vs_who *who, int64_t now, struct err *e)
+static int row_touch(const struct vs_store *s, const struct vs_who *who, const struct vs_row *row, int64_t now,
+		     struct err *e)
 {
 	auto_stmt *st = prepare(s, "UPDATE node SET name = ?, app = ?, origin = ?, simulated = ?, "
-				   "not_after = max(not_after, ?) WHERE instance = ?");
+				   "not_after = max(not_after, ?), state = ?, ephemeral = ? WHERE instance = ?");
 
 	if (!st)
 		return failed(s, e);
@@ -346,7 +308,10 @@ static int row_touch(const struct vs_store *s, const struct vs_who *who, int64_t
 	sqlite3_bind_text(st, 3, who->from, -1, SQLITE_STATIC);
 	bind_int(st, 4, who->is_simulated);
 	bind_int(st, 5, now + RESERVE_S);
-	bind_blob(st, 6, who->instance_id, BY_INSTANCE_ID_LEN);
+	bind_int(st, 6, row->state);
+	if (row->is_ephemeral)
+		bind_int(st, 7, 1);
+	bind_blob(st, 8, who->instance_id, BY_INSTANCE_ID_LEN);
 	return done(s, st, e);
 }
 
@@ -355,10 +320,22 @@ static int revoked(const struct vs_row *row, struct err *e)
 	return row->state == VS_REVOKED ? err_reason(e, ID_RECORD_REVOKED, WHERE, "%s was revoked", row->who.node) : 0;
 }
 
+/* Who is a member already needs no key, and one that it shows all the same is not looked at: it may have ended. */
+static int admit(const struct vs_store *s, const struct vs_who *who, bool approve, int64_t now, struct vs_row *row,
+		 struct err *e)
+{
+	bool is_member = row->number && row->state == VS_MEMBER;
+	int ret = who->has_key && !is_member ? key_use(s, who, now, &row->is_ephemeral, e) : 0;
+
+	if (!ret && !is_member)
+		row->state = approve && !who->has_key ? VS_PENDING : VS_MEMBER;
+	return ret;
+}
+
 int vs_store_grant(struct vs_store *s, const struct vs_who *who, const struct vs_limits *limits, int64_t now,
 		   uint32_t *number, struct err *e)
 {
-	struct vs_row row;
+	struct vs_row row = { 0 };
 	int ret = row_of(s, who->instance_id, &row, e);
 	bool is_new = ret == -ENOENT;
 
@@ -367,14 +344,12 @@ int vs_store_grant(struct vs_store *s, const struct vs_who *who, const struct vs
 	ret = is_new ? 0 : revoked(&row, e);
 	if (!ret)
 		ret = name_free(s, who, now, e);
-	if (!ret && is_new) {
-		row.state = limits->approve ? VS_PENDING : VS_MEMBER;
+	if (!ret)
+		ret = admit(s, who, is_new ? limits->approve : true, now, &row, e);
+	if (!ret && is_new)
 		ret = number_new(s, limits, now, &row.number, e);
-		if (!ret)
-			ret = row_add(s, who, row.state, row.number, now, e);
-	} else if (!ret) {
-		ret = row_touch(s, who, now, e);
-	}
+	if (!ret)
+		ret = is_new ? row_add(s, who, &row, now, e) : row_touch(s, who, &row, now, e);
 	if (!ret && row.state == VS_PENDING)
 		ret = err_reason(e, ID_NOT_APPROVED, WHERE, "%s waits for somebody to approve it", who->node);
 	if (!ret)
@@ -463,6 +438,40 @@ int vs_store_set(struct vs_store *s, const uint8_t instance_id[BY_INSTANCE_ID_LE
 	return done(s, st, e);
 }
 
+/* --- what ends --- */
+
+#define ENDED_NODE "ephemeral = 1 AND not_after < ?1 AND state <> 2"
+#define ENDED_KEY  "expires < ?1 - 604800" /* people still see for a week who used it */
+
+bool vs_store_has_ended(struct vs_store *s, int64_t now)
+{
+	auto_stmt *st = prepare(s, "SELECT EXISTS (SELECT 1 FROM node WHERE " ENDED_NODE ") OR "
+				   "EXISTS (SELECT 1 FROM authkey WHERE " ENDED_KEY ") OR "
+				   "EXISTS (SELECT 1 FROM api_node WHERE NOT " API_LIVES(?1) ")");
+
+	if (st)
+		bind_int(st, 1, now);
+	return st && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0);
+}
+
+int vs_store_end(struct vs_store *s, int64_t now, struct err *e)
+{
+	static const char *const sql[] = { "DELETE FROM api_node WHERE NOT " API_LIVES(?1),
+					   "DELETE FROM node WHERE " ENDED_NODE,
+					   "DELETE FROM authkey WHERE " ENDED_KEY };
+	int ret = 0;
+
+	_Static_assert(VS_REVOKED == 2, "as ENDED_NODE has it");
+	for (size_t i = 0; i < ARRAY_LEN(sql) && !ret; i++) {
+		auto_stmt *st = prepare(s, sql[i]);
+
+		if (st)
+			bind_int(st, 1, now);
+		ret = done(s, st, e);
+	}
+	return ret;
+}
+
 /* --- questions --- */
 
 /* A name is text, a part of an instance-id the start of its hex. */
@@ -487,11 +496,15 @@ int vs_store_find(struct vs_store *s, const char *text, uint8_t instance_id[BY_I
 	return 0;
 }
 
-int vs_store_each(struct vs_store *s, vs_row_fn fn, void *arg, struct err *e)
+int store_each(struct vs_store *s, const char *where, vs_row_fn fn, void *arg, struct err *e)
 {
-	auto_stmt *st = prepare(s, "SELECT " COLUMNS " FROM node ORDER BY serial");
-	int got = st ? SQLITE_ROW : SQLITE_ERROR;
+	char sql[320];
+	int got;
 
+	snprintf(sql, sizeof(sql), "SELECT " COLUMNS " FROM node %s ORDER BY serial", where);
+	auto_stmt *st = prepare(s, sql);
+
+	got = st ? SQLITE_ROW : SQLITE_ERROR;
 	while (st && (got = sqlite3_step(st)) == SQLITE_ROW) {
 		struct vs_row row;
 
@@ -499,6 +512,11 @@ int vs_store_each(struct vs_store *s, vs_row_fn fn, void *arg, struct err *e)
 		fn(&row, sqlite3_column_blob(st, 14), (size_t)sqlite3_column_bytes(st, 14), arg);
 	}
 	return got == SQLITE_DONE ? 0 : failed(s, e);
+}
+
+int vs_store_each(struct vs_store *s, vs_row_fn fn, void *arg, struct err *e)
+{
+	return store_each(s, "", fn, arg, e);
 }
 
 /* --- backup --- */

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * The store process: the database and the control socket. What front asks for is done in the order in which it came,
- * many at a time between two commits, and answered when the disk has it.
- */
+/* The store process: the database or the way to etcd, and the control socket. */
 #include <errno.h>
 #include <event2/http.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -15,122 +12,33 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "baileyd/box.h"
-#include "ctl/server.h"
-#include "internal.h"
-#include "report.h"
+#include "store_process.h"
 
-struct answer {
-	STAILQ_ENTRY(answer) link;
-	enum vs_msg_type type;
-	size_t len;
-	uint8_t bytes[];
-};
+#define ENDS_S     10
+#define BEAT_TICKS 2 /* seconds; VS_LEASE_S leaves room for some that fail */
 
-struct process {
-	struct event_base *base;
-	struct vs_conf conf;
-	struct vs_limits limits;
-	struct vs_store *store;
-	struct ipc *front;
-	struct ctl *ctl;
-	struct event *commit;
-	bool is_changing;
-	STAILQ_HEAD(, answer) answers;
-	struct vs_links links;
-	struct vs_msg_stats stats;
-};
-
-static void die(struct process *p, const struct err *e)
+void vs_die(struct process *p, const struct err *e)
 {
 	char text[600];
 
 	log_err("%s", err_text(e, text, sizeof(text)));
-	event_base_loopbreak(p->base); /* nothing was acknowledged; the service manager starts anew */
-}
-
-/* --- one commit for what came together --- */
-
-static void answer(struct process *p, enum vs_msg_type type, const void *m, size_t len)
-{
-	struct answer *a = malloc(sizeof(*a) + len);
-	struct err e = ERR_INIT;
-
-	if (!a) {
-		err_at(&e, -ENOMEM, "store", "out of memory");
-		die(p, &e);
-		return;
-	}
-	a->type = type;
-	a->len = len;
-	memcpy(a->bytes, m, len);
-	STAILQ_INSERT_TAIL(&p->answers, a, link);
-}
-
-static int change_begin(struct process *p, struct err *e)
-{
-	static const struct timeval at_once = { 0 };
-	int ret = p->is_changing ? 0 : vs_store_begin(p->store, e);
-
-	if (!ret && !p->is_changing)
-		event_add(p->commit, &at_once);
-	p->is_changing = p->is_changing || !ret;
-	return ret;
-}
-
-static void answers_send(struct process *p, bool is_done)
-{
-	struct answer *a;
-
-	while ((a = STAILQ_FIRST(&p->answers))) {
-		STAILQ_REMOVE_HEAD(&p->answers, link);
-		if (is_done)
-			ipc_send(p->front, a->type, a->bytes, a->len, -1);
-		free(a);
-	}
-}
-
-static int change_end(struct process *p, struct err *e)
-{
-	int ret = p->is_changing ? vs_store_commit(p->store, e) : 0;
-
-	p->is_changing = false;
-	event_del(p->commit);
-	answers_send(p, !ret);
-	return ret;
-}
-
-static void on_commit(evutil_socket_t fd, short what, void *arg)
-{
-	struct process *p = arg;
-	struct err e = ERR_INIT;
-
-	(void)fd, (void)what;
-	if (change_end(p, &e) < 0)
-		die(p, &e);
+	event_base_loopbreak(p->base);
 }
 
 /* --- what front asks --- */
 
-static void on_grant(struct process *p, const struct vs_msg_grant *m)
+static void on_commit(evutil_socket_t fd, short what, void *arg)
 {
-	struct vs_msg_granted a = { .id = m->id };
-	struct vs_who who = m->who;
-
-	who.node[sizeof(who.node) - 1] = who.from[sizeof(who.from) - 1] = '\0';
-	a.code = change_begin(p, &a.err);
-	if (!a.code)
-		a.code = vs_store_grant(p->store, &who, &p->limits, time(NULL), &a.number, &a.err);
-	answer(p, VS_GRANTED, &a, sizeof(a));
+	(void)fd, (void)what;
+	queue_run(arg);
 }
 
-static void on_publish(struct process *p, const struct vs_msg_publish *m, const uint8_t *bytes, size_t len)
+static void on_api(struct process *p, const struct vs_msg_api *m)
 {
-	struct vs_msg_published a = { .id = m->id };
-
-	a.code = change_begin(p, &a.err);
-	if (!a.code)
-		a.code = vs_store_publish(p->store, &m->record, bytes, len, time(NULL), &a.serial, &a.err);
-	answer(p, VS_PUBLISHED, &a, sizeof(a));
+	if (m->path == VS_API_REGISTER || m->path == VS_API_UPDATE)
+		queue_add(p, VS_API, m, sizeof(*m), NULL, 0);
+	else
+		vs_api_look(p, m);
 }
 
 static void on_front(struct ipc_msg *msg, void *arg)
@@ -142,9 +50,11 @@ static void on_front(struct ipc_msg *msg, void *arg)
 	size_t len;
 
 	if (msg->type == VS_GRANT && (m = ipc_as(msg, sizeof(struct vs_msg_grant))))
-		on_grant(p, m);
+		queue_add(p, VS_GRANT, m, sizeof(struct vs_msg_grant), NULL, 0);
 	else if (msg->type == VS_PUBLISH && vs_take(msg, sizeof(struct vs_msg_publish), &bytes, &len, &copy))
-		on_publish(p, msg->data, bytes, len);
+		queue_add(p, VS_PUBLISH, msg->data, sizeof(struct vs_msg_publish), bytes, len);
+	else if (msg->type == VS_API && (m = ipc_as(msg, sizeof(struct vs_msg_api))))
+		on_api(p, m);
 	else if (msg->type == VS_STATS && (m = ipc_as(msg, sizeof(p->stats))))
 		p->stats = *(const struct vs_msg_stats *)m;
 	else if (msg->type == VS_LINK && (m = ipc_as(msg, sizeof(struct vs_msg_link))))
@@ -165,13 +75,136 @@ static void row_send(const struct vs_row *row, const void *record, size_t len, v
 	vs_send(p->front, VS_ROW, row, sizeof(*row), record, row->has_record ? len : 0);
 }
 
-static int tell_all(struct process *p, struct err *e)
+/* These were all, up to here; and until when that is good. */
+static void ready_send(void *arg)
 {
-	struct vs_msg_ready m = { .serial = vs_store_serial(p->store) };
-	int ret = vs_store_each(p->store, row_send, p, e);
+	struct process *p = arg;
+	struct vs_msg_ready m = { .serial = vs_store_serial(p->store), .fresh_until = vs_store_fresh_until(p->store) };
 
 	memcpy(m.network, vs_store_network(p->store), sizeof(m.network));
-	return ret ? ret : ipc_send(p->front, VS_READY, &m, sizeof(m), -1);
+	ipc_send(p->front, VS_READY, &m, sizeof(m), -1);
+}
+
+static int tell_all(struct process *p, struct err *e)
+{
+	int ret = vs_store_each(p->store, row_send, p, e);
+
+	if (!ret)
+		ready_send(p);
+	return ret;
+}
+
+static void resume_do(struct process *p, void *arg)
+{
+	(void)arg;
+	vs_store_resume(p->store, time(NULL));
+}
+
+/* Before anything is told. */
+static int resume(struct process *p, struct err *e)
+{
+	int ret = p->is_resumed ? 0 : queue_transact(p, resume_do, NULL, e);
+
+	p->is_resumed |= !ret;
+	return ret;
+}
+
+/* --- etcd --- */
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct process *p = arg;
+	struct err e = ERR_INIT;
+
+	(void)fd, (void)what;
+	vs_watch_off(p);
+	if (vs_store_pump(p->store, 0, &e) < 0)
+		vs_die(p, &e);
+	vs_watch_on(p);
+}
+
+void vs_watch_off(struct process *p)
+{
+	if (p->watch)
+		event_free(take_ptr(p->watch));
+}
+
+void vs_watch_on(struct process *p)
+{
+	int fd = vs_store_is_shared(p->store) ? vs_store_fd(p->store) : -1;
+
+	if (fd < 0)
+		return; /* the tick looks */
+	p->watch = event_new(p->base, fd, EV_READ | EV_PERSIST, on_watch, p);
+	if (p->watch)
+		event_add(p->watch, NULL);
+}
+
+/* Without an answer front stops to serve when what it heard last is too old; this goes on asking. */
+static void beat(struct process *p)
+{
+	struct err e = ERR_INIT;
+	char text[600];
+	int ret;
+
+	p->self.sessions = (int64_t)p->stats.sessions;
+	ret = resume(p, &e);
+	vs_watch_off(p);
+	if (!ret)
+		ret = vs_store_beat(p->store, &p->self, &e);
+	vs_watch_on(p);
+	if (ret == -EBADMSG)
+		vs_die(p, &e);
+	else if (ret < 0)
+		log_limited(LOG_WARN, "etcd: %s", err_text(&e, text, sizeof(text)));
+	else
+		ready_send(p);
+}
+
+/* Until etcd answers nothing is served, and it is asked again. <0: it has what this program can not use. */
+static int etcd_begin(struct process *p, struct err *e)
+{
+	char text[600];
+	int ret = vs_store_load(p->store, e);
+
+	if (ret < 0 && ret != -EBADMSG) {
+		log_limited(LOG_WARN, "waits for etcd: %s", err_text(e, text, sizeof(text)));
+		return 0;
+	}
+	if (!ret)
+		beat(p);
+	return ret;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct process *p = arg;
+	struct err e = ERR_INIT;
+
+	if (!vs_store_is_loaded(p->store)) {
+		if (etcd_begin(p, &e) < 0)
+			vs_die(p, &e);
+		return;
+	}
+	on_watch(fd, what, p);
+	if (++p->n_ticks % BEAT_TICKS == 0)
+		beat(p);
+}
+
+static int etcd_start(struct process *p, struct err *e)
+{
+	static const struct timeval second = { .tv_sec = 1 };
+	struct vs_watcher watcher = { .row = row_send, .caught_up = ready_send, .arg = p };
+	uint8_t id[8];
+
+	vs_store_watch(p->store, &watcher);
+	p->tick = event_new(p->base, -1, EV_PERSIST, on_tick, p);
+	if (!p->tick || event_add(p->tick, &second) < 0 || RAND_bytes(id, sizeof(id)) != 1)
+		return err_at(e, -ENOMEM, "store", "out of memory");
+	hex_print(p->self.id, id, sizeof(id));
+	endpoint_print(&p->conf.listen, p->self.listen);
+	p->self.since = time(NULL);
+	return etcd_begin(p, e);
 }
 
 /* --- what people ask --- */
@@ -203,39 +236,62 @@ static void on_metrics(struct evhttp_request *req, void *arg)
 	ctl_reply_text(req, "text/plain; version=0.0.4", text ? text : "");
 }
 
-static int set_node(struct process *p, const char *text, bool is_revoked, struct vs_msg_set *m, struct err *e)
-{
-	int ret = change_begin(p, e);
+struct set {
+	const char *text;
+	bool is_revoked;
+	struct vs_msg_set m;
+	struct err e;
+	int code;
+};
 
-	*m = (struct vs_msg_set){ .is_revoked = is_revoked };
+static void set_do(struct process *p, void *arg)
+{
+	struct set *set = arg;
+
+	set->e = ERR_INIT;
+	set->m = (struct vs_msg_set){ .is_revoked = set->is_revoked };
+	set->code = vs_store_find(p->store, set->text, set->m.instance_id, &set->e);
+	if (!set->code)
+		set->code = vs_store_set(p->store, set->m.instance_id, set->is_revoked ? VS_REVOKED : VS_MEMBER,
+					 time(NULL), &set->m.serial, &set->e);
+	if (!set->code)
+		queue_answer(p, VS_SET, &set->m, sizeof(set->m));
+}
+
+int vs_decide(struct process *p, queue_fn work, void *arg, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int ret = queue_transact(p, work, arg, &why);
+
 	if (!ret)
-		ret = vs_store_find(p->store, text, m->instance_id, e);
-	if (!ret)
-		ret = vs_store_set(p->store, m->instance_id, is_revoked ? VS_REVOKED : VS_MEMBER, time(NULL),
-				   &m->serial, e);
-	if (!ret)
-		answer(p, VS_SET, m, sizeof(*m));
+		return 0;
+	if (!vs_store_is_shared(p->store) || ret == -EBADMSG)
+		vs_die(p, &why);
+	*e = why;
 	return ret;
+}
+
+static int set_node(struct process *p, struct set *set)
+{
+	int ret = vs_decide(p, set_do, set, &set->e);
+
+	return ret ? ret : set->code;
 }
 
 static void set_reply(struct evhttp_request *req, struct process *p, bool is_revoked)
 {
 	auto_free char *text = vs_report_asked(req, "node");
-	struct err e = ERR_INIT;
-	struct vs_msg_set m;
-	int ret =
-		text ? set_node(p, text, is_revoked, &m, &e) : err_at(&e, -EINVAL, "request", "needs {\"node\": ...}");
+	struct set set = { .text = text, .is_revoked = is_revoked };
+	int ret = text ? set_node(p, &set) : err_at(&set.e, -EINVAL, "request", "needs {\"node\": ...}");
 
-	if (!ret)
-		ret = change_end(p, &e);
 	if (ret < 0) {
-		ctl_reply_error(req, ret == -ENOENT ? 404 : 400, &e);
+		ctl_reply_error(req, ret == -ENOENT ? 404 : 400, &set.e);
 		return;
 	}
 	log_info("%s: %s", text, is_revoked ? "revoked" : "approved");
 	ctl_reply_json(req, 200,
-		       json_pack("{s:o, s:I}", "instance_id", json_hex(m.instance_id, BY_INSTANCE_ID_LEN), "serial",
-				 (json_int_t)m.serial));
+		       json_pack("{s:o, s:I}", "instance_id", json_hex(set.m.instance_id, BY_INSTANCE_ID_LEN), "serial",
+				 (json_int_t)set.m.serial));
 }
 
 static void on_revoke(struct evhttp_request *req, void *arg)
@@ -255,6 +311,9 @@ static int ctl_start(struct process *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/nodes", on_nodes },
 		{ EVHTTP_REQ_POST, "/v1/nodes/revoke", on_revoke },
 		{ EVHTTP_REQ_POST, "/v1/nodes/approve", on_approve },
+		{ EVHTTP_REQ_GET, "/v1/authkeys", vs_on_keys },
+		{ EVHTTP_REQ_POST, "/v1/authkeys/create", vs_on_key_create },
+		{ EVHTTP_REQ_POST, "/v1/authkeys/revoke", vs_on_key_revoke },
 		{ EVHTTP_REQ_GET, "/metrics", on_metrics },
 		{ 0 },
 	};
@@ -264,11 +323,52 @@ static int ctl_start(struct process *p, struct err *e)
 	return ctl_open(p->base, path, routes, p, &p->ctl, e);
 }
 
+/* --- what ends by itself --- */
+
+static void end_do(struct process *p, void *arg)
+{
+	struct err *e = arg;
+
+	*e = ERR_INIT;
+	vs_store_end(p->store, time(NULL), e);
+}
+
+static void on_ends(evutil_socket_t fd, short what, void *arg)
+{
+	struct process *p = arg;
+	struct err e = ERR_INIT, failed = ERR_INIT;
+	char text[600];
+
+	(void)fd, (void)what;
+	if (!vs_store_has_ended(p->store, time(NULL)))
+		return;
+	if (vs_decide(p, end_do, &failed, &e) < 0 || failed.code)
+		log_limited(LOG_WARN, "what has ended stays for now: %s",
+			    err_text(failed.code ? &failed : &e, text, sizeof(text)));
+}
+
+static int ends_start(struct process *p, struct err *e)
+{
+	static const struct timeval each = { .tv_sec = ENDS_S };
+
+	p->ends = event_new(p->base, -1, EV_PERSIST, on_ends, p);
+	return p->ends && event_add(p->ends, &each) == 0 ? 0 : err_at(e, -ENOMEM, "store", "out of memory");
+}
+
 /* --- start --- */
 
-static int start(struct process *p, uid_t uid, gid_t gid, int front_fd, struct err *e)
+static int store_open(struct process *p, const struct etcd_pems *pems, struct err *e)
 {
 	char path[PATH_MAX];
+
+	vs_store_path(&p->conf, path);
+	return p->conf.etcd.n_endpoints ? vs_store_open_shared(&p->conf.etcd, pems, &p->store, e)
+					: vs_store_open(path, &p->store, e);
+}
+
+/* With etcd it opens sockets, and parses what etcd says; with a file it does neither. */
+static int start(struct process *p, const struct etcd_pems *pems, uid_t uid, gid_t gid, int front_fd, struct err *e)
+{
 	int ret;
 
 	p->base = event_base_new();
@@ -277,26 +377,33 @@ static int start(struct process *p, uid_t uid, gid_t gid, int front_fd, struct e
 		return err_at(e, -ENOMEM, "store", "out of memory");
 	ret = ctl_start(p, e); /* the socket is root's */
 	if (!ret)
-		ret = box_store(uid, gid, e);
-	vs_store_path(&p->conf, path);
+		ret = p->conf.etcd.n_endpoints ? box_asker(uid, gid, e) : box_store(uid, gid, e);
 	if (!ret)
-		ret = vs_store_open(path, &p->store, e);
+		ret = store_open(p, pems, e);
 	if (!ret && ipc_new(p->base, front_fd, on_front, on_down, p, &p->front) < 0)
 		ret = err_at(e, -ENOMEM, "store", "out of memory");
+	if (!ret)
+		ret = ends_start(p, e);
+	if (ret < 0)
+		return ret;
+	if (vs_store_is_shared(p->store))
+		return etcd_start(p, e);
+	ret = resume(p, e);
 	return ret ? ret : tell_all(p, e);
 }
 
-int vs_store_process(const struct vs_conf *conf, uid_t uid, gid_t gid, int front_fd)
+int vs_store_process(const struct vs_loaded *loaded, uid_t uid, gid_t gid, int front_fd)
 {
-	struct process p = { .conf = *conf };
+	struct process p = { .conf = loaded->conf };
 	struct err e = ERR_INIT;
 	int ret;
 
-	STAILQ_INIT(&p.answers);
-	p.limits = (struct vs_limits){ .numbers = vs_conf_numbers(conf),
-				       .max_nodes = conf->max_nodes,
-				       .approve = conf->approve };
-	ret = start(&p, uid, gid, front_fd, &e);
+	STAILQ_INIT(&p.requests);
+	TAILQ_INIT(&p.answers);
+	p.limits = (struct vs_limits){ .numbers = vs_conf_numbers(&p.conf),
+				       .max_nodes = p.conf.max_nodes,
+				       .approve = p.conf.approve };
+	ret = start(&p, &loaded->etcd, uid, gid, front_fd, &e);
 	if (ret < 0)
 		return vs_failed("store", ret, &e);
 	event_base_dispatch(p.base);

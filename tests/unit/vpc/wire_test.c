@@ -28,6 +28,19 @@ static void a_hello_comes_back(void **state)
 	assert_true(in.serial == out.serial);
 }
 
+static void a_hello_may_have_a_key(void **state)
+{
+	struct vpc_hello out = { .node = "web-1", .key = "bailey-0123456789" }, in;
+	auto_free char *text = vpc_hello_text(&out);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(vpc_hello_read(text_of(text), &in, &e), 0);
+	assert_string_equal(in.key, out.key);
+	assert_false(vpc_key_ok("") || vpc_key_ok("short") || vpc_key_ok("0123456789 0123456789") ||
+		     vpc_key_ok("0123456789\n0123456789"));
+}
+
 static void a_grant_comes_back(void **state)
 {
 	struct vpc_grant out = { .network = { 1, 2, 3 }, .serial = 9, .n_addrs = 2 }, in;
@@ -53,6 +66,10 @@ static void what_is_no_hello_is_refused(void **state)
 		"{\"v\":1,\"node\":\"a\",\"serial\":-1}",
 		"{\"v\":1,\"node\":\"a\",\"serial\":\"0\"}",
 		"{\"v\":1,\"node\":\"a\",\"serial\":0,\"more\":1}",
+		"{\"v\":1,\"node\":\"a\",\"serial\":0,\"key\":\"\"}",
+		"{\"v\":1,\"node\":\"a\",\"serial\":0,\"key\":\"a b c d e f g h i j k\"}",
+		"{\"v\":1,\"node\":\"a\",\"serial\":0,\"key\":null}",
+		"{\"v\":1,\"node\":\"a\",\"serial\":0,\"key\":17}",
 		"{\"v\":1,\"node\":\"a\",\"node\":\"b\",\"serial\":0}",
 		"{\"v\":1,\"node\":\"a23456789012345678901234567890123\",\"serial\":0}",
 	};
@@ -188,13 +205,10 @@ static void only_our_own_reasons_have_numbers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_hello_comes_back),
-		cmocka_unit_test(a_grant_comes_back),
-		cmocka_unit_test(what_is_no_hello_is_refused),
-		cmocka_unit_test(what_is_no_grant_is_refused),
-		cmocka_unit_test(frames_come_whole),
-		cmocka_unit_test(frames_have_sides_and_bounds),
-		cmocka_unit_test(only_our_own_reasons_have_numbers),
+		cmocka_unit_test(a_hello_comes_back),           cmocka_unit_test(a_hello_may_have_a_key),
+		cmocka_unit_test(a_grant_comes_back),           cmocka_unit_test(what_is_no_hello_is_refused),
+		cmocka_unit_test(what_is_no_grant_is_refused),  cmocka_unit_test(frames_come_whole),
+		cmocka_unit_test(frames_have_sides_and_bounds), cmocka_unit_test(only_our_own_reasons_have_numbers),
 	};
 
 	return cmocka_run_group_tests_name("vpc/wire", tests, NULL, NULL);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The control plane's memory: whose name, number and key; what survives; what is older than it. */
+/*
+ * The control plane's memory: whose name, number and key; what survives; what is older than it. Every case on a file
+ * and on a real etcd.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,13 +16,23 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../lib/etcd.h"
 #include "vpcd/store.h"
 
 #define NOW 1790000000
 
 static char dir[64], path[128];
+static struct etcd_conf etcd; /* n_endpoints 0: a file */
+static const struct etcd_pems no_pems;
 static struct vs_store *store;
 static struct vs_limits limits;
+
+static int store_open(struct err *e)
+{
+	int ret = etcd.n_endpoints ? vs_store_open_shared(&etcd, &no_pems, &store, e) : vs_store_open(path, &store, e);
+
+	return !ret && etcd.n_endpoints ? vs_store_load(store, e) : ret;
+}
 
 static void reopen(void)
 {
@@ -27,7 +40,9 @@ static void reopen(void)
 
 	vs_store_close(store);
 	store = NULL;
-	assert_int_equal(vs_store_open(path, &store, &e), 0);
+	for (int i = 0, ret = -EAGAIN; i < 5 && etcd_is_late(ret); i++)
+		ret = store_open(&e);
+	assert_non_null(store);
 }
 
 static int start(void **state)
@@ -42,11 +57,18 @@ static int start(void **state)
 	return 0;
 }
 
+static int start_on_etcd(void **state)
+{
+	etcd_start(&etcd);
+	return start(state);
+}
+
 static int stop(void **state)
 {
 	char command[160];
 
 	(void)state;
+	etcd.n_endpoints = 0;
 	vs_store_close(store);
 	store = NULL;
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
@@ -81,33 +103,42 @@ static void begin(void)
 	assert_int_equal(vs_store_begin(store, &e), 0);
 }
 
-static void commit(void)
+/* false: all of it is to be asked again. */
+static bool commit(void)
 {
 	struct err e = ERR_INIT;
+	int ret = vs_store_commit(store, &e);
 
-	assert_int_equal(vs_store_commit(store, &e), 0);
+	if (etcd.n_endpoints && etcd_is_late(ret))
+		return false;
+	assert_int_equal(ret, 0);
+	return true;
 }
 
 /* Name of the refusal; "" when there is none, "-" for one without a name. */
 static const char *grant(const struct vs_who *who, int64_t now, uint32_t *number)
 {
-	struct err e = ERR_INIT;
+	struct err e;
 	int ret;
 
-	begin();
-	ret = vs_store_grant(store, who, &limits, now, number, &e);
-	commit();
+	do {
+		e = ERR_INIT;
+		begin();
+		ret = vs_store_grant(store, who, &limits, now, number, &e);
+	} while (!commit());
 	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
 }
 
 static const char *publish(const struct vs_record *r, uint64_t *serial)
 {
-	struct err e = ERR_INIT;
+	struct err e;
 	int ret;
 
-	begin();
-	ret = vs_store_publish(store, r, "bytes", 5, NOW, serial, &e);
-	commit();
+	do {
+		e = ERR_INIT;
+		begin();
+		ret = vs_store_publish(store, r, "bytes", 5, NOW, serial, &e);
+	} while (!commit());
 	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
 }
 
@@ -118,9 +149,10 @@ static int set(uint8_t n, enum vs_state state, uint64_t *serial)
 	int ret;
 
 	memset(instance_id, n, sizeof(instance_id));
-	begin();
-	ret = vs_store_set(store, instance_id, state, NOW, serial, &e);
-	commit();
+	do {
+		begin();
+		ret = vs_store_set(store, instance_id, state, NOW, serial, &e);
+	} while (!commit());
 	return ret;
 }
 
@@ -264,7 +296,6 @@ static void numbers_of_the_dead_are_used_again(void **state)
 	assert_string_equal(grant(&a, NOW + 130, &number), "-"); /* who is revoked is not forgotten */
 }
 
-/* Also where a store is put back from a backup: the clock is above what it had. */
 static void serials_are_never_used_twice(void **state)
 {
 	struct vs_who a = who_of(1, "a");
@@ -313,6 +344,39 @@ static void count(const struct vs_row *row, const void *record, size_t len, void
 	++*(unsigned *)arg;
 }
 
+/* Put back from a copy it is no older state to nodes that have heard of what came later. */
+static void a_copy_goes_on_above_what_came_after_it(void **state)
+{
+	struct vs_who a = who_of(1, "a");
+	struct vs_record first = record_of(1, 1), second = record_of(1, 2);
+	char copy[160], log[160];
+	struct err e = ERR_INIT;
+	uint64_t serial;
+	uint32_t number;
+
+	(void)state;
+	snprintf(copy, sizeof(copy), "%s/copy.db", dir);
+	snprintf(log, sizeof(log), "%s-wal", path);
+	grant(&a, NOW, &number);
+	assert_string_equal(publish(&first, &serial), "");
+	assert_int_equal(vs_store_backup(path, copy, &e), 0);
+	assert_string_equal(publish(&second, &serial), "");
+	vs_store_close(store);
+	store = NULL;
+	assert_true(access(log, F_OK) < 0); /* whoever stops it has one file */
+	assert_int_equal(rename(copy, path), 0);
+	reopen();
+	assert_true(vs_store_serial(store) < serial);
+	begin();
+	vs_store_resume(store, NOW + 1);
+	assert_true(commit());
+	assert_true(vs_store_serial(store) > serial);
+	serial = vs_store_serial(store);
+	reopen();
+	assert_true(vs_store_serial(store) == serial);
+	assert_string_equal(publish(&second, &serial), "");
+}
+
 /* kill -9 behind a commit: what was committed is there. */
 static void what_was_committed_survives(void **state)
 {
@@ -330,7 +394,7 @@ static void what_was_committed_survives(void **state)
 		struct vs_who b = who_of(2, "b");
 		uint32_t number;
 
-		vs_store_open(path, &store, &e);
+		store_open(&e);
 		vs_store_begin(store, &e);
 		vs_store_grant(store, &a, &limits, NOW, &number, &e);
 		vs_store_commit(store, &e);
@@ -361,6 +425,49 @@ static void a_store_of_a_later_version_is_left_alone(void **state)
 	assert_null(other);
 }
 
+static void sql(sqlite3 *db, const char *text)
+{
+	char *why = NULL;
+
+	if (sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", text, why);
+}
+
+/* One of version 1, before there were keys and entries: its nodes stay what they are, and all of now works. */
+static void a_store_of_an_earlier_version_is_taken_over(void **state)
+{
+	struct vs_who a = who_of(1, "a"), b = who_of(2, "b");
+	struct vs_record r = record_of(1, 5);
+	uint8_t network[VPC_NETWORK];
+	uint64_t serial;
+	uint32_t number;
+	sqlite3 *db;
+
+	(void)state;
+	assert_string_equal(grant(&b, NOW, &number), "");
+	assert_string_equal(grant(&a, NOW, &number), "");
+	assert_string_equal(publish(&r, &serial), "");
+	memcpy(network, vs_store_network(store), sizeof(network));
+	vs_store_close(store);
+	store = NULL;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	sql(db, "DROP TABLE authkey; DROP TABLE api_node; ALTER TABLE node DROP COLUMN ephemeral; "
+		"PRAGMA user_version = 1");
+	sqlite3_close(db);
+	reopen();
+	assert_memory_equal(vs_store_network(store), network, sizeof(network));
+	assert_true(vs_store_serial(store) == serial);
+	assert_string_equal(grant(&a, NOW, &number), "");
+	assert_int_equal(number, 2);
+	r = record_of(1, 4);
+	assert_string_equal(publish(&r, &serial), "RECORD_EPOCH");
+	assert_int_equal(vs_api_count(store), 0);
+	a.has_key = true;
+	memset(a.instance_id, 3, sizeof(a.instance_id));
+	snprintf(a.node, sizeof(a.node), "c");
+	assert_string_equal(grant(&a, NOW, &number), "AUTH_KEY"); /* asked of a table that version 1 did not have */
+}
+
 static void what_is_no_database_is_refused(void **state)
 {
 	struct vs_store *other = NULL;
@@ -377,25 +484,43 @@ static void what_is_no_database_is_refused(void **state)
 	assert_null(other);
 }
 
+static void etcd_is_tested(void **state)
+{
+	(void)state;
+	print_message("etcd is not installed (package etcd-server): the store is tested on a file alone\n");
+	skip();
+}
+
+static int end_etcd(void **state)
+{
+	(void)state;
+	etcd_stop();
+	return 0;
+}
+
+#define BOTH(start)                                                                                                    \
+	T(start, numbers_are_their_nodes), T(start, a_living_nodes_name_is_taken_by_nobody),                           \
+		T(start, a_name_is_kept_for_who_was_granted_it), T(start, epochs_grow), T(start, a_key_is_one_nodes),  \
+		T(start, nothing_is_published_without_a_grant), T(start, who_is_revoked_gets_nothing),                 \
+		T(start, a_newcomer_waits_where_somebody_approves), T(start, numbers_of_the_dead_are_used_again),      \
+		T(start, serials_are_never_used_twice), T(start, nodes_are_found_by_name_and_by_number),               \
+		T(start, what_was_committed_survives)
+
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
-	const struct CMUnitTest tests[] = {
-		T(numbers_are_their_nodes),
-		T(a_living_nodes_name_is_taken_by_nobody),
-		T(a_name_is_kept_for_who_was_granted_it),
-		T(epochs_grow),
-		T(a_key_is_one_nodes),
-		T(nothing_is_published_without_a_grant),
-		T(who_is_revoked_gets_nothing),
-		T(a_newcomer_waits_where_somebody_approves),
-		T(numbers_of_the_dead_are_used_again),
-		T(serials_are_never_used_twice),
-		T(nodes_are_found_by_name_and_by_number),
-		T(what_was_committed_survives),
-		T(a_store_of_a_later_version_is_left_alone),
-		T(what_is_no_database_is_refused),
+#define T(start, f) cmocka_unit_test_setup_teardown(f, start, stop)
+	const struct CMUnitTest on_file[] = {
+		BOTH(start),
+		T(start, a_store_of_a_later_version_is_left_alone),
+		T(start, a_store_of_an_earlier_version_is_taken_over),
+		T(start, what_is_no_database_is_refused),
+		T(start, a_copy_goes_on_above_what_came_after_it),
 	};
+	const struct CMUnitTest on_etcd[] = { BOTH(start_on_etcd) };
+	const struct CMUnitTest no_etcd[] = { cmocka_unit_test(etcd_is_tested) };
+	int failed = cmocka_run_group_tests_name("vpcd/store on SQLite", on_file, NULL, NULL);
 
-	return cmocka_run_group_tests_name("vpcd/store", tests, NULL, NULL);
+	return failed + (etcd_is_installed()
+				 ? cmocka_run_group_tests_name("vpcd/store on etcd", on_etcd, NULL, end_etcd)
+				 : cmocka_run_group_tests_name("vpcd/store on etcd", no_etcd, NULL, NULL));
 }
