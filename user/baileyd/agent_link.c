@@ -109,8 +109,7 @@ void link_socket(struct agent_link *link, const struct msg_agent *m, int *fd)
 		break;
 	if (!a || a->ask)
 		return;
-	msg_terminate(e.where);
-	msg_terminate(e.msg);
+	msg_terminate_err(&e);
 	a->q.path = a->path;
 	a->q.args = a->args;
 	if (*fd >= 0) {
@@ -128,7 +127,7 @@ void link_socket(struct agent_link *link, const struct msg_agent *m, int *fd)
 }
 
 /* Does not wait: an agent whose queue is full counts as one that is not there, and the asker comes again. */
-int link_connect(const char *path, struct err *e)
+static int agent_connect(const char *path, struct err *e)
 {
 	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -140,4 +139,16 @@ int link_connect(const char *path, struct err *e)
 	if (connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0)
 		return err_at(e, -errno, path, "the agent's socket: %s", strerror(errno));
 	return take_fd(&fd);
+}
+
+void link_answer(struct ipc *asker, const struct msg_token *ask, const char *path)
+{
+	struct msg_agent m = { .token = ask->token };
+	auto_fd int fd = -1;
+
+	if (path[0])
+		fd = agent_connect(path, &m.err);
+	else
+		err_at(&m.err, -ENOENT, "identity.agent", "is not configured");
+	ipc_send(asker, MSG_EDGE_AGENT, &m, sizeof(m), fd);
 }

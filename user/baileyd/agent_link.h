@@ -19,5 +19,6 @@ void link_free(struct agent_link *link); /* accepts NULL; nobody is called */
 int link_ask(struct agent_link *link, const struct ag_question *q, struct err *e);
 /* The parent's answer; *fd is taken over where it is used. */
 void link_socket(struct agent_link *link, const struct msg_agent *m, int *fd);
-/* In the parent: a connection to the agent at this path. The descriptor, or -errno. */
-int link_connect(const char *path, struct err *e);
+/* In the parent, when it is asked: a connection to the agent at this path, or why there is none. "": none is
+ * configured. */
+void link_answer(struct ipc *asker, const struct msg_token *ask, const char *path);

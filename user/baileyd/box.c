@@ -190,12 +190,10 @@ static int filter_keys(void)
 	return filter(keys_calls, ARRAY_LEN(keys_calls), allow_memory);
 }
 
-/* TLS and HTTP for many: the edge's calls, and those of relays (pipes, splice) and of a resolver (UDP). */
-static int allow_relays(scmp_filter_ctx ctx)
+/* The edge's, and UDP. */
+static int allow_datagrams(scmp_filter_ctx ctx)
 {
-	static const int calls[] = { SCMP_SYS(splice),     SCMP_SYS(pipe2),    SCMP_SYS(sendfile),
-				     SCMP_SYS(listen),     SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg),
-				     SCMP_SYS(socketpair), SCMP_SYS(dup),      SCMP_SYS(sysinfo) };
+	static const int calls[] = { SCMP_SYS(sendmmsg), SCMP_SYS(recvmmsg) };
 	int ret = allow_with_arguments(ctx);
 
 	for (size_t i = 0; i < ARRAY_LEN(calls) && !ret; i++)
@@ -204,6 +202,23 @@ static int allow_relays(scmp_filter_ctx ctx)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
 				       SCMP_A0(SCMP_CMP_EQ, i ? AF_INET6 : AF_INET),
 				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM));
+	return ret;
+}
+
+static int filter_dns(void)
+{
+	return filter(edge_calls, ARRAY_LEN(edge_calls), allow_datagrams);
+}
+
+/* TLS and HTTP for many: the edge's calls, and those of relays (pipes, splice) and of a resolver (UDP). */
+static int allow_relays(scmp_filter_ctx ctx)
+{
+	static const int calls[] = { SCMP_SYS(splice), SCMP_SYS(pipe2),      SCMP_SYS(sendfile), SCMP_SYS(listen),
+				     SCMP_SYS(dup),    SCMP_SYS(socketpair), SCMP_SYS(sysinfo) };
+	int ret = allow_datagrams(ctx);
+
+	for (size_t i = 0; i < ARRAY_LEN(calls) && !ret; i++)
+		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
 	return ret;
 }
 
@@ -276,6 +291,11 @@ static int box_unprivileged(uid_t uid, gid_t gid, int (*load)(void), const char 
 int box_edge(uid_t uid, gid_t gid, struct err *e)
 {
 	return box_unprivileged(uid, gid, filter_edge, "edge process", e);
+}
+
+int box_dns(uid_t uid, gid_t gid, struct err *e)
+{
+	return box_unprivileged(uid, gid, filter_dns, "dns process", e);
 }
 
 int box_keys(uid_t uid, gid_t gid, struct err *e)

@@ -183,10 +183,49 @@ static void read_backend(struct conf_parse *p, const struct yaml_node *map)
 		yaml_error(p->doc, yaml_get(map, "backend"), p->d, "needs auto, kernel or wireguard-go, found '%s'", s);
 }
 
+const char *const conf_topology_name[CONF_TOPOLOGIES] = {
+	[BY_TOPOLOGY_MESH] = "mesh", [BY_TOPOLOGY_HUB] = "hub", [BY_TOPOLOGY_SPOKE] = "spoke"
+};
+
+static void read_topology(struct conf_parse *p, const struct yaml_node *map)
+{
+	const char *topology = conf_text(p, map, "topology", false), *hub;
+	struct conf *c = p->conf;
+	size_t i = 0;
+
+	while (topology && i < CONF_TOPOLOGIES && strcmp(topology, conf_topology_name[i]) != 0)
+		i++;
+	if (i == CONF_TOPOLOGIES)
+		yaml_error(p->doc, yaml_get(map, "topology"), p->d, "needs mesh, hub or spoke, found '%s'", topology);
+	else
+		c->topology = (enum by_topology)i;
+	hub = conf_text(p, map, "hub", c->topology == BY_TOPOLOGY_SPOKE);
+	if (hub && c->topology != BY_TOPOLOGY_SPOKE)
+		yaml_error(p->doc, yaml_get(map, "hub"), p->d, "is what a spoke says of its hub, with topology: spoke");
+	else if (hub && !hex_parse(c->hub_app, BY_APP_ID_LEN, hub))
+		yaml_error(p->doc, yaml_get(map, "hub"), p->d, "needs the app-id of the hub, 40 hex digits, found '%s'",
+			   hub);
+}
+
+const char *conf_second_device(const char *interface, char buf[static IF_NAMESIZE])
+{
+	snprintf(buf, IF_NAMESIZE, "%.*s~", IF_NAMESIZE - 2, interface);
+	return buf;
+}
+
+bool conf_has_next_port(const struct conf *c)
+{
+	for (uint32_t i = 0; i < c->n_endpoints; i++)
+		if (c->endpoints[i].port == 65535)
+			return false;
+	return c->wg_port != 65535;
+}
+
 static void read_overlay(struct conf_parse *p)
 {
 	static const char *const known[] = { "interface", "backend",   "private_key", "listen_port", "mtu",
-					     "networks",  "addresses", "endpoints",   NULL };
+					     "networks",  "addresses", "endpoints",   "via",         "topology",
+					     "hub",       "rotate",    "lazy_peers",  "lazy_idle",   NULL };
 	const struct yaml_node *map = conf_section(p, "overlay", known, true);
 	struct conf *c = p->conf;
 
@@ -197,6 +236,7 @@ static void read_overlay(struct conf_parse *p)
 	conf_path(p, map, "private_key", c->wg_key, NULL);
 	c->wg_port = (uint16_t)conf_number(p, map, "listen_port", 1, 65535, 51820);
 	c->mtu = (uint32_t)conf_number(p, map, "mtu", 1280, 65455, 1420);
+	c->rotate_s = (uint32_t)conf_number(p, map, "rotate", 10, 366 * 86400, 0);
 	c->n_networks =
 		conf_list(p, map, "networks", true, CONF_MAX_NETWORKS, "a prefix like 100.64.0.0/10", take_network);
 	if (!yaml_get(yaml_root(p->doc), "vpc"))
@@ -207,6 +247,15 @@ static void read_overlay(struct conf_parse *p)
 			   "is the control plane's to say where there is 'vpc'");
 	c->n_endpoints = conf_list(p, map, "endpoints", false, ID_MAX_ENDPOINTS,
 				   "an endpoint like 192.0.2.1:51820 or [2001:db8::1]:51820", take_endpoint);
+	conf_via(p, map);
+	c->lazy_peers = (uint32_t)conf_number(p, map, "lazy_peers", 0, BY_MAX_IDENTITIES, 2000);
+	c->lazy_idle_s = (uint32_t)conf_number(p, map, "lazy_idle", 5, 86400, 300);
+	read_topology(p, map);
+	if (c->rotate_s && c->topology != BY_TOPOLOGY_MESH)
+		yaml_error(p->doc, yaml_get(map, "rotate"), p->d, "is of a mesh: what a hub passes on would be lost");
+	if (c->rotate_s && !conf_has_next_port(c))
+		yaml_error(p->doc, yaml_get(map, "rotate"), p->d,
+			   "needs the port behind listen_port and those of endpoints, and 65535 has none");
 }
 
 static bool take_mesh_port(struct conf *conf, uint32_t i, const char *text)
@@ -216,15 +265,25 @@ static bool take_mesh_port(struct conf *conf, uint32_t i, const char *text)
 	return pol_range_parse(text, range, NULL) && pol_is_tcp(range->first) && pol_is_tcp(range->last);
 }
 
+static bool take_mesh_cgroup(struct conf *conf, uint32_t i, const char *text)
+{
+	char *at = conf->guard.cgroup[i];
+
+	return text[0] == '/' && snprintf(at, DP_GUARD_PATH, "%s", text) < DP_GUARD_PATH;
+}
+
 static void read_mesh(struct conf_parse *p)
 {
-	static const char *const known[] = { "ports", NULL };
+	static const char *const known[] = { "ports", "cgroups", NULL };
 	const struct yaml_node *map = conf_section(p, "mesh", known, false);
 	struct conf *c = p->conf;
 
 	if (!map)
 		return;
-	c->n_mesh = conf_list(p, map, "ports", true, CONF_MAX_MESH, "a port of tcp, like tcp/443", take_mesh_port);
+	c->guard.n_cgroups = conf_list(p, map, "cgroups", false, DP_GUARD_CGROUPS, "the path of a cgroup, from / on",
+				       take_mesh_cgroup);
+	c->n_mesh = conf_list(p, map, "ports", !c->guard.n_cgroups, CONF_MAX_MESH, "a port of tcp, like tcp/443",
+			      take_mesh_port);
 	if (c->n_mesh)
 		pol_range_merge(c->mesh, &c->n_mesh);
 }
@@ -241,21 +300,58 @@ static void read_exchange(struct conf_parse *p)
 	p->conf->n_peers = conf_list(p, map, "peers", false, CONF_MAX_PEERS, needed, take_peer);
 }
 
+static bool take_status(struct conf *conf, uint32_t i, const char *text)
+{
+	return endpoint_parse(&conf->status[i], text);
+}
+
+static void read_status(struct conf_parse *p)
+{
+	static const char *const known[] = { "listen", NULL };
+	const struct yaml_node *map = conf_section(p, "status", known, false);
+
+	if (map)
+		p->conf->n_status = conf_list(p, map, "listen", true, CONF_MAX_LISTEN,
+					      "an endpoint like 0.0.0.0:8000 or [::]:8000", take_status);
+}
+
+static bool take_server(struct conf *conf, uint32_t i, const char *text)
+{
+	return endpoint_parse(&conf->vpc.server[i], text);
+}
+
+static bool is_host(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len && len < VPC_HOST &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") == len;
+}
+
 static void read_vpc(struct conf_parse *p)
 {
-	static const char *const known[] = { "server", "app", NULL };
+	static const char *const known[] = { "server", "servers", "app", "host", "key", NULL };
+	static const char needed[] = "an endpoint like 192.0.2.1:7947";
 	const struct yaml_node *map = conf_section(p, "vpc", known, false);
 	struct conf_vpc *vpc = &p->conf->vpc;
-	const char *server, *app;
+	const char *server, *app, *host;
 
 	if (!map)
 		return;
 	vpc->is_on = true;
-	server = conf_text(p, map, "server", true);
+	server = conf_text(p, map, "server", !yaml_get(map, "servers"));
+	vpc->n_servers = conf_list(p, map, "servers", !yaml_get(map, "server"), VPC_SERVERS, needed, take_server);
 	app = conf_text(p, map, "app", true);
-	if (server && !endpoint_parse(&vpc->server, server))
-		yaml_error(p->doc, yaml_get(map, "server"), p->d, "needs an endpoint like 192.0.2.1:7947, found '%s'",
-			   server);
+	if (server && vpc->n_servers)
+		yaml_error(p->doc, yaml_get(map, "server"), p->d, "servers stand in its place");
+	else if (server && !endpoint_parse(&vpc->server[vpc->n_servers++], server))
+		yaml_error(p->doc, yaml_get(map, "server"), p->d, "needs %s, found '%s'", needed, server);
+	conf_path(p, map, "key", p->conf->vpc_key, "");
+	host = conf_text(p, map, "host", false);
+	if (host && !is_host(host))
+		yaml_error(p->doc, yaml_get(map, "host"), p->d, "needs a DNS name, found '%.100s'", host);
+	else
+		snprintf(vpc->host, sizeof(vpc->host), "%s", host ? host : "");
 	vpc->any_app = app && strcmp(app, "any") == 0;
 	if (app && !vpc->any_app && !hex_parse(vpc->app_id, BY_APP_ID_LEN, app))
 		yaml_error(p->doc, yaml_get(map, "app"), p->d,
@@ -290,10 +386,10 @@ static void read_workloads(struct conf_parse *p)
 
 static void read_top(struct conf_parse *p)
 {
-	static const char *const known[] = { "instance", "node",    "identity",  "trust",    "overlay",
-					     "exchange", "records", "freshness", "underlay", "policy",
-					     "state",    "run",     "bpffs",     "user",     "workloads",
-					     "mesh",     "capture", "vpc",       NULL };
+	static const char *const known[] = { "instance", "node",      "identity",  "trust",  "overlay", "exchange",
+					     "records",  "freshness", "underlay",  "policy", "state",   "run",
+					     "bpffs",    "user",      "workloads", "mesh",   "capture", "vpc",
+					     "status",   "dns",       "services",  NULL };
 	const struct yaml_node *root = yaml_root(p->doc);
 	char path[PATH_MAX];
 	struct conf *c = p->conf;
@@ -337,10 +433,12 @@ int conf_parse(const char *file, const char *text, size_t len, struct conf *conf
 		read_mesh(&p);
 		read_exchange(&p);
 		read_vpc(&p);
+		read_status(&p);
 		read_records(&p);
 		conf_underlay(&p);
 		read_workloads(&p);
 		conf_capture(&p);
+		conf_dns(&p);
 	}
 	yaml_free(doc);
 	if (d->n_errors > before)

@@ -69,6 +69,25 @@ void conf_path(struct conf_parse *p, const struct yaml_node *map, const char *ke
 		conf_take_path(p, yaml_get(map, key), s, dst);
 }
 
+void conf_root_path(struct conf_parse *p, const struct yaml_node *map, const char *key, char dst[PATH_MAX],
+		    const char *fallback)
+{
+	const char *s = conf_text(p, map, key, !fallback);
+
+	if (s && (*s != '/' || strlen(s) >= PATH_MAX))
+		yaml_error(p->doc, yaml_get(map, key), p->d, "needs a path from the root, found '%.100s'", s);
+	else if (s || fallback)
+		strcpy(dst, s ? s : fallback);
+}
+
+void conf_version(struct conf_parse *p)
+{
+	const struct yaml_node *root = yaml_root(p->doc);
+
+	if (yaml_need(p->doc, root, "version", YAML_SCALAR, p->d) && conf_number(p, root, "version", 1, 1000, 1) != 1)
+		yaml_error(p->doc, yaml_get(root, "version"), p->d, "is not 1, which this program reads");
+}
+
 uint64_t conf_number(struct conf_parse *p, const struct yaml_node *map, const char *key, uint64_t min, uint64_t max,
 		     uint64_t fallback)
 {

@@ -76,11 +76,19 @@ static int publish(struct edge_vpc *v)
 	return v->join && fits(v) ? vpc_join_publish(v->join, v->record, v->record_len) : 0;
 }
 
+static void origin_print(struct edge_vpc *v, uint32_t server)
+{
+	char text[ENDPOINT_TEXT];
+
+	snprintf(v->origin, sizeof(v->origin), "vpc %s", endpoint_print(&v->conf.conf->vpc.server[server], text));
+}
+
 static int granted(const struct vpc_grant *grant, struct err *e, void *arg)
 {
 	struct edge_vpc *v = arg;
 	int ret = 0;
 
+	origin_print(v, vpc_join_server(v->join));
 	for (uint32_t i = 0; i < grant->n_addrs && !ret; i++)
 		ret = addr_check(v, &grant->addrs[i], e);
 	if (ret < 0)
@@ -122,7 +130,7 @@ static void on_seen(const struct vpc_seen *seen, void *arg)
 static void on_up(bool is_up, void *arg)
 {
 	struct edge_vpc *v = arg;
-	struct msg_vpc_link m = { .is_up = is_up };
+	struct msg_vpc_link m = { .is_up = is_up, .server = vpc_join_server(v->join) };
 
 	ipc_send(v->conf.parent, MSG_EDGE_VPC_LINK, &m, sizeof(m), -1);
 }
@@ -131,6 +139,7 @@ static void on_refused(const struct err *e, bool is_remote, void *arg)
 {
 	struct edge_vpc *v = arg;
 
+	origin_print(v, vpc_join_server(v->join));
 	v->conf.refused(v->origin, e, is_remote, v->conf.arg);
 }
 
@@ -139,12 +148,11 @@ static void on_refused(const struct err *e, bool is_remote, void *arg)
 int edge_vpc_new(const struct edge_vpc_conf *conf, struct edge_vpc **vpc, struct err *e)
 {
 	struct edge_vpc *v = calloc(1, sizeof(*v));
-	char text[ENDPOINT_TEXT];
 
 	if (!v)
 		return err_at(e, -ENOMEM, "control plane", "out of memory");
 	v->conf = *conf;
-	snprintf(v->origin, sizeof(v->origin), "vpc %s", endpoint_print(&conf->conf->vpc.server, text));
+	origin_print(v, 0);
 	*vpc = v;
 	return 0;
 }
@@ -154,7 +162,7 @@ int edge_vpc_join(struct edge_vpc *v, const struct vpc_seen *seen, const char *c
 {
 	const struct msg_edge_conf *c = v->conf.conf;
 	struct vpc_join_conf join = { .base = v->conf.base,
-				      .server = c->vpc.server,
+				      .n_servers = c->vpc.n_servers,
 				      .any_app = c->vpc.any_app,
 				      .cert_pem = cert_pem,
 				      .key_pem = key_pem,
@@ -171,7 +179,10 @@ int edge_vpc_join(struct edge_vpc *v, const struct vpc_seen *seen, const char *c
 
 	if (v->join)
 		return 0;
+	memcpy(join.server, c->vpc.server, sizeof(join.server));
 	memcpy(join.node, c->node, sizeof(join.node));
+	memcpy(join.key, c->vpc.key, sizeof(join.key));
+	memcpy(join.host, c->vpc.host, sizeof(join.host));
 	memcpy(join.app_id, c->vpc.app_id, sizeof(join.app_id));
 	return vpc_join_new(&join, &v->join, e);
 }

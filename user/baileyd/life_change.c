@@ -7,17 +7,10 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "parent.h"
-
-static int64_t monotonic_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
-}
 
 void life_path(const struct parent *p, char path[PATH_MAX])
 {
@@ -39,7 +32,7 @@ const struct stored *life_deciding(const struct parent *p)
 
 int64_t life_seconds_left(const struct parent *p)
 {
-	int64_t left = p->life.deadline_s - monotonic_s();
+	int64_t left = p->life.deadline_s - clock_s(CLOCK_MONOTONIC);
 
 	return !p->life.trial ? -1 : left > 0 ? left : 0;
 }
@@ -48,7 +41,7 @@ void life_arm(struct parent *p, unsigned seconds)
 {
 	struct timeval soon = { .tv_sec = seconds };
 
-	p->life.deadline_s = monotonic_s() + seconds;
+	p->life.deadline_s = clock_s(CLOCK_MONOTONIC) + seconds;
 	event_add(p->life.timer, &soon);
 }
 
@@ -90,6 +83,7 @@ static void land(struct parent *p, struct change *c)
 	}
 	l->rollbacks += c->what == ROLLBACK || c->what == TRIAL_ENDS;
 	life_say(p);
+	dns_names_again(p);
 }
 
 /* The model of a change that failed. The one before a trial is needed again. */

@@ -18,10 +18,11 @@ static const char usage_text[] =
 	"usage: baileyd -c FILE            run\n"
 	"       baileyd -c FILE --check    check the configuration and the policy, change nothing\n"
 	"       baileyd -c FILE --down     remove overlay device, host firewall and kernel's policy of this instance\n"
+	"       baileyd -c FILE --forget-flows    let the next start cut what a daemon with other maps tracks\n"
 	"options: -v  debug log   -h  this help\n"
 	"exit status: 0 ended as asked or all is well, 1 refused, 2 usage\n";
 
-enum action { RUN, CHECK, DOWN };
+enum action { RUN, CHECK, DOWN, FORGET };
 
 struct args {
 	const char *conf_file;
@@ -34,10 +35,15 @@ struct args {
 static int parse_args(int argc, char **argv, struct args *a)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'C' },
-		{ "down", no_argument, NULL, 'D' },         { "verbose", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },         { "role", required_argument, NULL, 'R' },
-		{ "user", required_argument, NULL, 'U' },   { 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'C' },
+		{ "down", no_argument, NULL, 'D' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "role", required_argument, NULL, 'R' },
+		{ "user", required_argument, NULL, 'U' },
+		{ "forget-flows", no_argument, NULL, 'F' },
+		{ 0 },
 	};
 	int c;
 
@@ -46,6 +52,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 			a->conf_file = optarg;
 		else if (c == 'C' || c == 'D')
 			a->action = c == 'C' ? CHECK : DOWN;
+		else if (c == 'F')
+			a->action = FORGET;
 		else if (c == 'v')
 			a->level = LOG_DEBUG;
 		else if (c == 'R')
@@ -75,13 +83,17 @@ static int run_role(const struct args *a)
 		return role_edge(a->uid, a->gid);
 	if (strcmp(a->role, "fetch") == 0 && a->uid)
 		return role_fetch(a->uid, a->gid);
+	if (strcmp(a->role, "status") == 0 && a->uid)
+		return role_status(a->uid, a->gid);
+	if (strcmp(a->role, "dns") == 0 && a->uid)
+		return role_dns(a->uid, a->gid);
 	return 2;
 }
 
 static int take_down(const struct conf *conf)
 {
 	struct err e = ERR_INIT, pins = ERR_INIT;
-	char text[600], sock[PATH_MAX];
+	char text[600], sock[PATH_MAX], second[IF_NAMESIZE];
 
 	snprintf(sock, sizeof(sock), "%.*s/ctl.sock", PATH_MAX - 16, conf->run);
 	if (unix_is_served(sock)) {
@@ -89,7 +101,7 @@ static int take_down(const struct conf *conf)
 		return 1;
 	}
 	/* the device first: its programs go with it, so there is no moment with a device and without a policy */
-	if (ov_destroy(conf->interface, &e) < 0 ||
+	if (ov_destroy(conf->interface, &e) < 0 || ov_destroy(conf_second_device(conf->interface, second), &e) < 0 ||
 	    dp_host_destroy(conf->bpffs, conf->instance, if_nametoindex(conf->underlay.interface), &pins) < 0 ||
 	    (dp_divert_has_devices(conf->bpffs, conf->instance) && ov_local_set(false, BY_DIVERT_MARK, &pins) < 0) ||
 	    dp_destroy(conf->bpffs, conf->instance, 0, &pins) < 0) {
@@ -97,6 +109,18 @@ static int take_down(const struct conf *conf)
 		return 1;
 	}
 	return 0;
+}
+
+/* Flows that would be cut: a start refuses, and so does a check, which can be asked before the old daemon ends. */
+static int flows(const struct conf *conf, bool forget)
+{
+	struct err e = ERR_INIT;
+	char text[600];
+
+	if ((forget ? dp_flows_forget : dp_flows_check)(conf->bpffs, conf->instance, &e) == 0)
+		return 0;
+	log_err("%s", err_text(&e, text, sizeof(text)));
+	return 1;
 }
 
 int main(int argc, char **argv)
@@ -118,7 +142,10 @@ int main(int argc, char **argv)
 	diags_fini(&d);
 	if (ret < 0)
 		return 1;
-	if (a.action == CHECK)
-		return parent_check(&conf);
-	return a.action == DOWN ? take_down(&conf) : parent_run(&conf);
+	if (a.action == DOWN)
+		return take_down(&conf);
+	ret = flows(&conf, a.action == FORGET);
+	if (ret || a.action == FORGET)
+		return ret;
+	return a.action == CHECK ? parent_check(&conf) : parent_run(&conf);
 }

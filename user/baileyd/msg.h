@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the processes say to each other. P = parent, N = net, E = edge, F = fetch. Payloads are plain structures; a
- * receiver takes one only when its size is exact, and never a string that is not terminated (msg_terminate).
+ * What the processes say to each other. P = parent, N = net, E = edge, F = fetch, S = status, D = dns. Payloads are
+ * plain structures; a receiver takes one only when its size is exact, and never a string that is not terminated
+ * (msg_terminate).
  *
  * Start: P sends CONF to both. E gets SELF, the stored RECORDs and MARK; when it answers MARK, P knows the verified
  * nodes, compiles the policy with them and sends N, for each target: POLICY, NODE_SET for itself and each node; then
@@ -32,10 +33,15 @@ enum msg_type {
 	MSG_NET_CAPTURE,    /* struct msg_capture */
 	MSG_NET_ASK,        /* struct msg_ask */
 	MSG_NET_DIVERT,     /* struct dp_divert_conf: what is captured; without cgroups nothing */
+	MSG_NET_GUARD,      /* struct dp_guard_conf: whose sockets stop in the kernel; without cgroups nobody's */
+	MSG_NET_ADDRS,      /* struct msg_addrs: of the overlay's device, in place of those of CONF */
+	MSG_NET_ROTATE,     /* struct msg_rotate: where this node's key rotation is */
+	MSG_NET_WAKE,       /* struct msg_instance: it shakes hands, WireGuard shall know it */
 	/* N -> P */
 	MSG_NET_PACKET,       /* struct msg_packet, while a capture is on */
 	MSG_NET_DONE,         /* struct msg_done, for CONF ... SYNC */
 	MSG_NET_EVENT,        /* struct msg_event */
+	MSG_NET_DETOUR,       /* struct msg_detour, each second while there is a second device */
 	MSG_NET_LOSS,         /* struct msg_loss, when it changed, once a second */
 	MSG_NET_FLOW_PAGE,    /* struct msg_flow_page */
 	MSG_NET_ASKED,        /* struct msg_asked */
@@ -60,13 +66,14 @@ enum msg_type {
 	MSG_EDGE_AGENT,      /* struct msg_agent + fd: a connection to the guest agent */
 	MSG_EDGE_REVOKE,     /* struct msg_revoked: from the state directory, before any RECORD */
 	MSG_EDGE_JOIN,       /* struct vpc_seen: connect to the control plane */
+	MSG_EDGE_KNOCKS,     /* struct msg_knocks + fd: a raw socket */
 	/* E -> P */
 	MSG_EDGE_STARTED,   /* struct msg_started: what the own certificate proves, or why not */
 	MSG_EDGE_SIGNED,    /* blob: the own record */
 	MSG_EDGE_NODE,      /* struct msg_node + blob: its record */
 	MSG_EDGE_REFUSED,   /* struct msg_refused */
 	MSG_EDGE_MARKED,    /* struct msg_token */
-	MSG_EDGE_RENEWED,   /* struct msg_started: the agent gave a new certificate; SELF shall come again */
+	MSG_EDGE_RENEWED,   /* struct msg_started: another certificate, or TCB status; SELF shall come again */
 	MSG_EDGE_AGENT_ASK, /* struct msg_token, answered by AGENT */
 	MSG_EDGE_BUNDLES,   /* struct msg_bundles, when they changed */
 	MSG_EDGE_WANTS,     /* struct id_missed: collateral that is missing or ends soon */
@@ -74,10 +81,32 @@ enum msg_type {
 	MSG_EDGE_REVOKED,   /* struct msg_revoked: as the control plane says */
 	MSG_EDGE_SEEN,      /* struct vpc_seen: what the control plane told up to now was taken */
 	MSG_EDGE_VPC_LINK,  /* struct msg_vpc_link */
+	MSG_EDGE_KNOCK,     /* struct msg_knock */
+	MSG_EDGE_WITHDRAWN, /* struct msg_withdrawn */
 
 	/* P -> F, and its answer in order: the only messages that it knows */
 	MSG_FETCH_ASK = 200, /* struct msg_fetch */
 	MSG_FETCH_GOT,       /* struct msg_fetched, with a blob where its code is 0: a bundle that verified */
+
+	/* P -> S, the status process */
+	MSG_STATUS_LISTEN = 300, /* fd: listening socket */
+	MSG_STATUS_SNAPSHOT,     /* struct msg_snapshot + blob: JSON */
+	/* S -> P */
+	MSG_STATUS_ASK, /* nothing: a snapshot is wanted */
+
+	/* P -> D: CONF first */
+	MSG_DNS_CONF = 400, /* struct msg_dns_conf */
+	MSG_DNS_FORWARD,    /* struct msg_dns_forward: who is asked for other names, from now on */
+	MSG_DNS_LISTEN,     /* struct msg_dns_listen + fd: a UDP socket or a listening one */
+	MSG_DNS_NODE,       /* struct dns_node: verified, and alive */
+	MSG_DNS_GONE,       /* struct msg_instance */
+	/* D -> P */
+	MSG_DNS_STATS, /* struct msg_dns_stats, each second when they changed */
+};
+
+struct msg_addrs {
+	struct ip_prefix addrs[ID_MAX_ADDRS]; /* with the network's length */
+	uint32_t n_addrs;
 };
 
 struct msg_net_conf {
@@ -87,9 +116,30 @@ struct msg_net_conf {
 	uint32_t backend; /* enum ov_backend */
 	uint8_t private_key[OV_KEY_LEN];
 	uint32_t wg_port, mtu;
-	uint32_t keepalive_s;                 /* 0: off */
-	struct ip_prefix addrs[ID_MAX_ADDRS]; /* with the network's length */
-	uint32_t n_addrs;
+	uint32_t keepalive_s; /* 0: off */
+	uint32_t topology;    /* enum by_topology */
+	uint32_t lazy_peers, lazy_idle_s;
+	struct msg_addrs addrs;                       /* none yet: ADDRS comes before SYNC */
+	struct ip_prefix networks[CONF_MAX_NETWORKS]; /* of the overlay: what lies behind a spoke's hub */
+	uint32_t n_networks;
+};
+
+/* Of a key rotation: nothing; traffic leaves the first device; that one has its new key and traffic comes back. */
+enum detour_phase { DETOUR_NONE, DETOUR_OUT, DETOUR_BACK, DETOUR_PHASES };
+
+struct msg_rotate {
+	uint32_t phase;   /* enum detour_phase */
+	int64_t switch_s; /* BACK: when the first device got its key, or was about to */
+	uint8_t private_key[OV_KEY_LEN], second_key[OV_KEY_LEN]; /* of the devices */
+};
+
+struct msg_detour {
+	uint32_t phase;   /* as net has it */
+	uint32_t is_open; /* there is a second device */
+	uint32_t waiting; /* peers with a session that are not yet where they shall be */
+	uint32_t idle;    /* likewise without one */
+	uint32_t quiet_s; /* for so long no packet came by the device that nobody shall use */
+	char trouble[320];
 };
 
 #define TARGETS_MAX    64 /* net keeps who was named for which in one word */
@@ -120,11 +170,14 @@ struct msg_number {
 struct msg_node_set {
 	uint32_t target;
 	uint32_t is_wg_peer;
+	uint32_t is_way;             /* the hub that leads to all others */
 	uint32_t way;                /* the target whose device it comes by, or WAY_HOST */
 	struct dp_identity identity; /* without `via` */
 	uint8_t wg_key[OV_KEY_LEN];
 	uint32_t has_endpoint;
 	struct ip_endpoint endpoint;
+	uint32_t has_detour;
+	uint8_t detour_key[OV_KEY_LEN];
 };
 
 struct msg_instance {
@@ -257,8 +310,11 @@ struct msg_status {
 	uint64_t token;
 	char backend[16];
 	uint64_t events_held; /* not forwarded: the parent did not read */
-	uint32_t is_capturing;
+	uint32_t is_capturing, is_guarding;
+	uint32_t is_lazy, n_asleep; /* peers that WireGuard is not told of now */
+	uint64_t n_woken;
 	struct dp_divert_status divert;
+	struct dp_guard_status guard;
 };
 
 struct msg_edge_conf {
@@ -283,8 +339,26 @@ struct msg_revoked {
 	uint32_t is_revoked; /* 0: not any more */
 };
 
+/* A record does not verify. Whoever is here by this very one has to go. */
+struct msg_withdrawn {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN]; /* as the record says: only the digest makes it true */
+	uint8_t digest[32];
+	struct err err; /* why */
+};
+
+struct msg_knocks {
+	uint32_t is_v4;  /* the socket gives the IP header, too */
+	uint32_t n_keys; /* 2: the second device has another one, while a key is rotated */
+	uint8_t private_key[2][OV_KEY_LEN], public_key[2][OV_KEY_LEN];
+};
+
+struct msg_knock {
+	uint8_t wg_key[OV_KEY_LEN]; /* of who sent an initiation: nobody has looked whether it is old */
+};
+
 struct msg_vpc_link {
 	uint32_t is_up;
+	uint32_t server; /* in msg_edge_conf.vpc.server */
 };
 
 struct msg_bundles {
@@ -303,6 +377,12 @@ struct msg_fetched {
 	struct err err;
 };
 
+#define STATUS_TEXT_MAX 4096
+
+struct msg_snapshot {
+	uint32_t is_healthy;
+};
+
 struct msg_agent {
 	uint64_t token;
 	struct err err; /* why no fd came along */
@@ -312,6 +392,41 @@ struct msg_started {
 	int32_t code; /* 0: the own certificate verifies and `claims` holds */
 	struct id_claims claims;
 	struct err err;
+};
+
+/* Whom a socket is for: it is bound to a device, so that the kernel tells them apart. */
+enum dns_from {
+	DNS_FROM_LOCAL,   /* to the loopback device: this machine */
+	DNS_FROM_OVERLAY, /* to the overlay's: other nodes, and what this machine sends by that device */
+	DNS_FROM_CLIENTS, /* to none: those of the configured networks */
+};
+
+struct msg_dns_conf {
+	struct dns_zone zone;
+	struct by_addr own[ID_MAX_ADDRS];
+	uint32_t n_own;
+	uint32_t members;
+	struct ip_prefix clients[CONF_DNS_CLIENTS];
+	uint32_t n_clients;
+};
+
+struct msg_dns_forward {
+	struct ip_endpoint server[CONF_DNS_FORWARD];
+	uint32_t n;
+};
+
+struct msg_dns_listen {
+	uint32_t from; /* enum dns_from */
+	uint32_t is_tcp;
+};
+
+#define DNS_RCODES 6 /* NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED; of others there are none but BADVERS */
+
+struct msg_dns_stats {
+	uint64_t queries, dropped; /* dropped: who asked may not, or it was no query */
+	uint64_t answers[DNS_RCODES];
+	uint64_t forwarded, forward_failed;
+	uint32_t names, connections;
 };
 
 #define MSG_ORIGIN_LEN 256
@@ -338,3 +453,9 @@ struct msg_refused {
 
 /* Makes an array that came in a message a string. */
 #define msg_terminate(array) ((array)[sizeof(array) - 1] = '\0')
+
+static inline void msg_terminate_err(struct err *e)
+{
+	msg_terminate(e->where);
+	msg_terminate(e->msg);
+}

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net.h"
 
@@ -58,11 +59,8 @@ void divert_status(struct net *net, struct msg_status *m)
 static int origin_add(const struct by_origin_key *key, const struct by_origin *origin, void *arg)
 {
 	struct msg_flow_page *page = arg;
-	struct timespec now;
-	uint64_t now_ns;
+	uint64_t now_ns = (uint64_t)clock_ns(CLOCK_MONOTONIC);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	page->item[page->n++] = (struct dp_flow){
 		.key = { .local = key->client,
 			 .peer = origin->addr,

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "net.h"
 
-static struct peer *peer_find(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
+struct peer *peer_find(const struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
 	return hash_of(hash_find(&net->by_instance, instance_id), struct peer, by_instance);
 }
@@ -60,6 +60,14 @@ void peers_fini(struct net *net)
 	hash_fini(&net->by_instance);
 }
 
+/* Everybody is behind a spoke's hub: who of them there is, and whose an address is, the datapath knows. */
+static void allow_networks(const struct net *net, struct ov_peer *wg)
+{
+	wg->is_way = true;
+	for (uint32_t i = 0; i < net->conf.n_networks; i++)
+		wg->allowed[wg->n_allowed++] = prefix_masked(net->conf.networks[i]);
+}
+
 static void peer_fill(const struct net *net, struct ov_peer *wg, const struct msg_node_set *m)
 {
 	*wg = (struct ov_peer){ .has_endpoint = m->has_endpoint,
@@ -67,6 +75,10 @@ static void peer_fill(const struct net *net, struct ov_peer *wg, const struct ms
 				.has_keepalive = true,
 				.keepalive_s = (uint16_t)net->conf.keepalive_s };
 	memcpy(wg->public_key, m->wg_key, sizeof(wg->public_key));
+	if (m->is_way) {
+		allow_networks(net, wg);
+		return;
+	}
 	for (uint32_t i = 0; i < m->identity.n_addrs && i < OV_MAX_ALLOWED; i++)
 		wg->allowed[wg->n_allowed++] =
 			(struct ip_prefix){ .addr = m->identity.addrs[i],
@@ -89,10 +101,15 @@ int peer_name(struct net *net, const struct msg_node_set *m)
 	if (!p)
 		return -ENOMEM;
 	p->named |= 1ull << m->target;
-	if (m->target == TARGET_OVERLAY)
+	if (m->target == TARGET_OVERLAY) {
 		p->has_wg = m->is_wg_peer;
-	if (m->is_wg_peer)
+		p->is_behind = !m->is_wg_peer && m->way == TARGET_OVERLAY;
+	}
+	if (m->is_wg_peer) {
 		peer_fill(net, &p->wg, m);
+		p->has_detour = m->has_detour;
+		memcpy(p->detour_key, m->detour_key, sizeof(p->detour_key));
+	}
 	return 0;
 }
 
@@ -104,7 +121,7 @@ void peer_forget(struct net *net, const uint8_t instance_id[BY_INSTANCE_ID_LEN],
 		return;
 	p->named &= ~(1ull << target);
 	if (target == TARGET_OVERLAY)
-		p->has_wg = false;
+		p->has_wg = p->is_behind = false;
 	if (!p->named)
 		peer_remove(net, p);
 }
@@ -128,16 +145,22 @@ int device_apply(struct net *net, struct err *e)
 
 	snprintf(want.name, sizeof(want.name), "%s", net->conf.interface);
 	memcpy(want.private_key, net->conf.private_key, sizeof(want.private_key));
-	memcpy(want.addrs, net->conf.addrs, net->conf.n_addrs * sizeof(want.addrs[0]));
-	want.n_addrs = net->conf.n_addrs;
+	memcpy(want.addrs, net->conf.addrs.addrs, net->conf.addrs.n_addrs * sizeof(want.addrs[0]));
+	want.n_addrs = net->conf.addrs.n_addrs;
 	want.peers = calloc(net->n_peers + 1, sizeof(*want.peers));
 	if (!want.peers)
 		return err_at(e, -ENOMEM, want.name, "out of memory");
-	for (size_t i = 0; i < net->n_peers; i++)
-		if (net->peers[i]->has_wg)
-			want.peers[want.n_peers++] = net->peers[i]->wg;
+	lazy_settle(net);
+	for (size_t i = 0; i < net->n_peers; i++) {
+		if (!net->peers[i]->has_wg || net->peers[i]->is_asleep)
+			continue;
+		want.peers[want.n_peers] = net->peers[i]->wg;
+		want.peers[want.n_peers++].keepalive_s = detour_keepalive(net, net->peers[i]);
+	}
 	ret = ov_apply(net->ov, &want, &changes, e);
 	ov_device_fini(&want);
+	if (!ret)
+		lazy_applied(net);
 	if (!ret)
 		log_debug("%s: %u peers added, %u changed, %u removed", net->conf.interface, changes.peers_added,
 			  changes.peers_changed, changes.peers_removed);

@@ -7,6 +7,15 @@
 
 #define HELD_EVENTS 4096 /* queued for a parent that does not read; more are counted and dropped */
 
+static void wake(struct target *t, uint32_t identity)
+{
+	struct dp_identity id;
+
+	if (t->conf.kind == TARGET_IS_OVERLAY && dp_identity_find(t->dp, identity, &id) &&
+	    lazy_wake(t->net, id.instance_id))
+		device_apply_soon(t->net);
+}
+
 /* The rule's words are looked up now: its number means nothing once the generation is gone. */
 static void on_ring_event(const struct by_event *ev, void *arg)
 {
@@ -16,6 +25,8 @@ static void on_ring_event(const struct by_event *ev, void *arg)
 	struct by_counter hits;
 	struct by_rule rule;
 
+	if (ev->reason == BY_DROP_PEER_ASLEEP)
+		wake(t, ev->peer);
 	if (ev->rule && dp_rule_get(t->dp, dp_gen(t->dp).slot, ev->rule, &rule, &hits) == 0) {
 		memcpy(m.rule, rule.name, sizeof(m.rule));
 		memcpy(m.where, rule.where, sizeof(m.where));
@@ -154,12 +165,13 @@ static int send_pairs(struct target *t, uint32_t wanted, uint32_t *left, struct 
 
 static void send_peers(struct net *net)
 {
-	struct ov_device dev = { 0 };
+	struct ov_device dev = { 0 }, second = { 0 };
 	struct err e = ERR_INIT;
 	struct msg_peer m;
 
 	if (ov_read(net->ov, &dev, &e) < 0)
 		return;
+	detour_read(net, &second);
 	for (size_t i = 0; i < dev.n_peers; i++) {
 		const struct ov_peer *p = &dev.peers[i];
 
@@ -169,8 +181,10 @@ static void send_peers(struct net *net)
 				       .rx_bytes = p->rx_bytes,
 				       .tx_bytes = p->tx_bytes };
 		memcpy(m.wg_key, p->public_key, sizeof(m.wg_key));
+		detour_count(net, &second, &m);
 		ipc_send(net->parent, MSG_NET_PEER, &m, sizeof(m), -1);
 	}
+	ov_device_fini(&second);
 	ov_device_fini(&dev);
 }
 
@@ -193,12 +207,17 @@ static void send_counts(struct target *t, uint32_t pairs)
 
 void send_status(struct net *net, const struct msg_ask_status *request)
 {
-	struct msg_status m = { .token = request->token, .events_held = net->events_held };
+	struct msg_status m = { .token = request->token,
+				.events_held = net->events_held,
+				.is_lazy = net->is_lazy,
+				.n_asleep = lazy_asleep(net),
+				.n_woken = net->n_woken };
 
 	for (uint32_t i = 0; i < net->n_targets; i++)
 		if (net->targets[i].dp)
 			send_counts(&net->targets[i], request->pairs);
 	divert_status(net, &m);
+	guard_status(net, &m);
 	if (net->n_targets) {
 		snprintf(m.backend, sizeof(m.backend), "%s", ov_backend_name(ov_backend_of(net->ov)));
 		send_peers(net);

@@ -2,11 +2,14 @@
 /* Who is known: verified nodes in memory, their records in the state directory. */
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -26,12 +29,12 @@ struct who node_who(struct parent *p, const struct by_addr *addr)
 
 	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
 		if (addr_equal(&p->conf.addrs[i], addr))
-			return (struct who){ p->conf.node, p->self.app_id };
+			return (struct who){ p->conf.node, p->self.app_id, &p->self };
 	at = hash_of(hash_find(&p->by_addr, addr), struct node_addr, by_addr);
 	if (!at)
 		return (struct who){ 0 };
 	r = &at->node->id.record;
-	return (struct who){ r->node, r->app_id };
+	return (struct who){ r->node, r->app_id, &at->node->id.claims };
 }
 
 static void addrs_forget(struct parent *p, struct node *n)
@@ -66,9 +69,41 @@ static bool row_grow(struct parent *p)
 	return true;
 }
 
+static void record_path(const struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN], char path[PATH_MAX])
+{
+	char hex[2 * BY_INSTANCE_ID_LEN + 1];
+
+	hex_print(hex, instance_id, BY_INSTANCE_ID_LEN);
+	snprintf(path, PATH_MAX, "%.*s/records/%s.record", PATH_MAX - 64, p->conf.state, hex);
+}
+
+/* Beside a stored record: what its node proved in a session, when, and since when it is known (microseconds).
+ * "quote 1790000000 1789990000123456" */
+static void proof_path(const char *record, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%.*s.proof", PATH_MAX - 8, record);
+}
+
+/* 0: nothing is known of it. */
+static uint64_t since_load(const char *record)
+{
+	struct err e = ERR_INIT;
+	auto_free char *text = NULL;
+	unsigned long long since;
+	char path[PATH_MAX];
+	size_t len;
+
+	proof_path(record, path);
+	if (access(path, F_OK) < 0 || file_read(path, 64, &text, &len, &e) < 0 ||
+	    sscanf(text, "%*15s %*d %llu", &since) != 1)
+		return 0;
+	return since;
+}
+
 static struct node *node_add(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
 	struct node *n = row_grow(p) ? calloc(1, sizeof(*n)) : NULL;
+	char path[PATH_MAX];
 
 	if (!n)
 		return NULL;
@@ -78,23 +113,13 @@ static struct node *node_add(struct parent *p, const uint8_t instance_id[BY_INST
 		free(n);
 		return NULL;
 	}
+	record_path(p, instance_id, path);
+	n->since = since_load(path);
+	if (!n->since)
+		n->since = (uint64_t)(clock_ns(CLOCK_REALTIME) / 1000);
 	n->pos = p->n_nodes;
 	p->nodes[p->n_nodes++] = n;
 	return n;
-}
-
-static void record_path(const struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN], char path[PATH_MAX])
-{
-	char hex[2 * BY_INSTANCE_ID_LEN + 1];
-
-	hex_print(hex, instance_id, BY_INSTANCE_ID_LEN);
-	snprintf(path, PATH_MAX, "%.*s/records/%s.record", PATH_MAX - 64, p->conf.state, hex);
-}
-
-/* Beside a stored record: what its node proved in a session, and when. "quote 1790000000" */
-static void proof_path(const char *record, char path[PATH_MAX])
-{
-	snprintf(path, PATH_MAX, "%.*s.proof", PATH_MAX - 8, record);
 }
 
 static void proof_load(const char *record, struct msg_stored *m)
@@ -115,12 +140,14 @@ static void proof_load(const char *record, struct msg_stored *m)
 	m->fresh_at = at;
 }
 
-static int proof_store(const char *record, const struct id_claims *claims, struct err *e)
+static int proof_store(const char *record, const struct node *n, struct err *e)
 {
+	const struct id_claims *claims = &n->id.claims;
 	char path[PATH_MAX], text[64];
 
 	proof_path(record, path);
-	snprintf(text, sizeof(text), "%s %lld\n", id_fresh_name(claims->fresh), (long long)claims->fresh_at);
+	snprintf(text, sizeof(text), "%s %lld %llu\n", id_fresh_name(claims->fresh), (long long)claims->fresh_at,
+		 (unsigned long long)n->since);
 	return file_write(path, text, strlen(text), 0600, e);
 }
 
@@ -130,9 +157,23 @@ static void record_store(const struct parent *p, const struct node *n, const uin
 	char path[PATH_MAX], text[600];
 
 	record_path(p, n->id.record.instance_id, path);
-	if (file_write(path, bytes, len, 0600, &e) < 0 || proof_store(path, &n->id.claims, &e) < 0)
+	if (file_write(path, bytes, len, 0600, &e) < 0 || proof_store(path, n, &e) < 0)
 		log_err("record of %s is not kept for a restart: %s", n->id.record.node,
 			err_text(&e, text, sizeof(text)));
+}
+
+bool node_is_stored(const struct parent *p, const struct node *n)
+{
+	uint8_t digest[sizeof(n->id.digest)];
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	char path[PATH_MAX];
+	size_t len;
+
+	record_path(p, n->id.record.instance_id, path);
+	return file_read(path, ID_RECORD_MAX, &text, &len, &e) == 0 &&
+	       EVP_Digest(text, len, digest, NULL, EVP_sha256(), NULL) == 1 &&
+	       memcmp(digest, n->id.digest, sizeof(digest)) == 0;
 }
 
 /* The edge is trusted to verify, not to be free of faults: counts and strings that would break the parent are checked.
@@ -141,8 +182,12 @@ static bool is_sound(const struct msg_node *m)
 {
 	const struct id_record *r = &m->node.record;
 
-	return r->n_addrs && r->n_addrs <= ID_MAX_ADDRS && r->n_endpoints <= ID_MAX_ENDPOINTS &&
-	       memchr(r->node, 0, sizeof(r->node)) && memchr(m->origin, 0, sizeof(m->origin)) &&
+	for (uint32_t i = 0; i < r->n_services && i < ID_MAX_SERVICES; i++)
+		if (!memchr(r->services[i].type, 0, sizeof(r->services[i].type)))
+			return false;
+	return r->n_services <= ID_MAX_SERVICES && r->n_addrs && r->n_addrs <= ID_MAX_ADDRS &&
+	       r->n_endpoints <= ID_MAX_ENDPOINTS && memchr(r->node, 0, sizeof(r->node)) &&
+	       memchr(m->origin, 0, sizeof(m->origin)) &&
 	       memchr(m->node.claims.key_provider, 0, sizeof(m->node.claims.key_provider));
 }
 
@@ -153,22 +198,56 @@ int64_t node_until(const struct node *n)
 	return record < evidence ? record : evidence;
 }
 
-static void node_remove(struct parent *p, struct node *n, const char *why)
+static void record_unlink(const char *path)
 {
-	char path[PATH_MAX], proof[PATH_MAX];
+	char proof[PATH_MAX];
 
-	log_info("%s: %s", n->id.record.node, why);
-	plan_remove_node(p, n->id.record.instance_id);
-	report_peer(p, &n->id, true);
-	record_path(p, n->id.record.instance_id, path);
 	proof_path(path, proof);
 	unlink(path);
 	unlink(proof);
+}
+
+/* Its record stays where it is. */
+static void node_take_out(struct parent *p, struct node *n)
+{
+	bool is_hub = n == p->hub;
+
+	plan_remove_node(p, n->id.record.instance_id);
+	dns_node_gone(p, n->id.record.instance_id);
+	report_peer(p, &n->id, true);
 	addrs_forget(p, n);
 	hash_del(&p->by_instance, &n->by_instance);
 	p->nodes[n->pos] = p->nodes[--p->n_nodes];
 	p->nodes[n->pos]->pos = n->pos;
 	free(n);
+	if (!is_hub)
+		return;
+	p->hub = NULL;
+	plan_elect_hub(p);
+}
+
+static void node_remove(struct parent *p, struct node *n, const char *why)
+{
+	char path[PATH_MAX];
+
+	log_info("%s: %s", n->id.record.node, why);
+	record_path(p, n->id.record.instance_id, path);
+	node_take_out(p, n); /* the kernel first, then the disk */
+	record_unlink(path);
+}
+
+/* The record is kept: it is judged again with each bundle, reload and start, and may be good again. */
+void node_withdraw(struct parent *p, const struct msg_withdrawn *m)
+{
+	struct node *n = node_find(p, m->instance_id);
+	struct err e = m->err;
+
+	if (!n || memcmp(n->id.digest, m->digest, sizeof(m->digest)) != 0)
+		return; /* refused before it was anybody's, or a newer one has come */
+	msg_terminate_err(&e);
+	log_warn("%s: taken out, its evidence is not accepted any more: %s: %s", n->id.record.node,
+		 id_reason_name(e.reason), e.msg);
+	node_take_out(p, n);
 }
 
 void node_revoke(struct parent *p, struct node *n)
@@ -203,7 +282,8 @@ void nodes_expire(struct parent *p, int64_t now)
  * that nobody vouches for at the next start. */
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len)
 {
-	bool is_known;
+	enum id_tcb_status tcb = m->node.claims.tcb_status;
+	bool is_known, is_same;
 	struct node *n;
 
 	if (!is_sound(m))
@@ -211,6 +291,7 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 	nodes_expire(p, time(NULL)); /* the edge may have given an ended node's address to this one */
 	n = node_find(p, m->node.record.instance_id);
 	is_known = n && memcmp(n->id.digest, m->node.digest, sizeof(n->id.digest)) == 0;
+	is_same = is_known && n->id.claims.tcb_status == tcb; /* the rest of what it proves is in the record */
 	if (!n)
 		n = node_add(p, m->node.record.instance_id);
 	if (!n)
@@ -221,16 +302,32 @@ int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *recor
 	addrs_index(p, n);
 	if (is_first_to_end(p, n))
 		p->soonest_end = node_until(n);
-	if (p->is_loaded && !is_known) /* proved anew: nothing that net has changes */
+	dns_node(p, n);
+	if (p->is_loaded && !is_same) /* proved anew: nothing that net has changes */
 		plan_send_node(p, n);
 	if (!is_known)
 		report_peer(p, &n->id, false);
 	record_store(p, n, record, len);
+	if (is_known && !is_same)
+		log_info("%s: TCB status is %s now", n->id.record.node, id_tcb_status_name(tcb));
 	if (is_known)
 		return 0;
 	log_info("%s%s: record %llu from %s accepted", n->id.record.node,
 		 n->id.claims.is_simulated ? " (SIMULATED)" : "", (unsigned long long)n->id.record.epoch, n->origin);
 	return 0;
+}
+
+void node_came(struct parent *p, struct ipc_msg *msg)
+{
+	const struct msg_node *m = ipc_as(msg, sizeof(*m));
+	auto_free uint8_t *record = NULL;
+	size_t len;
+	int ret = m ? ipc_blob_read(msg->fd, ID_RECORD_MAX, &record, &len) : -EPROTO;
+
+	if (!ret)
+		ret = node_upsert(p, m, record, len);
+	if (ret < 0)
+		log_err("edge: node message is wrong: %s", strerror(-ret));
 }
 
 static bool is_record_name(const char *name)
@@ -299,6 +396,26 @@ static void backlog_find(struct parent *p, const char *dir)
 	free(names);
 }
 
+/* Records of the state directory that none can live as long as: their nodes were not here to end with them. */
+static void records_sweep(struct parent *p)
+{
+	int64_t now = time(NULL);
+	struct stat st;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->backlog.n; i++) {
+		char *path = p->backlog.path[i];
+
+		if (stat(path, &st) < 0 || st.st_mtime >= now - ID_RECORD_LIFE_MAX_S) {
+			p->backlog.path[kept++] = path;
+			continue;
+		}
+		record_unlink(path);
+		free(path);
+	}
+	p->backlog.n = kept;
+}
+
 /* Each record waits as an open file until the edge took it, so a few at a time; the mark behind them comes back. */
 static void backlog_send(struct parent *p)
 {
@@ -317,6 +434,7 @@ void nodes_send_stored(struct parent *p)
 	backlog_forget(p);
 	snprintf(dir, sizeof(dir), "%.*s/records", PATH_MAX - 16, p->conf.state);
 	backlog_find(p, dir);
+	records_sweep(p);
 	p->backlog.n_own = p->backlog.n;
 	if (p->conf.records[0])
 		backlog_find(p, p->conf.records);

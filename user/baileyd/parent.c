@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "agent_link.h"
 #include "role.h"
 
 /* A node that names no endpoint is dialled by nobody: it keeps its own way out open. */
@@ -37,18 +38,23 @@ static void on_net_up(void *arg)
 	struct msg_net_conf m = { .backend = p->conf.backend,
 				  .wg_port = p->conf.wg_port,
 				  .mtu = p->conf.mtu,
-				  .keepalive_s = p->conf.n_endpoints ? 0 : BEHIND_NAT_KEEPALIVE_S };
+				  .keepalive_s = p->conf.n_endpoints ? 0 : BEHIND_NAT_KEEPALIVE_S,
+				  .topology = p->conf.topology,
+				  .lazy_peers = p->conf.lazy_peers,
+				  .lazy_idle_s = p->conf.lazy_idle_s,
+				  .n_networks = p->conf.n_networks };
 
 	memcpy(m.instance, p->conf.instance, sizeof(m.instance));
 	memcpy(m.bpffs, p->conf.bpffs, sizeof(m.bpffs));
 	memcpy(m.interface, p->conf.interface, sizeof(m.interface));
 	memcpy(m.private_key, p->wg_private, sizeof(m.private_key));
-	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
-		m.addrs[m.n_addrs++] = (struct ip_prefix){ .addr = p->conf.addrs[i],
-							   .bits = conf_network_of(&p->conf, &p->conf.addrs[i])->bits };
+	memcpy(m.networks, p->conf.networks, sizeof(m.networks));
+	m.addrs = plan_addrs(p);
 	ipc_send(p->net.ipc, MSG_NET_CONF, &m, sizeof(m), -1);
 	explicit_bzero(&m, sizeof(m));
+	rotate_send(p);
 	ipc_send(p->net.ipc, MSG_NET_DIVERT, &p->conf.capture, sizeof(p->conf.capture), -1);
+	ipc_send(p->net.ipc, MSG_NET_GUARD, &p->conf.guard, sizeof(p->conf.guard), -1);
 	send_targets(p);
 	plan_send_all(p);
 	report_capture_resume(p);
@@ -75,14 +81,15 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 			workload_opened(p, m->target, 0, &e);
 		if (m->request == MSG_NET_POLICY)
 			life_answered(p, m->target, 0, &e);
-		if (m->request == MSG_NET_SYNC && (p->is_synced = true))
+		if (m->request == MSG_NET_SYNC && (p->is_synced = true)) {
 			log_info("overlay %s is up, policy decides", p->conf.interface);
+			dns_overlay_up(p);
+		}
 		return;
 	}
-	msg_terminate(e.where);
-	msg_terminate(e.msg);
+	msg_terminate_err(&e);
 	log_err("%s", err_text(&e, text, sizeof(text)));
-	if (m->request == MSG_NET_CONF || m->request == MSG_NET_DIVERT ||
+	if (m->request == MSG_NET_CONF || m->request == MSG_NET_DIVERT || m->request == MSG_NET_GUARD ||
 	    (m->request == MSG_NET_TARGET && !p->targets[m->target].is_hot))
 		stop(p, 1);
 	else if (m->request == MSG_NET_TARGET)
@@ -100,6 +107,8 @@ static void on_net_message(struct ipc_msg *msg, void *arg)
 		on_net_done(p, m);
 	else if (msg->type == MSG_NET_EVENT && (m = ipc_as(msg, sizeof(struct msg_event))))
 		report_event(p, m);
+	else if (msg->type == MSG_NET_DETOUR && (m = ipc_as(msg, sizeof(struct msg_detour))))
+		rotate_seen(p, m);
 	else if (msg->type == MSG_NET_LOSS && (m = ipc_as(msg, sizeof(struct msg_loss))))
 		report_loss(p, m);
 	else if (msg->type == MSG_NET_PACKET && (m = ipc_as(msg, sizeof(struct msg_packet))))
@@ -157,6 +166,7 @@ static void on_edge_up(void *arg)
 		send_blob(p, MSG_EDGE_ROOTS, p->roots_pem);
 	trust_send(&p->trust, p->edge.ipc);
 	ipc_send(p->edge.ipc, MSG_EDGE_START, NULL, 0, -1);
+	p->is_listening = false;
 }
 
 /* The edge can judge evidence now: give it the stored records, then let it listen. */
@@ -166,8 +176,7 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 	char text[600];
 
 	if (m->code) {
-		msg_terminate(e.where);
-		msg_terminate(e.msg);
+		msg_terminate_err(&e);
 		log_err("%s: %s", e.reason ? id_reason_name(e.reason) : "edge", err_text(&e, text, sizeof(text)));
 		stop(p, 1);
 		return;
@@ -184,18 +193,27 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 		ipc_send(p->edge.ipc, MSG_EDGE_LISTEN, NULL, 0, p->listen_fd[i]);
 }
 
-/* The record that goes with the new certificate: the edge changes both at once. */
+/* The record that goes with the new certificate: the edge changes both at once. Rules are compiled for what this node
+ * proves. */
 static void on_edge_renewed(struct parent *p, const struct msg_started *m)
 {
+	bool is_same = p->self.tcb_status == m->claims.tcb_status;
+
 	if (!p->has_self)
 		return;
 	p->self = m->claims;
 	if (vpc_has_addresses(p))
 		plan_sign_self(p);
+	if (!is_same)
+		plan_send_all(p);
 }
 
 static void on_edge_marked(struct parent *p, const struct msg_token *m)
 {
+	if (m->token & MARK_OF_ADD) {
+		report_record_marked(p, m->token);
+		return;
+	}
 	if (!nodes_stored_done(p, m->token))
 		return;
 	vpc_send_join(p);
@@ -205,27 +223,14 @@ static void on_edge_marked(struct parent *p, const struct msg_token *m)
 	plan_send_all(p);
 }
 
-static void on_edge_node(struct parent *p, struct ipc_msg *msg)
-{
-	const struct msg_node *m = ipc_as(msg, sizeof(*m));
-	auto_free uint8_t *record = NULL;
-	size_t len;
-	int ret = m ? ipc_blob_read(msg->fd, ID_RECORD_MAX, &record, &len) : -EPROTO;
-
-	if (!ret)
-		ret = node_upsert(p, m, record, len);
-	if (ret < 0)
-		log_err("edge: node message is wrong: %s", strerror(-ret));
-}
-
 static void on_edge_refused(struct parent *p, const struct msg_refused *m)
 {
 	struct msg_refused copy = *m;
 
 	msg_terminate(copy.origin);
-	msg_terminate(copy.err.where);
-	msg_terminate(copy.err.msg);
+	msg_terminate_err(&copy.err);
 	report_refused(p, copy.origin, &copy.err);
+	report_record_refused(p, copy.origin, &copy.err);
 }
 
 /* Kept beside the state so that it can be shown and carried to others by hand. */
@@ -257,7 +262,7 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_AGENT_ASK:
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
-			own_agent(p, m);
+			link_answer(p->edge.ipc, m, p->conf.agent);
 		break;
 	case MSG_EDGE_BUNDLES:
 		if ((m = ipc_as(msg, sizeof(struct msg_bundles))))
@@ -285,14 +290,22 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_VPC_LINK:
 		if ((m = ipc_as(msg, sizeof(struct msg_vpc_link))))
-			vpc_on_link(p, ((const struct msg_vpc_link *)m)->is_up);
+			vpc_on_link(p, m);
+		break;
+	case MSG_EDGE_KNOCK:
+		if ((m = ipc_as(msg, sizeof(struct msg_knock))))
+			knock_heard(p, m);
 		break;
 	case MSG_EDGE_NODE:
-		on_edge_node(p, msg);
+		node_came(p, msg);
 		break;
 	case MSG_EDGE_REFUSED:
 		if ((m = ipc_as(msg, sizeof(struct msg_refused))))
 			on_edge_refused(p, m);
+		break;
+	case MSG_EDGE_WITHDRAWN:
+		if ((m = ipc_as(msg, sizeof(struct msg_withdrawn))))
+			node_withdraw(p, m);
 		break;
 	case MSG_EDGE_SIGNED:
 		on_edge_signed(p, msg);
@@ -332,7 +345,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	tick_add(p);
 	nodes_expire(p, time(NULL));
+	knock_tick(p);
 	vpc_tick(p);
+	rotate_tick(p);
+	dns_tick(p);
 	report_tick(p);
 	report_peers_tick(p);
 }
@@ -381,7 +397,8 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 			report_net_down(p);
 		} else if (proc_reaped(&p->edge, pid, status)) {
 			p->vpc.is_up = false;
-		} else {
+			report_records_end(p);
+		} else if (!proc_reaped(&p->status, pid, status) && !proc_reaped(&p->dns.proc, pid, status)) {
 			proc_reaped(&p->trust.fetch, pid, status);
 		}
 	}
@@ -429,6 +446,8 @@ static int start(struct parent *p, struct err *e)
 	if (!ret)
 		ret = prepare_user(p, e);
 	if (!ret)
+		ret = dns_init(p, e);
+	if (!ret)
 		ret = watch_signals(p, e);
 	if (!ret)
 		ret = report_open(p, e);
@@ -437,8 +456,10 @@ static int start(struct parent *p, struct err *e)
 	if (ret)
 		return ret;
 	ret = proc_start(&p->edge);
-	if (!ret && vpc_has_addresses(p)) /* else with the first grant */
+	if (!ret) /* what it loads takes longer than joining */
 		ret = proc_start(&p->net);
+	if (!ret)
+		ret = report_public_start(p);
 	if (!ret)
 		return trust_start(&p->trust, p->base, p->edge.uid, p->edge.gid, e);
 	return ret ? err_at(e, ret, "child process", "%s", strerror(-ret)) : 0;
@@ -447,6 +468,8 @@ static int start(struct parent *p, struct err *e)
 static void parent_fini(struct parent *p)
 {
 	trust_stop(&p->trust);
+	report_public_stop(p);
+	dns_stop(p);
 	proc_stop(&p->edge);
 	proc_stop(&p->net);
 	proc_fini(&p->edge);
@@ -464,7 +487,7 @@ static void parent_fini(struct parent *p)
 	if (p->base)
 		event_base_free(p->base);
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
-		close_at(&p->listen_fd[i]);
+		close_at(&p->listen_fd[i]), close_at(&p->status_fd[i]);
 	pol_free(p->model);
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		free(p->targets[i].image);
@@ -488,6 +511,8 @@ static void on_fetched(const char *origin, const char *text, size_t len, void *a
 	struct parent *p = arg;
 
 	trust_send_bundle(p->edge.ipc, origin, text, len);
+	if (p->edge.ipc && p->has_self)
+		nodes_send_stored(p); /* to be judged by it: the TCB status of those that are here may be another now */
 }
 
 static void init_trust(struct parent *p)
@@ -522,10 +547,10 @@ static struct parent *parent_new(const struct conf *conf)
 		t->kind = TARGET_IS_UNDERLAY;
 		memcpy(t->interface, conf->underlay.interface, sizeof(t->interface));
 	}
-	p->net.pid = p->edge.pid = -1;
+	p->net.pid = p->edge.pid = p->status.pid = p->dns.proc.pid = -1;
 	init_trust(p);
 	for (size_t i = 0; i < ARRAY_LEN(p->listen_fd); i++)
-		p->listen_fd[i] = -1;
+		p->listen_fd[i] = p->status_fd[i] = -1;
 	return p;
 }
 

@@ -4,8 +4,8 @@
  * other nodes are structures that the edge verified, and record bytes that it stores without reading them.
  * Files: prepare.c (what must be there first), own.c (certificate, keys, the way to the agent), parent.c (start,
  * messages, end), nodes.c (who is known), life.c (which policy decides), workloads.c (machines behind this host),
- * plan.c (what net shall do), vpc.c (the control plane's word), report.c (what people see),
- * trust.c (what evidence is judged by).
+ * plan.c (what net shall do), rotate.c (the WireGuard key's rotation), vpc.c (the control plane's word), dns.c (names),
+ * report.c (what people see), trust.c (what evidence is judged by).
  */
 #pragma once
 
@@ -27,7 +27,8 @@
 struct node {
 	struct id_node id;
 	char origin[MSG_ORIGIN_LEN];
-	size_t pos; /* in parent.nodes */
+	size_t pos;     /* in parent.nodes */
+	uint64_t since; /* microseconds: when it was first known, of who wants a name the first one has it */
 	struct hash_item by_instance;
 	struct node_addr {
 		struct hash_item by_addr;
@@ -82,6 +83,7 @@ struct event_log { /* the last ones of one kind */
 struct who {
 	const char *node; /* NULL: nobody's */
 	const uint8_t *app_id;
+	const struct id_claims *claims;
 };
 
 struct loss { /* of one target, as net said last */
@@ -94,6 +96,7 @@ struct capture;     /* a reader of GET /v1/capture */
 struct flow_reader; /* of GET /v1/flows */
 struct asker;       /* of GET /v1/policy/ask */
 struct waiting;     /* a control request that waits for net's report */
+struct adding;      /* of POST /v1/records/add */
 
 struct parent {
 	struct event_base *base;
@@ -107,15 +110,27 @@ struct parent {
 	struct err policy_err; /* of the last that was refused, until one is taken */
 
 	struct proc net, edge;
+	struct proc status;   /* pid -1 where nobody may ask */
+	bool is_status_asked; /* and net has not said yet */
 	struct trust trust;
-	int listen_fd[CONF_MAX_LISTEN];
+	int listen_fd[CONF_MAX_LISTEN], status_fd[CONF_MAX_LISTEN];
 	char *cert_pem, *key_pem, *roots_pem;
 	uint8_t wg_private[OV_KEY_LEN], wg_public[OV_KEY_LEN];
 
-	bool has_self;  /* the own certificate verified */
-	bool is_loaded; /* stored records were judged: nodes are complete */
-	bool net_ok;    /* net took its configuration */
-	bool is_synced; /* and all that it was told after: it decides, on every device that is there */
+	struct { /* the phase is that of the key files */
+		enum detour_phase phase;
+		uint8_t second_private[OV_KEY_LEN], second_public[OV_KEY_LEN]; /* of the second device */
+		int64_t key_s, phase_s; /* when the key came into use, when the phase began */
+		struct msg_detour seen; /* as net said last */
+		uint64_t done, forced;  /* forced: somebody was not where he should be */
+		struct err err;         /* of the last that could not be begun or was given up */
+	} rotate;
+
+	bool is_listening; /* the edge hears handshakes (knock.c) */
+	bool has_self;     /* the own certificate verified */
+	bool is_loaded;    /* stored records were judged: nodes are complete */
+	bool net_ok;       /* net took its configuration */
+	bool is_synced;    /* and all that it was told after: it decides, on every device that is there */
 	struct id_claims self;
 	struct id_record record;
 	struct event *renew, *tick;
@@ -123,6 +138,7 @@ struct parent {
 	struct {
 		struct vpc_seen seen;
 		bool is_up, is_dirty; /* dirty: `seen` is not on disk yet */
+		uint32_t server;      /* the one that is_up is about */
 		int64_t since_s;      /* when is_up last changed */
 		uint8_t (*revoked)[BY_INSTANCE_ID_LEN];
 		size_t n_revoked;
@@ -130,11 +146,24 @@ struct parent {
 		bool is_revoked_dirty;   /* it was changed since */
 	} vpc;
 
+	struct {
+		struct proc proc;
+		bool is_started;  /* the overlay was up */
+		unsigned ifindex; /* of it, and this node's addresses, as the sockets know them */
+		struct by_addr addrs[ID_MAX_ADDRS];
+		struct msg_dns_stats stats;
+		struct msg_dns_forward forward;
+		struct timespec read;        /* when resolv.conf was last changed, as it was last read */
+		struct err err;              /* why a socket or this host's resolver is not as it should be */
+		enum conf_resolver resolver; /* what was told: NONE, RESOLVED or FILE */
+	} dns;
+
 	struct node **nodes; /* in no order */
 	size_t n_nodes, cap_nodes;
 	struct hash by_instance, by_addr;
-	int64_t soonest_end; /* no record ends before */
-	struct backlog {     /* paths of records that the edge judges again, a few at a time */
+	int64_t soonest_end;    /* no record ends before */
+	const struct node *hub; /* of a spoke: by which it reaches the others; NULL: none is known */
+	struct backlog {        /* paths of records that the edge judges again, a few at a time */
 		char **path;
 		size_t n, n_own, n_sent; /* the first n_own are this daemon's own writing */
 		uint64_t mark;           /* the edge is done with those sent when it gives this back */
@@ -155,6 +184,7 @@ struct parent {
 	struct flow_reader *flow_readers;
 	struct asker *askers;
 	struct capture *captures;
+	struct adding *adding;
 	uint64_t last_token;
 	struct monitor *monitors;
 	struct follower *followers; /* report_peers.c */
@@ -170,18 +200,35 @@ int prepare_user(struct parent *p, struct err *e); /* whom the edge runs as */
 struct node *node_find(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 struct who node_who(struct parent *p, const struct by_addr *addr); /* this node, or one that is known */
 int node_upsert(struct parent *p, const struct msg_node *m, const uint8_t *record, size_t len);
+bool node_is_stored(const struct parent *p, const struct node *n);
 int64_t node_until(const struct node *n);         /* end of the record or of the evidence */
 void nodes_expire(struct parent *p, int64_t now); /* removes every node whose record has ended */
 void node_revoke(struct parent *p, struct node *n);
+void node_withdraw(struct parent *p, const struct msg_withdrawn *m);
+void node_came(struct parent *p, struct ipc_msg *msg); /* MSG_EDGE_NODE */
 void nodes_fini(struct parent *p);
 /* To the edge: state directory, then the configured one. */
 void nodes_send_stored(struct parent *p);
 bool nodes_stored_done(struct parent *p, uint64_t mark); /* the edge gave back a mark; true: it was the last one */
 
+/* knock.c: handshakes of nodes that WireGuard is not told of */
+void knock_tick(struct parent *p);  /* each second */
+void knock_rekey(struct parent *p); /* when a key has changed */
+void knock_heard(struct parent *p, const struct msg_knock *m);
+
 /* own.c */
-int own_identity(struct parent *p, struct err *e);             /* PEM files */
-int own_wg_key(struct parent *p, struct err *e);               /* made when there is none */
-void own_agent(struct parent *p, const struct msg_token *ask); /* a connection to the guest agent, to edge */
+int own_identity(struct parent *p, struct err *e);                         /* PEM files */
+int own_wg_key(struct parent *p, struct err *e);                           /* made when there is none */
+int own_wg_read(const char *path, uint8_t key[OV_KEY_LEN], struct err *e); /* -ENOENT: there is none */
+
+/* rotate.c */
+int rotate_load(struct parent *p, struct err *e); /* before own_wg_key(): finishes what a killed process began */
+int rotate_begin(struct parent *p, struct err *e);
+void rotate_send(struct parent *p); /* to a net that knows nothing */
+void rotate_seen(struct parent *p, const struct msg_detour *m);
+void rotate_tick(struct parent *p); /* each second */
+json_t *rotate_json(const struct parent *p, int64_t now);
+void report_on_rotate(struct evhttp_request *req, void *arg);
 
 /* vpc.c: the network's control plane, where there is one, and who was revoked */
 int vpc_load(struct parent *p, struct err *e);
@@ -191,9 +238,25 @@ void vpc_send_revoked(struct parent *p);
 void vpc_send_join(struct parent *p);
 void vpc_on_grant(struct parent *p, const struct vpc_grant *g);
 void vpc_on_seen(struct parent *p, const struct vpc_seen *seen);
-void vpc_on_link(struct parent *p, bool is_up);
+void vpc_on_link(struct parent *p, const struct msg_vpc_link *m);
 void vpc_on_revoked(struct parent *p, const struct msg_revoked *m);
 void vpc_tick(struct parent *p); /* each second */
+
+/* dns.c: names of nodes, and the process that answers for them */
+int dns_init(struct parent *p, struct err *e);
+void dns_overlay_up(struct parent *p); /* again whenever net has done all */
+void dns_node(struct parent *p, const struct node *n);
+void dns_node_gone(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+void dns_names_again(struct parent *p); /* what an app is called may have changed */
+void dns_tick(struct parent *p);        /* each second */
+void dns_stop(struct parent *p);
+
+/* dns_resolver.c: this host's own resolver */
+void resolver_restore(struct parent *p); /* of a daemon that was killed */
+void resolver_take(struct parent *p);
+void resolver_release(struct parent *p);
+/* Who is asked for other names; true: it is not who it was. */
+bool resolver_servers(struct parent *p, struct msg_dns_forward *servers);
 
 /* plan.c */
 /* For every target with the nodes it may meet, or for none: then `e` says why. */
@@ -201,10 +264,14 @@ int plan_compile(struct parent *p, const struct pol_model *model, struct pol_ima
 int plan_send_image(struct parent *p, uint32_t target);
 bool plan_send_policy(struct parent *p, uint32_t target); /* with the nodes that are known now */
 void plan_send_target(struct parent *p, uint32_t target); /* all that it shall know */
-void plan_send_all(struct parent *p);                     /* to a net that knows nothing */
+struct msg_addrs plan_addrs(const struct parent *p);
+void plan_send_addrs(struct parent *p); /* and all that goes with them */
+void plan_send_all(struct parent *p);   /* to a net that knows nothing */
 void plan_send_nodes(struct parent *p);
 void plan_send_node(struct parent *p, const struct node *n);
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
+bool plan_is_hub(const struct parent *p, const struct id_claims *claims); /* as a spoke's configuration says */
+void plan_elect_hub(struct parent *p);                                    /* after one came or went; net hears of it */
 void plan_sign_self(struct parent *p);
 
 /* workloads.c */
@@ -217,6 +284,10 @@ int workloads_reload(struct parent *p, struct diags *d, struct err *e);
 void workload_opened(struct parent *p, uint32_t target, int code, const struct err *e);      /* net's answer */
 struct target *workload_of(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]); /* NULL: is none */
 
+/* report_public.c: the status process, where one is configured */
+int report_public_start(struct parent *p);
+void report_public_stop(struct parent *p);
+
 /* report_workloads.c */
 json_t *report_workloads_json(struct parent *p);
 void report_on_workloads(struct evhttp_request *req, void *arg);
@@ -224,7 +295,8 @@ void report_on_workload_add(struct evhttp_request *req, void *arg);
 void report_on_workload_remove(struct evhttp_request *req, void *arg);
 
 /* report.c */
-/* `answer` is called once net has reported, and thus done all that it was told before; or has not in time. */
+/* req NULL: nobody waits, p is told. `answer` is called once net has reported, and thus done all that it was told
+ * before; or has not in time. */
 void report_ask_net(struct parent *p, struct evhttp_request *req, uint32_t pairs,
 		    void (*answer)(struct parent *p, struct evhttp_request *req));
 int report_open(struct parent *p, struct err *e);
@@ -240,6 +312,15 @@ void report_flows_end(struct parent *p); /* net is gone */
 /* report_ask.c */
 void report_asked(struct parent *p, const struct msg_asked *message);
 void report_asks_end(struct parent *p); /* net is gone */
+
+/* report_records.c */
+#define MARK_OF_ADD (UINT64_C(1) << 63) /* in a mark's token: it stands behind a record that a person brought */
+void report_on_record_add(struct evhttp_request *req, void *arg);
+void report_on_record_remove(struct evhttp_request *req, void *arg);
+void report_on_record_readmit(struct evhttp_request *req, void *arg);
+void report_record_refused(struct parent *p, const char *origin, const struct err *e);
+void report_record_marked(struct parent *p, uint64_t token);
+void report_records_end(struct parent *p); /* the edge is gone */
 
 /* report_capture.c */
 void report_packet(struct parent *p, const struct msg_packet *m);

@@ -92,9 +92,24 @@ int plan_compile(struct parent *p, const struct pol_model *model, struct pol_ima
 	return ret;
 }
 
-static void fill_identity(struct dp_identity *id, const struct id_record *r, const struct id_claims *claims)
+bool plan_is_hub(const struct parent *p, const struct id_claims *claims)
+{
+	return p->conf.topology == BY_TOPOLOGY_SPOKE &&
+	       memcmp(claims->app_id, p->conf.hub_app, sizeof(p->conf.hub_app)) == 0;
+}
+
+/* Spokes speak WireGuard with hubs alone. */
+static bool is_direct(const struct parent *p, const struct node *n)
+{
+	return p->conf.topology != BY_TOPOLOGY_SPOKE || plan_is_hub(p, &n->id.claims);
+}
+
+static void fill_identity(const struct parent *p, struct dp_identity *id, const struct id_record *r,
+			  const struct id_claims *claims)
 {
 	*id = (struct dp_identity){ .flags = claims->is_simulated ? BY_IDENT_SIMULATED : 0, .n_addrs = r->n_addrs };
+	if (plan_is_hub(p, claims))
+		id->flags |= BY_IDENT_HUB;
 	memcpy(id->app_id, claims->app_id, sizeof(id->app_id));
 	memcpy(id->instance_id, claims->instance_id, sizeof(id->instance_id));
 	memcpy(id->node, r->node, sizeof(id->node));
@@ -133,13 +148,16 @@ static void send_node(struct parent *p, struct target *t, const struct node *n)
 {
 	const struct target *w = workload_of(p, n->id.record.instance_id);
 	struct msg_node_set m = { .target = number_of(p, t),
-				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY && !w,
-				  .way = w ? number_of(p, w) : TARGET_OVERLAY,
-				  .has_endpoint = n->id.record.n_endpoints > 0,
-				  .endpoint = n->id.record.endpoints[0] };
+				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY && !w && is_direct(p, n),
+				  .is_way = number_of(p, t) == TARGET_OVERLAY && n == p->hub,
+				  .way = w ? number_of(p, w) : TARGET_OVERLAY };
+	const struct id_record *r = &n->id.record;
 
-	fill_identity(&m.identity, &n->id.record, &n->id.claims);
-	memcpy(m.wg_key, n->id.record.wg_key, sizeof(m.wg_key));
+	fill_identity(p, &m.identity, &n->id.record, &n->id.claims);
+	memcpy(m.wg_key, r->wg_key, sizeof(m.wg_key));
+	m.has_endpoint = conf_endpoint(&p->conf, r->endpoints, r->n_endpoints, &m.endpoint);
+	m.has_detour = r->has_detour;
+	memcpy(m.detour_key, r->detour_key, sizeof(m.detour_key));
 	m.identity.peer_class = class_of(p, t, &n->id.claims);
 	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
@@ -151,7 +169,7 @@ static void send_host(struct parent *p, struct target *t)
 
 	if (t->kind != TARGET_IS_WORKLOAD)
 		return;
-	fill_identity(&m.identity, &p->record, &p->self);
+	fill_identity(p, &m.identity, &p->record, &p->self);
 	m.identity.peer_class = class_of(p, t, &p->self);
 	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
@@ -160,7 +178,7 @@ static void send_local(struct parent *p, struct target *t, const struct id_recor
 {
 	struct msg_node_set m = { .target = number_of(p, t), .way = number_of(p, t) };
 
-	fill_identity(&m.identity, r, claims);
+	fill_identity(p, &m.identity, r, claims);
 	m.identity.is_local = true;
 	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
 }
@@ -195,7 +213,7 @@ static void send_own(struct parent *p, struct target *t, const struct node *n)
 		send_others(p, t);
 }
 
-void plan_send_node(struct parent *p, const struct node *n)
+static void send_to_all(struct parent *p, const struct node *n)
 {
 	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++) {
 		struct target *t = &p->targets[i];
@@ -205,6 +223,48 @@ void plan_send_node(struct parent *p, const struct node *n)
 		else if (t->image && has_nodes(t))
 			send_node(p, t, n);
 	}
+}
+
+/* The same at every spoke that knows the same hubs: what comes by another one is not believed to be from the others. */
+static const struct node *elect(const struct parent *p)
+{
+	const struct node *best = NULL;
+
+	for (size_t i = 0; i < p->n_nodes; i++)
+		if (plan_is_hub(p, &p->nodes[i]->id.claims) &&
+		    (!best ||
+		     memcmp(p->nodes[i]->id.record.instance_id, best->id.record.instance_id, BY_INSTANCE_ID_LEN) < 0))
+			best = p->nodes[i];
+	return best;
+}
+
+/* The former hub steps back first: two can not have the same networks. */
+void plan_elect_hub(struct parent *p)
+{
+	const struct node *former = p->hub;
+
+	if (p->conf.topology != BY_TOPOLOGY_SPOKE)
+		return;
+	p->hub = elect(p);
+	if (p->hub == former)
+		return;
+	if (p->hub)
+		log_info("%s is the hub", p->hub->id.record.node);
+	else
+		log_warn("no hub is known: other nodes are out of reach");
+	if (!p->is_loaded)
+		return;
+	if (former)
+		send_to_all(p, former);
+	if (p->hub)
+		send_to_all(p, p->hub);
+}
+
+void plan_send_node(struct parent *p, const struct node *n)
+{
+	if (plan_is_hub(p, &n->id.claims))
+		plan_elect_hub(p);
+	send_to_all(p, n);
 }
 
 void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
@@ -220,7 +280,7 @@ void plan_remove_node(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID
 void plan_send_nodes(struct parent *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++)
-		plan_send_node(p, p->nodes[i]);
+		send_to_all(p, p->nodes[i]);
 	for (uint32_t i = 0; i < p->n_targets && p->net.ipc; i++)
 		if (p->targets[i].image)
 			send_host(p, &p->targets[i]);
@@ -257,10 +317,31 @@ void plan_send_target(struct parent *p, uint32_t target)
 	send_others(p, t);
 }
 
+struct msg_addrs plan_addrs(const struct parent *p)
+{
+	struct msg_addrs m = { 0 };
+
+	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
+		m.addrs[m.n_addrs++] = (struct ip_prefix){ .addr = p->conf.addrs[i],
+							   .bits = conf_network_of(&p->conf, &p->conf.addrs[i])->bits };
+	return m;
+}
+
+void plan_send_addrs(struct parent *p)
+{
+	struct msg_addrs m = plan_addrs(p);
+
+	if (p->net.ipc)
+		ipc_send(p->net.ipc, MSG_NET_ADDRS, &m, sizeof(m), -1);
+	plan_send_all(p);
+}
+
+/* Before there are addresses the device stays down. */
 void plan_send_all(struct parent *p)
 {
-	if (!p->net.ipc || !p->is_loaded)
+	if (!p->net.ipc || !p->is_loaded || !vpc_has_addresses(p))
 		return;
+	plan_elect_hub(p);
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		plan_send_target(p, i);
 	ipc_send(p->net.ipc, MSG_NET_SYNC, NULL, 0, -1);
@@ -299,8 +380,12 @@ void plan_sign_self(struct parent *p)
 	memcpy(r->app_id, p->self.app_id, sizeof(r->app_id));
 	memcpy(r->instance_id, p->self.instance_id, sizeof(r->instance_id));
 	memcpy(r->wg_key, p->wg_public, sizeof(r->wg_key));
+	r->has_detour = p->rotate.phase != DETOUR_NONE;
+	memcpy(r->detour_key, p->rotate.second_public, r->has_detour ? sizeof(r->detour_key) : 0);
 	memcpy(r->addrs, p->conf.addrs, sizeof(r->addrs));
 	memcpy(r->endpoints, p->conf.endpoints, sizeof(r->endpoints));
+	memcpy(r->services, p->conf.services, sizeof(r->services));
+	r->n_services = p->conf.n_services;
 	r->epoch = next_epoch(p, now);
 	r->not_before = now - CLOCK_SKEW_S;
 	r->not_after = now + p->conf.record_life_s;

@@ -2,7 +2,6 @@
 /* What must be there before the children: directories, bpffs, listening sockets, whom the edge runs as. */
 #include <errno.h>
 #include <linux/magic.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -10,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/listen.h"
@@ -51,20 +51,17 @@ static int bind_all(struct parent *p, struct err *e)
 		if (p->listen_fd[i] < 0)
 			return p->listen_fd[i];
 	}
+	for (uint32_t i = 0; i < p->conf.n_status; i++) {
+		p->status_fd[i] = tcp_listen_early(&p->conf.status[i], "status.listen", e);
+		if (p->status_fd[i] < 0)
+			return p->status_fd[i];
+	}
 	return 0;
 }
 
 int prepare_user(struct parent *p, struct err *e)
 {
-	const struct passwd *pw = getpwnam(p->conf.user);
-
-	if (!pw)
-		return err_at(e, -ENOENT, "user", "there is no user '%s'", p->conf.user);
-	if (pw->pw_uid == 0)
-		return err_at(e, -EINVAL, "user", "the edge process can not run as root");
-	p->edge.uid = pw->pw_uid;
-	p->edge.gid = pw->pw_gid;
-	return 0;
+	return user_find("user", p->conf.user, &p->edge.uid, &p->edge.gid, e);
 }
 
 int prepare(struct parent *p, struct err *e)
@@ -84,9 +81,7 @@ int prepare(struct parent *p, struct err *e)
 	if (!ret)
 		ret = trust_read(&p->trust, e);
 	if (!ret)
-		ret = own_wg_key(p, e);
-	if (!ret && ov_key_public(p->wg_private, p->wg_public) < 0)
-		ret = err_at(e, -EINVAL, p->conf.wg_key, "is no usable WireGuard key");
+		ret = rotate_load(p, e);
 	if (!ret)
 		ret = bind_all(p, e);
 	return ret;

@@ -11,18 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define BACKOFF_MAX_S 30
 #define STABLE_S      60 /* a child that lived this long starts again at once */
-
-static int64_t now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
-}
 
 /* In the child. The descriptor lands on a fixed number; all others are close-on-exec. */
 static void exec_role(const struct proc *p, int fd, pid_t parent)
@@ -82,7 +75,7 @@ int proc_start(struct proc *p)
 		exec_role(p, fds[1], parent);
 	close(fds[1]);
 	p->pid = pid;
-	p->started_s = now_s();
+	p->started_s = clock_s(CLOCK_MONOTONIC);
 	ret = ipc_new(p->base, fds[0], on_message, on_down, p, &p->ipc);
 	if (ret < 0)
 		return ret;
@@ -121,7 +114,7 @@ bool proc_reaped(struct proc *p, pid_t pid, int status)
 	p->ipc = NULL;
 	if (p->stopping)
 		return true;
-	p->failures = now_s() - p->started_s >= STABLE_S ? 0 : p->failures + 1;
+	p->failures = clock_s(CLOCK_MONOTONIC) - p->started_s >= STABLE_S ? 0 : p->failures + 1;
 	pause.tv_sec = p->failures > 5 ? BACKOFF_MAX_S : (1 << p->failures) - 1;
 	pause.tv_usec = 100000;
 	log_err("%s process ended (%s %d); starts again in %ld s", p->role, WIFSIGNALED(status) ? "signal" : "status",
@@ -148,6 +141,12 @@ void proc_stop(struct proc *p)
 	kill(p->pid, SIGKILL);
 	waitpid(p->pid, NULL, 0);
 	p->pid = -1;
+}
+
+void proc_again(struct proc *p)
+{
+	if (p->pid > 0)
+		kill(p->pid, SIGTERM);
 }
 
 void proc_fini(struct proc *p)

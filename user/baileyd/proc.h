@@ -28,5 +28,6 @@ int proc_init(struct proc *p, struct event_base *base, const char *role, ipc_fn 
 int proc_start(struct proc *p);
 /* For the SIGCHLD handler: true when it was this child, which is then started again after a pause. */
 bool proc_reaped(struct proc *p, pid_t pid, int status);
-void proc_stop(struct proc *p); /* asks, waits a second, ends it */
+void proc_stop(struct proc *p);  /* asks, waits a second, ends it */
+void proc_again(struct proc *p); /* ends it; it starts again at once */
 void proc_fini(struct proc *p);

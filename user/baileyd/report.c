@@ -36,9 +36,10 @@ static void waiting_unlink(struct waiting *w)
 
 static void waiting_answer(struct waiting *w)
 {
-	struct evhttp_connection *conn = evhttp_request_get_connection(w->req);
+	struct evhttp_connection *conn = w->req ? evhttp_request_get_connection(w->req) : NULL;
 
-	evhttp_connection_set_closecb(conn, NULL, NULL);
+	if (conn)
+		evhttp_connection_set_closecb(conn, NULL, NULL);
 	waiting_unlink(w);
 	w->answer(w->p, w->req);
 	free(w);
@@ -85,18 +86,21 @@ void report_ask_net(struct parent *p, struct evhttp_request *req, uint32_t pairs
 	struct waiting *w = calloc(1, sizeof(*w));
 
 	if (!w) {
-		evhttp_send_error(req, 500, "out of memory");
+		if (req)
+			evhttp_send_error(req, 500, "out of memory");
 		return;
 	}
 	*w = (struct waiting){ .next = p->waiting, .p = p, .req = req, .token = ask.token, .answer = answer };
 	w->deadline = evtimer_new(p->base, on_no_answer, w);
 	if (!w->deadline) {
 		free(w);
-		evhttp_send_error(req, 500, "out of memory");
+		if (req)
+			evhttp_send_error(req, 500, "out of memory");
 		return;
 	}
 	p->waiting = w;
-	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_client_gone, w);
+	if (req)
+		evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_client_gone, w);
 	event_add(w->deadline, &deadline);
 	if (!p->net.ipc || ipc_send(p->net.ipc, MSG_NET_STATUS, &ask, sizeof(ask), -1) < 0)
 		report_net_down(p);
@@ -281,6 +285,10 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
 		{ EVHTTP_REQ_GET, "/v1/policy/ask", report_on_ask },
 		{ EVHTTP_REQ_POST, "/v1/reload", report_on_reload },
+		{ EVHTTP_REQ_POST, "/v1/key/rotate", report_on_rotate },
+		{ EVHTTP_REQ_POST, "/v1/records/add", report_on_record_add },
+		{ EVHTTP_REQ_POST, "/v1/records/remove", report_on_record_remove },
+		{ EVHTTP_REQ_POST, "/v1/records/readmit", report_on_record_readmit },
 		{ EVHTTP_REQ_GET, "/v1/workloads", report_on_workloads },
 		{ EVHTTP_REQ_POST, "/v1/workloads/add", report_on_workload_add },
 		{ EVHTTP_REQ_POST, "/v1/workloads/remove", report_on_workload_remove },
@@ -298,6 +306,7 @@ int report_open(struct parent *p, struct err *e)
 void report_close(struct parent *p)
 {
 	report_net_down(p);
+	report_records_end(p);
 	ctl_close(p->ctl);
 	p->ctl = NULL;
 }

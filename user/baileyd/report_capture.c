@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "pcapng.h"
 #include "report_filter.h"
 #include "report_json.h"
@@ -92,14 +93,6 @@ static bool put(struct capture *c, struct out *out)
 	return chunk;
 }
 
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void packet_comment(const struct parent *p, const struct msg_packet *m, char *buf, size_t size)
 {
 	const struct by_rule *rule = report_rule(p, m->target, m->rec.rule);
@@ -153,7 +146,7 @@ static void put_packet(struct capture *c, const struct msg_packet *m)
 	char comment[320];
 	struct pcapng_packet packet = {
 		.interface = m->target,
-		.at_ns = now_ns(CLOCK_REALTIME) - (now_ns(CLOCK_BOOTTIME) - m->rec.ts_ns),
+		.at_ns = (uint64_t)clock_ns(CLOCK_REALTIME) - ((uint64_t)clock_ns(CLOCK_BOOTTIME) - m->rec.ts_ns),
 		.len = m->rec.packet_bytes,
 		.data = m->rec.data,
 		.n = m->rec.n,
@@ -189,7 +182,7 @@ static void put_lost(struct capture *c, uint32_t target, uint64_t kernel)
 	if (lost == c->lost[target])
 		return;
 	put_interfaces(c, &out);
-	pcapng_lost(&out, target, now_ns(CLOCK_REALTIME), lost);
+	pcapng_lost(&out, target, (uint64_t)clock_ns(CLOCK_REALTIME), lost);
 	if (put(c, &out))
 		c->lost[target] = lost;
 }

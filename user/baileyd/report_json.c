@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/text.h"
+#include "evidence/files.h"
 #include "report_filter.h"
 
 #define AUDIT_NAMED 100 /* rules in audit mode that status names */
@@ -205,6 +207,23 @@ static json_t *capture_part(const struct parent *p)
 			 (json_int_t)d->count[BY_DIVERT_ASKED], "unknown", (json_int_t)d->count[BY_DIVERT_UNKNOWN]);
 }
 
+/* null: no mesh is guarded, or net does not say. */
+static json_t *guard_part(const struct parent *p)
+{
+	const struct dp_guard_status *g = &p->report.status.guard;
+	json_t *o;
+
+	if (!p->report.is_known || !p->report.status.is_guarding)
+		return json_null();
+	o = json_object();
+	for (int i = 0; i < BY_DROP_COUNT; i++)
+		if (g->dropped[i].packets)
+			json_object_set_new(o, dp_drop_name((uint32_t)i),
+					    json_pack("{s:I, s:I}", "packets", (json_int_t)g->dropped[i].packets,
+						      "bytes", (json_int_t)g->dropped[i].bytes));
+	return json_pack("{s:i, s:o}", "cgroups", (int)g->n_cgroups, "dropped", o);
+}
+
 static const struct msg_peer *session_of(const struct parent *p, const struct node *n)
 {
 	const struct net_report *r = &p->report;
@@ -227,8 +246,15 @@ static void add_session(json_t *o, const struct msg_peer *s, int64_t now)
 	json_object_set_new(o, "tx_bytes", json_integer((json_int_t)s->tx_bytes));
 }
 
+/* By which node a packet to it goes; NULL: by none, or by nothing that is known. */
+static const struct node *way_to(const struct parent *p, const struct node *n)
+{
+	return p->conf.topology == BY_TOPOLOGY_SPOKE && !plan_is_hub(p, &n->id.claims) ? p->hub : NULL;
+}
+
 static json_t *peer_part(const struct parent *p, const struct node *n, int64_t now)
 {
+	const struct node *via = way_to(p, n);
 	const struct id_record *r = &n->id.record;
 	json_t *o =
 		json_pack("{s:s, s:o, s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:s}", "node", r->node, "app",
@@ -238,9 +264,14 @@ static json_t *peer_part(const struct parent *p, const struct node *n, int64_t n
 			  (json_int_t)r->epoch, "expires_in_s", (json_int_t)(r->not_after - now), "origin", n->origin);
 
 	json_object_set_new(o, "evidence_expires_in_s", json_integer(n->id.claims.not_after - now));
+	if (n->id.claims.tcb_status)
+		json_object_set_new(o, "tcb", json_string(id_tcb_status_name(n->id.claims.tcb_status)));
 	json_object_set_new(o, "freshness", json_string(id_fresh_name(n->id.claims.fresh)));
 	if (n->id.claims.fresh)
 		json_object_set_new(o, "proved_s_ago", json_integer(now - n->id.claims.fresh_at));
+	json_object_set_new(o, "configured", json_boolean(session_of(p, n) != NULL));
+	if (via)
+		json_object_set_new(o, "via", json_string(via->id.record.node));
 	add_session(o, session_of(p, n), now);
 	return o;
 }
@@ -262,10 +293,32 @@ static json_t *refusals_part(const struct parent *p, int64_t now)
 
 static json_t *overlay_part(const struct parent *p)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "interface", p->conf.interface, "backend",
-			 p->report.is_known ? p->report.status.backend : "", "listen_port", p->conf.wg_port, "mtu",
-			 (int)p->conf.mtu, "addresses", addr_list(p->conf.addrs, p->conf.n_addrs), "public_key",
-			 key_text(p->wg_public));
+	json_t *networks = json_array(), *o;
+	char text[PREFIX_TEXT];
+
+	for (uint32_t i = 0; i < p->conf.n_networks; i++)
+		json_array_append_new(networks, json_string(prefix_print(&p->conf.networks[i], text)));
+	o = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:s, s:o, s:o}", "interface", p->conf.interface, "backend",
+		      p->report.is_known ? p->report.status.backend : "", "listen_port", p->conf.wg_port, "mtu",
+		      (int)p->conf.mtu, "addresses", addr_list(p->conf.addrs, p->conf.n_addrs), "networks", networks,
+		      "public_key", key_text(p->wg_public), "topology", conf_topology_name[p->conf.topology], "hub",
+		      p->hub ? json_string(p->hub->id.record.node) : json_null(), "key", rotate_json(p, time(NULL)));
+	json_object_set_new(o, "wireguard",
+			    json_pack("{s:i, s:i, s:b, s:I}", "configured", (int)p->report.n_peers, "asleep",
+				      (int)p->report.status.n_asleep, "lazy", p->report.status.is_lazy, "woken",
+				      (json_int_t)p->report.status.n_woken));
+	return o;
+}
+
+/* Where records are exchanged. */
+static json_t *listens_part(const struct parent *p)
+{
+	json_t *list = json_array();
+	char text[ENDPOINT_TEXT];
+
+	for (uint32_t i = 0; i < p->conf.n_listen; i++)
+		json_array_append_new(list, json_string(endpoint_print(&p->conf.listen[i], text)));
+	return list;
 }
 
 /* What real evidence is judged by; null where only simulated evidence can be. */
@@ -290,6 +343,33 @@ static json_t *collateral_part(const struct parent *p, int64_t now)
 }
 
 /* null: there is no control plane. */
+/* null: the configuration has no dns. */
+static json_t *dns_part(const struct parent *p)
+{
+	static const char *const resolvers[] = { [CONF_RESOLVER_NONE] = "none",
+						 [CONF_RESOLVER_RESOLVED] = "systemd-resolved",
+						 [CONF_RESOLVER_FILE] = "resolv.conf" };
+	const struct msg_dns_stats *n = &p->dns.stats;
+	json_t *o, *list = json_array();
+	char text[ENDPOINT_TEXT];
+
+	if (!p->conf.dns.is_on) {
+		json_decref(list);
+		return json_null();
+	}
+	for (uint32_t i = 0; i < p->dns.forward.n; i++)
+		json_array_append_new(list, json_string(endpoint_print(&p->dns.forward.server[i], text)));
+	o = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "suffix", p->conf.dns.suffix, "running",
+		      p->dns.proc.ipc != NULL, "names", (json_int_t)n->names, "queries", (json_int_t)n->queries,
+		      "dropped", (json_int_t)n->dropped, "forwarded", (json_int_t)n->forwarded, "forward_failed",
+		      (json_int_t)n->forward_failed, "forward", list);
+	json_object_set_new(o, "resolver",
+			    json_string(resolvers[p->dns.resolver ? p->dns.resolver : CONF_RESOLVER_NONE]));
+	if (p->dns.err.code)
+		json_object_set_new(o, "error", json_sprintf("%s: %s", p->dns.err.where, p->dns.err.msg));
+	return o;
+}
+
 static json_t *vpc_part(const struct parent *p, int64_t now)
 {
 	char server[ENDPOINT_TEXT];
@@ -297,8 +377,8 @@ static json_t *vpc_part(const struct parent *p, int64_t now)
 
 	if (!p->conf.vpc.is_on)
 		return json_null();
-	o = json_pack("{s:s, s:b, s:o, s:I, s:I}", "server", endpoint_print(&p->conf.vpc.server, server), "connected",
-		      p->vpc.is_up, "network", json_hex(p->vpc.seen.network, VPC_NETWORK), "serial",
+	o = json_pack("{s:s, s:b, s:o, s:I, s:I}", "server", endpoint_print(&p->conf.vpc.server[p->vpc.server], server),
+		      "connected", p->vpc.is_up, "network", json_hex(p->vpc.seen.network, VPC_NETWORK), "serial",
 		      (json_int_t)p->vpc.seen.serial, "revoked", (json_int_t)p->vpc.n_revoked);
 	if (p->vpc.since_s)
 		json_object_set_new(o, "since_s", json_integer(now - p->vpc.since_s));
@@ -311,6 +391,10 @@ static json_t *processes_part(const struct parent *p)
 
 	if (p->conf.pcs_url[0])
 		json_object_set_new(o, "fetch", process(&p->trust.fetch));
+	if (p->conf.n_status)
+		json_object_set_new(o, "status", process(&p->status));
+	if (p->conf.dns.is_on)
+		json_object_set_new(o, "dns", process(&p->dns.proc));
 	return o;
 }
 
@@ -328,11 +412,13 @@ json_t *report_status_json(struct parent *p)
 		json_object_set_new(o, "evidence_expires_in_s", json_integer(p->self.not_after - now));
 	json_object_set_new(o, "freshness_demanded", json_string(id_fresh_name(p->conf.fresh)));
 	json_object_set_new(o, "overlay", overlay_part(p));
+	json_object_set_new(o, "listens", listens_part(p));
 	json_object_set_new(o, "policy", policy_part(p));
 	json_object_set_new(o, "datapath", datapath_part(&p->report));
 	json_object_set_new(o, "rules", report_rules_json(p, TARGET_OVERLAY));
 	json_object_set_new(o, "underlay", underlay_part(p));
 	json_object_set_new(o, "capture", capture_part(p));
+	json_object_set_new(o, "mesh", guard_part(p));
 	for (size_t i = 0; i < p->n_nodes; i++)
 		json_array_append_new(peers, peer_part(p, p->nodes[i], now));
 	json_object_set_new(o, "peers", peers);
@@ -340,6 +426,7 @@ json_t *report_status_json(struct parent *p)
 	json_object_set_new(o, "refusals", refusals_part(p, now));
 	json_object_set_new(o, "collateral", collateral_part(p, now));
 	json_object_set_new(o, "vpc", vpc_part(p, now));
+	json_object_set_new(o, "dns", dns_part(p));
 	json_object_set_new(o, "processes", processes_part(p));
 	return o;
 }
@@ -377,7 +464,6 @@ static json_t *pairs_part(struct parent *p, uint32_t target)
 json_t *report_counters_json(struct parent *p)
 {
 	json_t *targets = json_array();
-	struct timespec now;
 
 	for (uint32_t i = 0; i < p->n_targets; i++) {
 		const struct dp_status *dp = &p->report.counts[i].dp;
@@ -391,9 +477,7 @@ json_t *report_counters_json(struct parent *p)
 							 report_drops_json(dp), "rules", report_rules_json(p, i),
 							 "pairs", pairs_part(p, i)));
 	}
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return json_pack("{s:I, s:o}", "at_ms", (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, "targets",
-			 targets);
+	return json_pack("{s:I, s:o}", "at_ms", (json_int_t)clock_ms(CLOCK_MONOTONIC), "targets", targets);
 }
 
 /* --- events --- */
@@ -434,18 +518,18 @@ json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t 
 	return o;
 }
 
-/* Between two apps of the overlay. */
+/* Between two nodes of the overlay, by what they prove now. */
 static bool ask_overlay(struct parent *p, const struct by_event *ev, struct pol_answer *a)
 {
-	char from[2 * BY_APP_ID_LEN + 1], to[2 * BY_APP_ID_LEN + 1];
-	const uint8_t *src = node_who(p, &ev->src).app_id, *dst = node_who(p, &ev->dst).app_id;
-	struct err e = ERR_INIT;
+	const struct id_claims *src = node_who(p, &ev->src).claims, *dst = node_who(p, &ev->dst).claims;
+	struct pol_subject from, to;
 
 	if (!src || !dst)
 		return false;
-	hex_print(from, src, BY_APP_ID_LEN);
-	hex_print(to, dst, BY_APP_ID_LEN);
-	return pol_explain(p->model, from, to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), a, &e) == 0;
+	from = evp_subject(src);
+	to = evp_subject(dst);
+	pol_explain_nodes(p->model, &from, &to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), a);
+	return true;
 }
 
 /* Between this host and an address. */
@@ -468,12 +552,15 @@ static void add_nearest(json_t *o, struct parent *p, const struct msg_event *m)
 {
 	bool is_host = p->targets[m->target].kind == TARGET_IS_UNDERLAY;
 	struct pol_answer a;
+	json_t *near;
 
 	if (!p->model || !(is_host ? ask_host(p, &m->event, &a) : ask_overlay(p, &m->event, &a)) || !a.nearest_rule)
 		return;
-	json_object_set_new(o, "nearest",
-			    json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file, "line",
-				      (int)a.nearest_line, "allows", a.nearest_ports));
+	near = json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file, "line",
+			 (int)a.nearest_line, "allows", a.nearest_ports);
+	if (a.unmet[0] || a.unmet[1])
+		json_object_set_new(near, "needs", pol_lacks_json(&a));
+	json_object_set_new(o, "nearest", near);
 }
 
 json_t *report_event_json(struct parent *p, const struct seen_event *seen)

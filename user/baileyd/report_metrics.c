@@ -184,6 +184,18 @@ static void peers(struct out *out, const struct parent *p, int64_t now)
 		put(out, "bailey_own_evidence_expires_seconds %lld\n", (long long)(p->self.not_after - now));
 }
 
+static void key(struct out *out, const struct parent *p)
+{
+	single(out, "key_age_seconds", "gauge", "Since the WireGuard key came into use.",
+	       (uint64_t)(time(NULL) - p->rotate.key_s));
+	single(out, "key_rotation_phase", "gauge", "0 none, 1 traffic leaves the first device, 2 it comes back.",
+	       p->rotate.phase);
+	single(out, "key_rotations_total", "counter", "Rotations of the WireGuard key that were finished.",
+	       p->rotate.done);
+	single(out, "key_rotations_forced_total", "counter", "Steps of them that did not wait for a node any more.",
+	       p->rotate.forced);
+}
+
 static void processes(struct out *out, const struct parent *p)
 {
 	head(out, "process_restarts_total", "counter", "How often a process was started again.");
@@ -191,6 +203,23 @@ static void processes(struct out *out, const struct parent *p)
 	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
 	if (p->conf.pcs_url[0])
 		put(out, "bailey_process_restarts_total{process=\"fetch\"} %u\n", p->trust.fetch.restarts);
+	if (p->conf.dns.is_on)
+		put(out, "bailey_process_restarts_total{process=\"dns\"} %u\n", p->dns.proc.restarts);
+}
+
+static void dns(struct out *out, const struct msg_dns_stats *n)
+{
+	static const char *const rcodes[DNS_RCODES] = { "NOERROR",  "FORMERR", "SERVFAIL",
+							"NXDOMAIN", "NOTIMP",  "REFUSED" };
+
+	single(out, "dns_names", "gauge", "Nodes that have names, this one included.", n->names);
+	single(out, "dns_queries_total", "counter", "Queries, of those who may ask.", n->queries);
+	single(out, "dns_dropped_total", "counter", "What was no query, and who may not ask.", n->dropped);
+	head(out, "dns_answers_total", "counter", "Answers of this node's own, by their code.");
+	for (size_t i = 0; i < DNS_RCODES; i++)
+		put(out, "bailey_dns_answers_total{rcode=\"%s\"} %llu\n", rcodes[i], (unsigned long long)n->answers[i]);
+	single(out, "dns_forwarded_total", "counter", "Queries that other resolvers were asked.", n->forwarded);
+	single(out, "dns_forward_failed_total", "counter", "Those of them that nobody answered.", n->forward_failed);
 }
 
 static void policy(struct out *out, const struct parent *p)
@@ -219,6 +248,19 @@ static void captured(struct out *out, const struct msg_status *s)
 		put(out, "bailey_captured_total{what=\"%s\"} %llu\n", what[i], (unsigned long long)s->divert.count[i]);
 }
 
+static void guarded(struct out *out, const struct msg_status *s)
+{
+	if (!s->is_guarding)
+		return;
+	single(out, "guard_cgroups", "gauge", "Cgroups of meshes whose sockets the kernel stops.", s->guard.n_cgroups);
+	head(out, "guard_dropped_packets_total", "counter",
+	     "Packets of a mesh's connections whose peer or rule is gone, by reason.");
+	for (int i = 1; i < BY_DROP_COUNT; i++)
+		if (s->guard.dropped[i].packets)
+			put(out, "bailey_guard_dropped_packets_total{reason=\"%s\"} %llu\n", dp_drop_name((uint32_t)i),
+			    (unsigned long long)s->guard.dropped[i].packets);
+}
+
 char *report_metrics_text(struct parent *p)
 {
 	const struct dp_status *dp = &p->report.counts[TARGET_OVERLAY].dp;
@@ -232,11 +274,17 @@ char *report_metrics_text(struct parent *p)
 		peer_packets(&out, p);
 		workloads(&out, p);
 		captured(&out, &p->report.status);
+		guarded(&out, &p->report.status);
 		each_target(&out, p, "flows", "gauge", "Tracked flows.", flows_of);
 		single(&out, "identities", "gauge", "Attested nodes in the kernel's map, this one included.",
 		       dp->n_identities);
 		each_target(&out, p, "policy_generation", "gauge", "Generation that decides.", generation_of);
 		each_target(&out, p, "events_lost_total", "counter", "Events that the kernel did not tell.", losses_of);
+		single(&out, "wireguard_peers", "gauge", "Peers that WireGuard has.", p->report.n_peers);
+		single(&out, "wireguard_asleep", "gauge",
+		       "Nodes that WireGuard is told of when somebody talks to them.", p->report.status.n_asleep);
+		single(&out, "wireguard_woken_total", "counter", "Times that one of them was.",
+		       p->report.status.n_woken);
 		single(&out, "events_unread_total", "counter", "Events that the parent did not take.",
 		       p->report.status.events_held);
 	}
@@ -255,6 +303,11 @@ char *report_metrics_text(struct parent *p)
 		       p->vpc.seen.serial);
 		single(&out, "vpc_revoked", "gauge", "Instances that were revoked.", p->vpc.n_revoked);
 	}
+	if (p->conf.topology == BY_TOPOLOGY_SPOKE)
+		single(&out, "hub_known", "gauge", "1: this spoke has verified a hub.", p->hub != NULL);
+	if (p->conf.dns.is_on)
+		dns(&out, &p->dns.stats);
+	key(&out, p);
 	processes(&out, p);
 	out_u8(&out, 0);
 	return (char *)out_take(&out, &len);

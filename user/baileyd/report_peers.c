@@ -101,6 +101,12 @@ void report_on_peers(struct evhttp_request *req, void *arg)
 		ctl_reply_error(req, 503, &e);
 		return;
 	}
+	if (!p->is_loaded) { /* whoever is not verified again yet would be taken for gone */
+		free(f);
+		err_at(&e, -EAGAIN, "peers", "the stored records are being verified");
+		ctl_reply_error(req, 503, &e);
+		return;
+	}
 	f->req = req;
 	f->next = p->followers;
 	p->followers = f;

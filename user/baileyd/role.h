@@ -12,3 +12,5 @@ int parent_run(const struct conf *conf);
 int role_net(void);
 int role_edge(uid_t uid, gid_t gid);
 int role_fetch(uid_t uid, gid_t gid);
+int role_status(uid_t uid, gid_t gid);
+int role_dns(uid_t uid, gid_t gid);

@@ -16,6 +16,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "box.h"
+#include "edge_judge.h"
+#include "edge_knock.h"
 #include "edge_quote.h"
 #include "edge_trust.h"
 #include "edge_vpc.h"
@@ -40,6 +42,7 @@ struct edge {
 	struct agent_link *link;
 	struct source *source;
 	struct id_registry *registry;
+	struct edge_judge judge;
 	struct mx *mx;
 	struct edge_vpc *vpc;
 	struct event *expire;
@@ -67,57 +70,10 @@ static void tell_refused(const char *origin, const struct err *err, bool is_remo
 	ipc_send(edge->parent, MSG_EDGE_REFUSED, &m, sizeof(m), -1);
 }
 
-/* What a node proved in a session is good for a while. Where nothing live is demanded its certificate is enough. */
-static int freshness_check(const struct edge *edge, struct id_claims *claims, struct err *e)
-{
-	int64_t now = time(NULL),
-		until = (claims->fresh_at < now ? claims->fresh_at : now) + edge->conf.fresh_max_age_s;
-
-	if (edge->conf.fresh == ID_FRESH_OFF)
-		return 0;
-	if (claims->fresh < edge->conf.fresh || until < now)
-		return err_reason(e, ID_FRESH_MISSING, "record",
-				  "the node proved %s, %lld s ago; %s every %u s is demanded",
-				  id_fresh_name(claims->fresh), (long long)(claims->fresh ? now - claims->fresh_at : 0),
-				  id_fresh_name(edge->conf.fresh), edge->conf.fresh_max_age_s);
-	if (until < claims->not_after)
-		claims->not_after = until;
-	return 0;
-}
-
-static bool is_own(const struct edge *edge, const struct id_node *node)
-{
-	return memcmp(node->record.instance_id, edge->self.instance_id, BY_INSTANCE_ID_LEN) == 0;
-}
-
-/* Ours may come back to us. One of another key is of a second machine that says it is this one. */
-static int own_check(const struct edge *edge, const struct id_node *node, struct err *e)
-{
-	if (memcmp(node->claims.spki_sha256, edge->self.spki_sha256, sizeof(edge->self.spki_sha256)) == 0)
-		return 0;
-	return err_reason(e, ID_PEER_MISMATCH, "record", "is of this node's own instance, by another key");
-}
-
-/* A record that verified by itself: what the others say about its epoch, addresses and key decides. */
 static int admit(const struct id_node *node, const uint8_t *bytes, size_t len, const char *origin, struct err *e,
 		 void *arg)
 {
-	struct edge *edge = arg;
-	struct msg_node m = { .node = *node };
-	enum id_admit what;
-	int ret;
-
-	if (is_own(edge, node))
-		return own_check(edge, node, e);
-	ret = freshness_check(edge, &m.node.claims, e);
-	if (!ret)
-		ret = id_registry_admit(edge->registry, &m.node, &what, e);
-	if (ret < 0)
-		return ret;
-	snprintf(m.origin, sizeof(m.origin), "%s", origin);
-	if (what != ID_ADMIT_SAME)
-		ret = ipc_send_blob(edge->parent, MSG_EDGE_NODE, &m, sizeof(m), bytes, len);
-	return ret < 0 ? err_at(e, ret, origin, "can not hand the record on: %s", strerror(-ret)) : 0;
+	return edge_judge_admit(&((struct edge *)arg)->judge, node, bytes, len, origin, e);
 }
 
 static void on_quoted(uint64_t token, const uint8_t *attestation, size_t len, const struct err *e, void *arg)
@@ -166,8 +122,18 @@ static int start_registry(struct edge *edge, struct err *e)
 					 .max_nodes = BY_MAX_IDENTITIES - 2,
 					 .names_are_unique = edge->conf.vpc.is_on };
 
+	int ret;
+
 	memcpy(conf.networks, edge->conf.networks, sizeof(conf.networks));
-	return id_registry_new(&conf, &edge->registry, e);
+	ret = id_registry_new(&conf, &edge->registry, e);
+	edge->judge = (struct edge_judge){ .parent = edge->parent,
+					   .conf = &edge->conf,
+					   .self = &edge->self,
+					   .registry = edge->registry,
+					   .trust = trust_now,
+					   .refused = tell_refused,
+					   .arg = edge };
+	return ret;
 }
 
 static int start_exchange(struct edge *edge, struct err *e)
@@ -200,31 +166,24 @@ static int verify_self(struct edge *edge, const char *cert, struct id_claims *cl
 	return ret < 0 ? err_wrap(e, "own certificate") : 0;
 }
 
-/* One that came without a session of its node: what the node proved in one before, or nothing. */
-static void record_judge(struct edge *edge, const uint8_t *bytes, size_t len, const char *origin, enum id_fresh fresh,
-			 int64_t fresh_at)
+/* Collateral or evidence policy are others now. The parent signs a record that fits, and compiles its policy anew. */
+static void self_judge(struct edge *edge)
 {
-	struct id_trust trust;
-	struct id_node node;
-	struct err e = ERR_INIT;
-	int ret;
+	struct msg_started m = { 0 };
 
-	trust_now(&trust, edge);
-	ret = id_record_verify(bytes, len, &trust, &node, &e);
-	if (ret == 0) {
-		node.claims.fresh = fresh;
-		node.claims.fresh_at = fresh_at;
-		ret = admit(&node, bytes, len, origin, &e, edge);
-	}
-	if (ret < 0)
-		tell_refused(origin, &e, false, edge);
+	if (!edge->mx || /* it comes with the start */
+	    !edge_judge_self(&edge->judge, edge->next_cert ? edge->next_cert : edge->cert_pem, &m.claims))
+		return;
+	edge->self.tcb_status = m.claims.tcb_status;
+	edge->self.not_after = m.claims.not_after;
+	ipc_send(edge->parent, MSG_EDGE_RENEWED, &m, sizeof(m), -1);
 }
 
 /* --- the control plane --- */
 
 static void on_vpc_record(const uint8_t *bytes, size_t len, const char *origin, void *arg)
 {
-	record_judge(arg, bytes, len, origin, ID_FRESH_OFF, 0);
+	edge_judge_record(&((struct edge *)arg)->judge, bytes, len, origin, ID_FRESH_OFF, 0);
 }
 
 static int vpc_start(struct edge *edge, struct err *e)
@@ -286,7 +245,8 @@ static int renew(struct edge *edge, const char *cert, const char *key, int64_t *
 		ret = edge_vpc_renew(edge->vpc, cert, key, e);
 	if (ret < 0)
 		return ret;
-	*until = m.claims.not_after;
+	*until = edge->self.not_after = m.claims.not_after;
+	edge->self.tcb_status = m.claims.tcb_status;
 	return ipc_send(edge->parent, MSG_EDGE_RENEWED, &m, sizeof(m), -1);
 }
 
@@ -412,7 +372,7 @@ static void on_stored_record(struct edge *edge, struct ipc_msg *msg)
 	if (!m || !edge->registry || ipc_blob_read(msg->fd, ID_RECORD_MAX, &bytes, &len) < 0)
 		return;
 	snprintf(origin, sizeof(origin), "%.*s", (int)sizeof(origin) - 1, m->origin);
-	record_judge(edge, bytes, len, origin, m->fresh, m->fresh_at);
+	edge_judge_record(&edge->judge, bytes, len, origin, m->fresh, m->fresh_at);
 }
 
 static void on_join(struct edge *edge, const struct vpc_seen *seen)
@@ -469,6 +429,8 @@ static void on_collateral(struct edge *edge, struct ipc_msg *msg)
 
 	if (edge_trust_collateral(edge->trust, msg, origin, &e) < 0)
 		tell_refused(origin, &e, false, edge);
+	else
+		self_judge(edge);
 }
 
 static void on_message(struct ipc_msg *msg, void *arg)
@@ -491,6 +453,7 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MSG_EDGE_POLICY:
 		edge_trust_policy(edge->trust, msg);
+		self_judge(edge);
 		break;
 	case MSG_EDGE_COLLATERAL:
 		on_collateral(edge, msg);
@@ -520,6 +483,9 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		if ((p = ipc_as(msg, sizeof(struct vpc_seen))))
 			on_join(edge, p);
 		break;
+	case MSG_EDGE_KNOCKS:
+		edge_knock_listen(edge->base, edge->parent, msg);
+		break;
 	case MSG_EDGE_MARK:
 		ipc_send(edge->parent, MSG_EDGE_MARKED, msg->data, msg->len, -1);
 		break;
@@ -530,9 +496,7 @@ static void on_message(struct ipc_msg *msg, void *arg)
 
 static void on_down(void *arg)
 {
-	struct edge *edge = arg;
-
-	event_base_loopbreak(edge->base);
+	event_base_loopbreak(((struct edge *)arg)->base);
 }
 
 static int open_channel(struct edge *edge)
@@ -559,6 +523,7 @@ static void edge_fini(struct edge *edge)
 	source_free(edge->source);
 	link_free(edge->link);
 	edge_vpc_free(edge->vpc);
+	edge_knock_end();
 	mx_free(edge->mx);
 	id_registry_free(edge->registry);
 	edge_trust_free(edge->trust);

@@ -34,11 +34,11 @@ static void on_apply(evutil_socket_t fd, short what, void *arg)
 	char text[600];
 
 	(void)fd, (void)what;
-	if (device_apply(net, &e) < 0)
+	if (device_apply(net, &e) < 0 || detour_apply(net, &e) < 0)
 		log_err("%s", err_text(&e, text, sizeof(text)));
 }
 
-static void apply_soon(struct net *net)
+void device_apply_soon(struct net *net)
 {
 	struct timeval soon = { .tv_usec = 1000 };
 
@@ -56,7 +56,8 @@ static int conf_take(struct net *net, const struct msg_net_conf *conf, struct er
 	msg_terminate(net->conf.instance);
 	msg_terminate(net->conf.bpffs);
 	msg_terminate(net->conf.interface);
-	if (conf->n_addrs > ID_MAX_ADDRS || !conf->wg_port || conf->wg_port > 65535)
+	if (conf->addrs.n_addrs > ID_MAX_ADDRS || conf->n_networks > CONF_MAX_NETWORKS || !conf->wg_port ||
+	    conf->wg_port > 65535)
 		return err_at(e, -EPROTO, "net process", "configuration message is out of range");
 	return 0;
 }
@@ -65,7 +66,8 @@ static int conf_take(struct net *net, const struct msg_net_conf *conf, struct er
 static int open_overlay(struct target *t, struct err *e)
 {
 	const struct msg_net_conf *conf = &t->net->conf;
-	int ret = dp_open(conf->bpffs, conf->instance, NULL, &t->dp, e);
+	const struct dp_options options = { .topology = (enum by_topology)conf->topology };
+	int ret = dp_open(conf->bpffs, conf->instance, &options, &t->dp, e);
 
 	if (!ret)
 		ret = dp_attach(t->dp, ov_ifindex(t->net->ov), e);
@@ -108,6 +110,7 @@ static int on_conf(struct net *net, const struct msg_net_conf *conf, struct err 
 	if (!ret)
 		ret = ov_open(net->conf.interface, (enum ov_backend)net->conf.backend, &net->ov, e);
 	memcpy(overlay.interface, net->conf.interface, sizeof(overlay.interface));
+	detour_find(net);
 	return ret ? ret : target_open(net, &overlay, e);
 }
 
@@ -130,6 +133,14 @@ static int on_policy(struct target *t, const struct ipc_msg *msg, struct err *e)
 	return ret;
 }
 
+/* A record that is renewed wakes nobody. */
+static uint32_t via_asleep(const struct net *net, const struct msg_node_set *m)
+{
+	const struct peer *p = m->target == TARGET_OVERLAY ? peer_find(net, m->identity.instance_id) : NULL;
+
+	return p && p->is_marked ? BY_VIA_ASLEEP : 0;
+}
+
 static int on_node_set(struct target *t, const struct msg_node_set *m, struct err *e)
 {
 	struct dp_identity id;
@@ -139,13 +150,15 @@ static int on_node_set(struct target *t, const struct msg_node_set *m, struct er
 	if (!m || m->identity.n_addrs > ARRAY_LEN(m->identity.addrs))
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
 	id = m->identity;
-	id.via = way_of(t->net, m->way);
+	id.via = m->target == TARGET_OVERLAY && m->way == TARGET_OVERLAY ? detour_via(t->net, m)
+									 : way_of(t->net, m->way);
+	id.via |= via_asleep(t->net, m);
 	msg_terminate(id.node);
 	ret = dp_identity_set(t->dp, &id, &number, e);
 	if (!ret && peer_name(t->net, m) < 0)
 		ret = err_at(e, -ENOMEM, id.node, "out of memory");
 	if (m->target == TARGET_OVERLAY)
-		apply_soon(t->net);
+		device_apply_soon(t->net);
 	return ret;
 }
 
@@ -158,7 +171,7 @@ static int on_node_del(struct target *t, const struct msg_instance *m, struct er
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
 	ret = dp_identity_remove(t->dp, m->instance_id, e);
 	peer_forget(t->net, m->instance_id, m->target);
-	apply_soon(t->net);
+	device_apply_soon(t->net);
 	return ret;
 }
 
@@ -188,8 +201,28 @@ static int on_sync(struct net *net, struct err *e)
 		ret = underlay_remove_unnamed(net, e);
 	if (!ret)
 		ret = device_apply(net, e);
+	if (!ret)
+		ret = detour_apply(net, e);
 	net->is_synced = true;
 	return ret;
+}
+
+static int on_wake(struct net *net, const struct msg_instance *m, struct err *e)
+{
+	if (!m)
+		return err_at(e, -EPROTO, "net process", "wake message is wrong");
+	if (lazy_wake(net, m->instance_id))
+		device_apply_soon(net);
+	return 0;
+}
+
+/* With the SYNC that follows they are the device's. */
+static int on_addrs(struct net *net, const struct msg_addrs *m, struct err *e)
+{
+	if (!m || m->n_addrs > ID_MAX_ADDRS)
+		return err_at(e, -EPROTO, "net process", "address message is wrong");
+	net->conf.addrs = *m;
+	return 0;
 }
 
 static int on_capture(struct net *net, const struct msg_capture *m, struct err *e)
@@ -235,8 +268,16 @@ static int dispatch(struct net *net, struct ipc_msg *msg, uint32_t *number, stru
 		return target_open(net, ipc_as(msg, sizeof(struct msg_target)), e);
 	case MSG_NET_DIVERT:
 		return divert_set(net, ipc_as(msg, sizeof(struct dp_divert_conf)), e);
+	case MSG_NET_GUARD:
+		return guard_set(net, ipc_as(msg, sizeof(struct dp_guard_conf)), e);
+	case MSG_NET_ADDRS:
+		return on_addrs(net, ipc_as(msg, sizeof(struct msg_addrs)), e);
 	case MSG_NET_SYNC:
 		return on_sync(net, e);
+	case MSG_NET_ROTATE:
+		return detour_rotate(net, ipc_as(msg, sizeof(struct msg_rotate)), e);
+	case MSG_NET_WAKE:
+		return on_wake(net, ipc_as(msg, sizeof(struct msg_instance)), e);
 	case MSG_NET_CAPTURE:
 		return on_capture(net, ipc_as(msg, sizeof(struct msg_capture)), e);
 	default:
@@ -275,11 +316,15 @@ static void on_message(struct ipc_msg *msg, void *arg)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
+	if (lazy_tick(arg))
+		device_apply_soon(arg);
 	workloads_watch(arg);
 	send_losses(arg);
 	capture_losses(arg);
 	underlay_watch(arg);
 	divert_watch(arg);
+	guard_watch(arg);
+	detour_watch(arg);
 }
 
 static void on_down(void *arg)
@@ -323,6 +368,8 @@ static void net_fini(struct net *net)
 	if (net->tick)
 		event_free(net->tick);
 	dp_divert_close(net->divert);
+	dp_guard_close(net->guard);
+	detour_fini(net);
 	ov_close(net->ov);
 	ipc_free(net->parent);
 	if (net->base)

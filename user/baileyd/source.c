@@ -103,8 +103,10 @@ static void on_answer(const json_t *answer, const struct err *why, void *arg)
 
 static json_t *arguments(const struct source *s)
 {
-	json_t *args = json_pack("{s:s, s:b, s:b, s:b}", "subject", s->conf.subject, "usage_ra_tls",
-				 !s->conf.without_quote, "usage_server_auth", 1, "usage_client_auth", 1);
+	/* without a quote the issuer says which instance it is */
+	json_t *args = json_pack("{s:s, s:b, s:b, s:b, s:b}", "subject", s->conf.subject, "usage_ra_tls",
+				 !s->conf.without_quote, "with_app_info", s->conf.without_quote, "usage_server_auth", 1,
+				 "usage_client_auth", 1);
 
 	if (args && s->conf.is_legacy)
 		json_object_set_new(args, "random_seed", json_true());

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -138,12 +137,35 @@ static void revoked_save(struct parent *p)
 	p->vpc.is_revoked_dirty = false;
 }
 
+/* --- pre-auth key --- */
+
+/* Who was granted addresses once is a member and needs none, so that its file may go. */
+static int key_load(struct parent *p, struct err *e)
+{
+	auto_free char *text = NULL;
+	size_t len;
+
+	if (!p->conf.vpc_key[0] || (p->vpc.seen.serial && access(p->conf.vpc_key, F_OK) < 0))
+		return 0;
+	if (file_read(p->conf.vpc_key, VPC_KEY_TEXT, &text, &len, e) < 0)
+		return err_wrap(e, "vpc.key");
+	text[strcspn(text, "\r\n")] = '\0';
+	if (vpc_key_ok(text))
+		snprintf(p->conf.vpc.key, sizeof(p->conf.vpc.key), "%s", text);
+	else
+		err_at(e, -EINVAL, p->conf.vpc_key, "is no pre-auth key: one line of 16 to 127 characters");
+	explicit_bzero(text, len);
+	return e->code;
+}
+
 /* --- the life of it --- */
 
 int vpc_load(struct parent *p, struct err *e)
 {
 	int ret = p->conf.vpc.is_on ? state_load(p, e) : 0;
 
+	if (!ret)
+		ret = key_load(p, e);
 	return ret ? ret : revoked_load(p, e);
 }
 
@@ -183,13 +205,12 @@ static bool is_same(const struct parent *p, const struct vpc_grant *g)
 
 void vpc_on_grant(struct parent *p, const struct vpc_grant *g)
 {
-	bool is_first = !p->conf.n_addrs;
 	char text[ADDR_TEXT];
 
 	if (!g->n_addrs || g->n_addrs > ID_MAX_ADDRS)
 		return;
 	memcpy(p->vpc.seen.network, g->network, sizeof(g->network));
-	if (is_same(p, g) && !is_first)
+	if (is_same(p, g))
 		return;
 	for (uint32_t i = 0; i < g->n_addrs; i++) {
 		if (!conf_network_of(&p->conf, &g->addrs[i]))
@@ -200,11 +221,7 @@ void vpc_on_grant(struct parent *p, const struct vpc_grant *g)
 	p->conf.n_addrs = g->n_addrs;
 	state_save(p);
 	plan_sign_self(p);
-	if (is_first && proc_start(&p->net) < 0)
-		log_err("net process can not start");
-	else if (!is_first && p->net.pid > 0)
-		kill(p->net.pid,
-		     SIGTERM); /* it is started again with the other addresses; the kernel goes on meanwhile */
+	plan_send_addrs(p);
 }
 
 void vpc_on_seen(struct parent *p, const struct vpc_seen *seen)
@@ -213,11 +230,13 @@ void vpc_on_seen(struct parent *p, const struct vpc_seen *seen)
 	p->vpc.is_dirty = true; /* written each second at most */
 }
 
-void vpc_on_link(struct parent *p, bool is_up)
+void vpc_on_link(struct parent *p, const struct msg_vpc_link *m)
 {
-	if (is_up != p->vpc.is_up)
-		log_info("control plane: %s", is_up ? "connected" : "connection lost; what was verified goes on");
-	p->vpc.is_up = is_up;
+	if (m->is_up != p->vpc.is_up)
+		log_info("control plane: %s", m->is_up ? "connected" : "connection lost; what was verified goes on");
+	p->vpc.is_up = m->is_up;
+	if (m->server < p->conf.vpc.n_servers)
+		p->vpc.server = m->server;
 	p->vpc.since_s = time(NULL);
 }
 

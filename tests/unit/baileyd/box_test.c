@@ -28,7 +28,7 @@ struct box_case {
 	int expect;           /* errno, 0 for what must go on working */
 };
 
-enum box { EDGE, NET, SIGNER, RELAY, RELAY_AGENT };
+enum box { EDGE, NET, SIGNER, RELAY, RELAY_AGENT, DNS };
 
 static int enter(enum box box, struct err *e)
 {
@@ -37,6 +37,8 @@ static int enter(enum box box, struct err *e)
 		return box_edge(NOBODY, NOBODY, e);
 	case SIGNER:
 		return box_signer(NOBODY, NOBODY, e);
+	case DNS:
+		return box_dns(NOBODY, NOBODY, e);
 	case RELAY:
 	case RELAY_AGENT:
 		return box_relay(NOBODY, NOBODY, box == RELAY_AGENT, e);
@@ -280,9 +282,15 @@ static void the_mesh_relays_and_nothing_else(void **state)
 		{ "memory", try_memory, 0 },   { "TCP socket", try_tcp, 0 },       { "UDP socket", try_udp, 0 },
 		{ "splice()", try_splice, 0 }, { "unix socket", try_unix, EPERM }, NOTHING_ELSE,
 	};
+	static const struct box_case dns[] = { { "TCP socket", try_tcp, 0 },
+					       { "UDP socket", try_udp, 0 },
+					       { "splice()", try_splice, EPERM },
+					       { "unix socket", try_unix, EPERM },
+					       NOTHING_ELSE };
 	static const struct box_case with_agent[] = { { "unix socket", try_unix, 0 }, NOTHING_ELSE };
 
 	(void)state;
+	run_cases(DNS, dns, sizeof(dns) / sizeof(dns[0]));
 	run_cases(RELAY, cases, sizeof(cases) / sizeof(cases[0]));
 	run_cases(RELAY_AGENT, with_agent, sizeof(with_agent) / sizeof(with_agent[0]));
 }

@@ -49,6 +49,23 @@ static void a_whole_file_is_read(void **state)
 	diags_fini(&d);
 }
 
+static void some_endpoints_are_elsewhere(void **state)
+{
+	const struct ip_endpoint far[] = { { .port = 1 }, { .port = 2 } };
+	struct ip_endpoint at;
+	struct conf c;
+
+	(void)state;
+	memset(&c, 0, sizeof(c));
+	c.n_via = 1;
+	c.via[0] = (struct conf_via){ .recorded = far[1], .dialled.port = 3 };
+	assert_false(conf_endpoint(&c, far, 0, &at));
+	assert_true(conf_endpoint(&c, far, 1, &at));
+	assert_int_equal(at.port, 1);
+	assert_true(conf_endpoint(&c, far, 2, &at));
+	assert_int_equal(at.port, 3);
+}
+
 static void a_control_plane_says_the_addresses(void **state)
 {
 	static const char addresses[] = "  addresses: [100.64.0.2, 'fd00::2']\n",
@@ -76,8 +93,74 @@ static void a_control_plane_says_the_addresses(void **state)
 		if (cases[i].error)
 			assert_true(strstr(d.item[0].msg, cases[i].error) || strstr(d.item[0].path, cases[i].error));
 		else
-			assert_true(c.vpc.is_on && c.vpc.server.port == 7947 && !c.n_addrs &&
+			assert_true(c.vpc.is_on && c.vpc.n_servers == 1 && c.vpc.server[0].port == 7947 && !c.n_addrs &&
 				    c.vpc.any_app == (i == 1));
+		diags_fini(&d);
+	}
+}
+
+static void the_status_service_is_off_unless_asked_for(void **state)
+{
+	static const struct {
+		const char *status, *error;
+	} cases[] = {
+		{ "", NULL },
+		{ "status: { listen: ['0.0.0.0:8000', '[::]:8000'] }\n", NULL },
+		{ "status: { listen: [] }\n", "entries" },
+		{ "status: { listen: [8000] }\n", "needs an endpoint" },
+		{ "status: { port: 8000 }\n", "port" },
+		{ "status: {}\n", "listen" },
+	};
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), GOOD "%s", cases[i].status);
+		assert_int_equal(parse(text, &c, &d), cases[i].error ? -22 : 0);
+		if (cases[i].error)
+			assert_true(strstr(d.item[0].msg, cases[i].error) || strstr(d.item[0].path, cases[i].error));
+		else
+			assert_int_equal(c.n_status, i ? 2 : 0);
+		diags_fini(&d);
+	}
+}
+
+static void a_control_plane_may_have_servers(void **state)
+{
+	static const char addresses[] = "  addresses: [100.64.0.2, 'fd00::2']\n";
+	static const struct {
+		const char *vpc, *error;
+		uint32_t n;
+	} cases[] = {
+		{ "servers: ['192.0.2.8:7947', '[2001:db8::9]:7947']", NULL, 2 },
+		{ "servers: ['192.0.2.8:7947']", NULL, 1 },
+		{ "servers: []", "needs 1 to 8", 0 },
+		{ "servers: '192.0.2.8:7947'", "list", 0 },
+		{ "servers: ['192.0.2.8']", "needs an endpoint like", 0 },
+		{ "server: '192.0.2.8:1', servers: ['192.0.2.8:7947']", "in its place", 0 },
+		{ "server: here", "needs an endpoint like", 0 },
+		{ "server: '192.0.2.8:7947', host: a1-8080s.example.com", NULL, 1 },
+		{ "server: '192.0.2.8:7947', host: ''", "needs a DNS name", 0 },
+		{ "server: '192.0.2.8:7947', host: 'a b'", "needs a DNS name", 0 },
+		{ "server: '192.0.2.8:7947', host: 'a:443'", "needs a DNS name", 0 },
+	};
+	const char *at = strstr(GOOD, addresses);
+	struct conf c;
+	struct diags d;
+	char text[2048];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%.*s%svpc: { %s, app: any }\n", (int)(at - GOOD), GOOD,
+			 at + strlen(addresses), cases[i].vpc);
+		assert_int_equal(parse(text, &c, &d), cases[i].error ? -22 : 0);
+		if (cases[i].error)
+			assert_non_null(strstr(d.item[0].msg, cases[i].error));
+		else
+			assert_true(c.vpc.n_servers == cases[i].n && c.vpc.server[cases[i].n - 1].port == 7947 &&
+				    strcmp(c.vpc.host, strstr(text, "host") ? "a1-8080s.example.com" : "") == 0);
 		diags_fini(&d);
 	}
 }
@@ -339,6 +422,9 @@ static void refusals_say_line_and_need(void **state)
 	refuses("100.64.0.0/10", "100.64.0.0", "a prefix like");
 	refuses("192.0.2.2:51820", "192.0.2.2:0", "an endpoint like");
 	refuses("192.0.2.2:7946", "web.example:7946", "an endpoint like");
+	refuses("  endpoints:", "  via: { '192.0.2.9': '127.0.0.1:1' }\n  endpoints:", "found '192.0.2.9'");
+	refuses("  endpoints:", "  via: { '192.0.2.9:1': here }\n  endpoints:", "needs an endpoint like");
+	refuses("  endpoints:", "  via: ['127.0.0.1:1']\n  endpoints:", "needs a map");
 	refuses("allow_simulated: true", "allow_simulated: maybe", "");
 	refuses(", simulated_roots: root.pem", "", "needs simulated_roots");
 	refuses("node: web-1", "nodes: web-1", "node");
@@ -433,6 +519,50 @@ static void wrong_workloads_are_refused(void **state)
 	}
 }
 
+static void names_are_read(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{ "dns: {}\n", NULL },
+		{ "dns: { suffix: corp.example, ttl: 0, listen: [127.0.0.66, '[::1]:5353'], members: true,"
+		  " clients: [172.17.0.0/16], forward: ['9.9.9.9', '[2001:db8::1]:5353'], resolver: resolv.conf }\n"
+		  "services: [mongodb/tcp/27017]\n",
+		  NULL },
+		{ "dns: { suffix: Corp }\n", "needs a name like dstack.internal" },
+		{ "dns: { suffix: a..b }\n", "needs a name like dstack.internal" },
+		{ "dns: { ttl: 3601 }\n", "3600" },
+		{ "dns: { listen: [localhost] }\n", "needs an address like" },
+		{ "dns: { forward: ['9.9.9.9:0'] }\n", "needs an address like" },
+		{ "dns: { clients: [0.0.0.0/0] }\n", "not all addresses" },
+		{ "dns: { resolver: bind }\n", "needs auto, none" },
+		{ "dns: { members: perhaps }\n", "true" },
+		{ "dns: { port: 53 }\n", "port" },
+		{ "services: [mongodb]\n", "needs a service like mongodb/tcp/27017" },
+	};
+	char text[2048];
+	struct conf c;
+	struct diags d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s", GOOD, cases[i].text);
+		assert_int_equal(parse(text, &c, &d), cases[i].error ? -22 : 0);
+		if (cases[i].error && !strstr(d.item[0].msg, cases[i].error))
+			fail_msg("%s: %s", cases[i].text, d.item[0].msg);
+		diags_fini(&d);
+		if (i == 0)
+			assert_true(c.dns.is_on && !c.dns.members && !c.dns.has_forward && c.dns.ttl == 5 &&
+				    c.dns.resolver == CONF_RESOLVER_AUTO &&
+				    strcmp(c.dns.suffix, "dstack.internal") == 0);
+		if (i == 1)
+			assert_true(c.dns.members && c.dns.n_listen == 2 && c.dns.listen[0].port == 53 &&
+				    c.dns.listen[1].port == 5353 && c.dns.n_forward == 2 && c.dns.n_clients == 1 &&
+				    c.dns.resolver == CONF_RESOLVER_FILE && c.n_services == 1 &&
+				    c.services[0].port == 27017);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -441,6 +571,7 @@ int main(void)
 		cmocka_unit_test(what_is_absent_has_a_default),
 		cmocka_unit_test(refusals_say_line_and_need),
 		cmocka_unit_test(a_missing_section_is_named),
+		cmocka_unit_test(the_status_service_is_off_unless_asked_for),
 		cmocka_unit_test(identity_is_files_or_an_agent),
 		cmocka_unit_test(a_mesh_has_ports_of_tcp),
 		cmocka_unit_test(capture_is_read),
@@ -448,7 +579,10 @@ int main(void)
 		cmocka_unit_test(freshness_has_three_levels),
 		cmocka_unit_test(workloads_are_read),
 		cmocka_unit_test(wrong_workloads_are_refused),
+		cmocka_unit_test(some_endpoints_are_elsewhere),
 		cmocka_unit_test(a_control_plane_says_the_addresses),
+		cmocka_unit_test(names_are_read),
+		cmocka_unit_test(a_control_plane_may_have_servers),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/conf", tests, NULL, NULL);

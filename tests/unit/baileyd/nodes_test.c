@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parent's nodes, with the test at the other end of the edge's channel. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -120,6 +121,24 @@ static void stored_records_go_a_few_at_a_time(void **state)
 	assert_non_null(strstr(edge->last, "0599.record"));
 }
 
+/* Their nodes may have ended while no daemon ran, or after they were withdrawn. */
+static void what_ended_long_ago_is_not_kept(void **state)
+{
+	struct edge *edge = *state;
+	struct timespec old[2] = { { .tv_sec = time(NULL) - ID_RECORD_LIFE_MAX_S - 60 } };
+	char path[PATH_MAX + 64];
+
+	old[1] = old[0];
+	records_make(edge->p, 3);
+	snprintf(path, sizeof(path), "%s/records/0001.record", edge->p->conf.state);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	nodes_send_stored(edge->p);
+	spin(edge);
+	assert_int_equal(edge->n_records, 2);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_non_null(strstr(edge->last, "0002.record"));
+}
+
 static void a_second_list_takes_the_place_of_the_first(void **state)
 {
 	struct edge *edge = *state;
@@ -203,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(stored_records_go_a_few_at_a_time, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_ended_long_ago_is_not_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_second_list_takes_the_place_of_the_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nodes_are_found_by_instance_and_address_until_they_end, set_up,
 						tear_down),
