@@ -11,7 +11,7 @@
 
 struct kind {
 	char text[800]; /* what its packets have in common */
-	char why[320];
+	char why[576];
 	const json_t *last;
 	unsigned long long packets;
 };

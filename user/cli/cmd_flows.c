@@ -145,11 +145,12 @@ int cmd_flows(int argc, char **argv)
 	int ret = daemon_args_take(
 		argc, argv,
 		"usage: bailey flows [--from WHO] [--to WHO] [--port tcp/22] [--interface NAME]\n"
-		"                    [--limit N] [--json]\n"
+		"                    [--limit N] [--mesh SOCKET] [--json]\n"
 		"Tracked flows: who opened them, state, age, and the rule that let them; those that moved\n"
-		"last first, 1000 at most or N.\n"
+		"last first, 1000 at most or N. Without filters also the connections of meshes on this\n"
+		"machine, and by which path their bytes go.\n"
 		"options: --instance NAME  --socket PATH  --help\n",
-		TAKES_SIDES | TAKES_LIMIT, &a);
+		TAKES_SIDES | TAKES_LIMIT | TAKES_MESH, &a);
 
 	if (ret >= 0)
 		return ret;
@@ -159,6 +160,8 @@ int cmd_flows(int argc, char **argv)
 	ret = f.kept ? daemon_follow(&a, "/v1/flows", on_flow, &f) : EXIT_NO;
 	if (ret == EXIT_YES)
 		ret = print_flows(&f, a.json);
+	if (ret == EXIT_YES && (a.mesh || !a.query[0]))
+		ret = mesh_flows(a.mesh, a.json);
 	for (size_t i = 0; i < f.n; i++)
 		json_decref(f.kept[i]);
 	free(f.kept);

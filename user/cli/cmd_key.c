@@ -40,14 +40,20 @@ static int print_key(const char *command, const uint8_t key[static OV_KEY_LEN])
 
 int cmd_genkey(int argc, char **argv)
 {
+	bool is_asked = argc == 2 && strcmp(argv[1], "--world-readable") == 0;
 	uint8_t key[OV_KEY_LEN];
 	struct stat st;
 	int rc;
 
-	if (argc != 1)
-		return usage(argv[0], " > PRIVATE");
-	if (!fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO))
-		fprintf(stderr, "bailey %s: warning: everybody may read this file; use umask 077\n", argv[0]);
+	if (argc != 1 && !is_asked)
+		return usage(argv[0], " [--world-readable] > PRIVATE");
+	if (!is_asked && !fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO)) {
+		fprintf(stderr,
+			"bailey %s: standard output is a file that everybody may read: use umask 077, or "
+			"--world-readable\n",
+			argv[0]);
+		return EXIT_FAILURE;
+	}
 	rc = ov_key_generate(key);
 	rc = rc ? fail(argv[0], rc) : print_key(argv[0], key);
 	explicit_bzero(key, sizeof(key));

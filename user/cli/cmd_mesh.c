@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* bailey mesh: what a running bailey-mesh is and does. */
 #include <getopt.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,12 @@ struct mesh_args {
 	bool json;
 	char socket[256];
 };
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "bailey: %s: %s\n", e->where, e->msg);
+	return EXIT_NO;
+}
 
 /* --- status --- */
 
@@ -63,14 +70,43 @@ static void counters_print(const json_t *o)
 	const json_t *c = json_object_get(o, "counters"), *errors = json_object_get(o, "errors"), *v;
 	const char *name;
 
-	printf("now       %lld connections, %lld under way, %lld kept to upstreams\n", ji(c, "connections"),
-	       ji(c, "active"), ji(c, "pooled"));
+	printf("now       %lld connections, %lld under way, %lld kept to upstreams, %lld of HTTP/2 with %lld streams "
+	       "in\n",
+	       ji(c, "connections"), ji(c, "active"), ji(c, "pooled"), ji(c, "sessions"), ji(c, "streams"));
 	printf("ever      %lld requests, %lld tunnels, %lld denied, %lld cut\n", ji(c, "requests"), ji(c, "tunnels"),
 	       ji(c, "denied"), ji(c, "cuts"));
 	printf("TLS       %lld in (%lld resumed), %lld out (%lld resumed), %lld failed\n", ji(c, "handshakes_in"),
 	       ji(c, "resumed_in"), ji(c, "handshakes_out"), ji(c, "resumed_out"), ji(c, "handshake_failures"));
 	json_object_foreach ((json_t *)errors, name, v)
 		printf("error     %s %lld\n", name, (long long)json_integer_value(v));
+}
+
+static void paths_print(const json_t *o)
+{
+	const json_t *paths = json_object_get(o, "paths"), *path;
+	const char *name;
+
+	printf("paths     copied");
+	json_object_foreach ((json_t *)paths, name, path)
+		if (json_is_true(json_object_get(path, "available")))
+			printf(", %s", name);
+	putchar('\n');
+	json_object_foreach ((json_t *)paths, name, path)
+		if (!json_is_true(json_object_get(path, "available")))
+			printf("no path   %s: %s\n", name, js(path, "why_not"));
+}
+
+static void guard_print(const json_t *o)
+{
+	const json_t *guard = json_object_get(o, "guard");
+
+	if (json_is_true(json_object_get(guard, "available")))
+		printf("guard     the kernel stops what is gone: %lld sockets%s\n", ji(guard, "sockets"),
+		       json_is_true(json_object_get(guard, "identities"))
+			       ? ""
+			       : "; by rules alone, client.baileyd is not set");
+	else
+		printf("guard     none, the workers alone close what is gone: %s\n", js(guard, "why_not"));
 }
 
 static void status_print(const json_t *o)
@@ -83,6 +119,8 @@ static void status_print(const json_t *o)
 	trust_print(o);
 	json_array_foreach (list, i, door)
 		printf("%-9s %s\n", js(door, "kind"), js(door, "listen"));
+	paths_print(o);
+	guard_print(o);
 	counters_print(o);
 	if (ji(o, "silent_workers"))
 		printf("workers   %s%lld do not answer%s\n", red(), ji(o, "silent_workers"), plain());
@@ -102,11 +140,16 @@ static void flow_print(const json_t *f)
 {
 	printf("%-8s %s", js(f, "path"), js(f, "listener"));
 	who_print(" from ", json_object_get(f, "peer"));
+	if (json_object_get(f, "captured"))
+		printf(", captured %s", js(f, "captured"));
 	if (js(f, "upstream")[0])
 		printf(" -> %s", js(f, "upstream"));
 	who_print(" is ", json_object_get(f, "target"));
-	printf("  %s%s%lld up, %lld down, %lld requests, idle %lld ms",
+	if (json_object_get(f, "streams"))
+		printf("  HTTP/2, %lld streams", ji(f, "streams"));
+	printf("  %s%s%s%lld up, %lld down, %lld requests, idle %lld ms",
 	       json_is_true(json_object_get(f, "tunnel")) ? "tunnel, " : "",
+	       json_is_true(json_object_get(f, "stream")) ? "HTTP/2 stream, " : "",
 	       json_is_true(json_object_get(f, "pooled"))   ? "kept, "
 	       : json_is_true(json_object_get(f, "active")) ? ""
 							    : "waiting, ",
@@ -125,13 +168,46 @@ static void flows_print(const json_t *o)
 		flow_print(f);
 }
 
-/* --- commands --- */
-
-static int fail(const struct err *e)
+/* As rows of `bailey flows`, in which the mesh and its path say where the bytes of a connection go. */
+static int flows_list(const char *socket, bool json, struct err *e)
 {
-	fprintf(stderr, "bailey: %s: %s\n", e->where, e->msg);
-	return EXIT_NO;
+	auto_call(cleanup_json) json_t *o = NULL;
+	const json_t *list;
+	json_t *f;
+	size_t i;
+
+	if (ctl_call(socket, "GET", "/v1/flows", &o, e) < 0)
+		return e->code;
+	list = json_object_get(o, "flows");
+	json_array_foreach (list, i, f) {
+		if (json) {
+			json_object_set_new(f, "mesh", json_string(socket));
+			json_dumpf(f, stdout, JSON_COMPACT);
+			putchar('\n');
+		} else {
+			fputs("mesh ", stdout);
+			flow_print(f);
+		}
+	}
+	return 0;
 }
+
+int mesh_flows(const char *socket, bool json)
+{
+	struct err e = ERR_INIT;
+	glob_t found;
+
+	if (socket)
+		return flows_list(socket, json, &e) < 0 ? fail(&e) : EXIT_YES;
+	if (glob(RUN_DIR "/*/ctl.sock", 0, NULL, &found) != 0)
+		return EXIT_YES;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		flows_list(found.gl_pathv[i], json, &e); /* one that has ended has none */
+	globfree(&found);
+	return EXIT_YES;
+}
+
+/* --- commands --- */
 
 static int show(const struct mesh_args *a, const char *path, void (*print)(const json_t *o))
 {

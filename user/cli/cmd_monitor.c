@@ -23,17 +23,37 @@ void side_text(const json_t *side, char *buf, size_t size)
 		snprintf(buf, size, "%s%s", js(side, "addr"), tail);
 }
 
+/* ", but the sender's tcb is OutOfDate": which claims keep the nearest rule from covering a packet. */
+static void needs_text(const json_t *needs, char *buf, size_t size)
+{
+	size_t i, len = 0;
+	const json_t *one;
+
+	buf[0] = '\0';
+	json_array_foreach (needs, i, one) {
+		const char *has = js(one, "has");
+
+		len += (size_t)snprintf(buf + len, size - len, "%s the %s's %s is %s", i ? " and" : ", but",
+					strcmp(js(one, "side"), "to") == 0 ? "receiver" : "sender", js(one, "claim"),
+					*has ? has : "unknown");
+		if (len >= size)
+			return;
+	}
+}
+
 /* Which rule decided, or which comes nearest when none did. */
 void rule_text(const json_t *ev, char *buf, size_t size)
 {
 	const json_t *near = json_object_get(ev, "nearest");
 	bool by_policy = strcmp(js(ev, "reason"), "POLICY_DENY") == 0;
+	char needs[256];
 
+	needs_text(json_object_get(near, "needs"), needs, sizeof(needs));
 	if (*js(ev, "rule"))
 		snprintf(buf, size, "%s %s", js(ev, "rule"), js(ev, "where"));
 	else if (near)
-		snprintf(buf, size, "no rule; nearest %s %s:%lld allows %s", js(near, "rule"), js(near, "file"),
-			 ji(near, "line"), js(near, "allows"));
+		snprintf(buf, size, "no rule; nearest %s %s:%lld allows %s%s", js(near, "rule"), js(near, "file"),
+			 ji(near, "line"), js(near, "allows"), needs);
 	else
 		snprintf(buf, size, "%s", by_policy ? "no rule" : js(ev, "text"));
 }
@@ -56,7 +76,7 @@ static void loss_text(const json_t *ev, char *buf, size_t size)
 
 void event_text(const json_t *ev, char *buf, size_t size)
 {
-	char src[160], dst[160], rule[320];
+	char src[160], dst[160], rule[576];
 
 	if (strcmp(js(ev, "event"), "loss") == 0) {
 		loss_text(ev, buf, size);
@@ -78,7 +98,7 @@ static bool on_line(const json_t *ev, void *arg)
 {
 	struct watch *w = arg;
 	time_t at = (time_t)ji(ev, "at");
-	char text[800], when[16];
+	char text[1056], when[16];
 	struct tm tm;
 
 	if (w->args->json) {

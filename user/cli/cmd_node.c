@@ -16,8 +16,12 @@ static const char usage[] =
 	"       bailey node show NODE\n"
 	"       bailey node approve NODE    a member, from now on or again\n"
 	"       bailey node revoke NODE     no member any more: every node drops its packets at once\n"
-	"NODE is a name, an instance-id, or its first 8 digits and more. On the host of bailey-vpc, as root.\n"
-	"options: --socket PATH (default " SOCKET ")  --help\n";
+	"  Those on the host of bailey-vpc (--socket PATH, default " SOCKET ").\n"
+	"       bailey node add FILE...     records that baileyd verifies and keeps, or refuses\n"
+	"       bailey node remove NODE     whose packets are dropped from now on, and its records refused\n"
+	"       bailey node readmit INSTANCE\n"
+	"  Those of the baileyd on this machine, without a control plane (--instance NAME, --socket PATH).\n"
+	"NODE is a name, an instance-id, or its first 8 digits and more. As root.\n";
 
 struct request {
 	const char *socket;
@@ -132,8 +136,11 @@ static int set(const struct request *r, const char *path)
 int cmd_node(int argc, char **argv)
 {
 	struct request r = { .socket = SOCKET };
-	int ret = request_read(argc, argv, &r);
+	int ret;
 
+	if (argc > 1 && cmd_node_is_static(argv[1]))
+		return cmd_node_static(argc - 1, argv + 1);
+	ret = request_read(argc, argv, &r);
 	if (ret == EXIT_YES)
 		return ret;
 	if (ret == -1 && strcmp(r.verb, "list") == 0 && !r.node)

@@ -207,7 +207,11 @@ static json_t *side_json(const struct pol_diff *diff, const struct pol_diff_side
 {
 	struct side_json to = { .apps = json_array(), .networks = json_array() };
 
-	pol_diff_side_walk(diff, side, add_to_side, &to);
+	if (pol_diff_side_walk(diff, side, add_to_side, &to) < 0) {
+		json_decref(to.apps);
+		json_decref(to.networks);
+		return NULL;
+	}
 	return json_pack("{s:o, s:b, s:o}", "apps", to.apps, "others", to.has_others, "networks", to.networks);
 }
 
@@ -238,15 +242,16 @@ static int diff_json(const struct pol_diff *diff)
 	for (size_t i = 0; i < diff->n_changes; i++) {
 		const struct pol_change *c = &diff->change[i];
 
-		json_array_append_new(changes, json_pack("{s:s, s:o, s:o, s:o, s:b}", "now",
-							 c->now == BY_ALLOW ? "allow" : "deny", "from",
-							 side_json(diff, &c->from), "to", side_json(diff, &c->to),
-							 "ports", ports_json(c), "http", c->is_http));
+		if (json_array_append_new(changes, json_pack("{s:s, s:o, s:o, s:o, s:b}", "now",
+							     c->now == BY_ALLOW ? "allow" : "deny", "from",
+							     side_json(diff, &c->from), "to", side_json(diff, &c->to),
+							     "ports", ports_json(c), "http", c->is_http)) < 0)
+			return -ENOMEM;
 	}
 	for (size_t i = 0; i < diff->n_rules; i++)
 		json_array_append_new(rules, rule_json(&diff->rule[i]));
 	all = json_pack("{s:O, s:O}", "changes", changes, "http_rules", rules);
-	return policy_print_json(all);
+	return policy_print_json(all) ? -ENOMEM : 0;
 }
 
 static int run_diff(const struct options *o, int argc, char **argv)
@@ -261,10 +266,10 @@ static int run_diff(const struct options *o, int argc, char **argv)
 		return EXIT_USAGE;
 	if (pol_diff_make(old.model, new.model, &diff, &e) < 0)
 		return policy_say(&e);
-	if (!o->is_json)
-		pol_diff_print(&diff, stdout);
-	else if (diff_json(&diff) != 0)
-		return EXIT_USAGE;
+	if ((o->is_json ? diff_json(&diff) : pol_diff_print(&diff, stdout)) < 0) {
+		err_at(&e, -ENOMEM, NULL, "out of memory");
+		return policy_say(&e);
+	}
 	return diff.n_changes || diff.n_rules ? EXIT_NO : EXIT_YES;
 }
 

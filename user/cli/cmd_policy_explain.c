@@ -32,7 +32,7 @@ static const char help[] =
 	"                it the question is of whatever may be said there\n"
 	"  PORT          tcp/443, udp/53, icmp/8, icmpv6/128 or proto/47\n"
 	"  --json        the answer as JSON\n\n"
-	"Prints the rule that decides, or the nearest one when the default denies.\n\n"
+	"Prints the rule that decides, or the nearest one when the default denies, and the claims that it needs.\n\n"
 	"  --live        asks the programs that a running baileyd has loaded (as root), with a packet that nobody "
 	"sends;\n"
 	"                WHO is a node, an app or an address, one of them this node; or `host`, this one's, and an\n"
@@ -108,6 +108,8 @@ static int print_json(const struct pol_answer *a, const struct asked *asked)
 		json_object_set_new(near, "allows", json_string(a->nearest_ports));
 	if (a->nearest_rule && a->nearest_http[0])
 		json_object_set_new(near, "http", json_string(a->nearest_http));
+	if (a->unmet[0] || a->unmet[1])
+		json_object_set_new(near, "needs", pol_lacks_json(a));
 	json_object_set_new(o, "nearest", near);
 	return policy_print_json(o);
 }

@@ -26,7 +26,8 @@ static const char usage[] =
 	"                            [--root ROOT.pem --allow-simulated]\n"
 	"       bailey record sign --cert FILE --key FILE --node NAME --wg-key BASE64 --addr ADDR... [--endpoint "
 	"A:P]...\n"
-	"                          [--epoch N] [--not-before UNIX] [--hours N] [--out FILE]\n"
+	"                          [--service TYPE/tcp|udp/PORT]... [--detour-key BASE64] [--epoch N]\n"
+	"                          [--not-before UNIX] [--hours N] [--out FILE]\n"
 	"\n"
 	"  show    what a record says; nothing is verified\n"
 	"  verify  certificate, quote, signature, validity, identity, with collateral and policy as `bailey quote "
@@ -45,20 +46,26 @@ static int usage_error(const char *what)
 
 static void record_report(const struct id_record *r, json_t *o)
 {
-	char text[ENDPOINT_TEXT], key[BASE64_LEN(ID_WG_KEY_LEN)];
-	json_t *addrs = json_array(), *endpoints = json_array();
+	char text[ENDPOINT_TEXT], key[BASE64_LEN(ID_WG_KEY_LEN)], detour[BASE64_LEN(ID_WG_KEY_LEN)];
+	json_t *addrs = json_array(), *endpoints = json_array(), *services = json_array();
 
 	base64_print(key, r->wg_key, sizeof(r->wg_key));
+	base64_print(detour, r->detour_key, sizeof(r->detour_key));
 	for (uint32_t i = 0; i < r->n_addrs; i++)
 		json_array_append_new(addrs, json_string(addr_print(&r->addrs[i], text)));
 	for (uint32_t i = 0; i < r->n_endpoints; i++)
 		json_array_append_new(endpoints, json_string(endpoint_print(&r->endpoints[i], text)));
+	for (uint32_t i = 0; i < r->n_services; i++)
+		json_array_append_new(services, json_string(id_service_print(&r->services[i], text)));
 	json_object_set_new(o, "node", json_string(r->node));
 	json_object_set_new(o, "app_id", json_hex(r->app_id, sizeof(r->app_id)));
 	json_object_set_new(o, "instance_id", json_hex(r->instance_id, sizeof(r->instance_id)));
 	json_object_set_new(o, "wg_key", json_string(key));
 	json_object_set_new(o, "addrs", addrs);
 	json_object_set_new(o, "endpoints", endpoints);
+	json_object_set_new(o, "services", services);
+	if (r->has_detour)
+		json_object_set_new(o, "detour_key", json_string(detour));
 	json_object_set_new(o, "epoch", json_integer((json_int_t)r->epoch));
 	json_object_set_new(o, "not_before", ev_time(r->not_before));
 	json_object_set_new(o, "not_after", ev_time(r->not_after));
@@ -207,13 +214,11 @@ static int sign(struct sign_args *args)
 	return fwrite(bytes, 1, len, stdout) == len && fflush(stdout) == 0 ? EV_OK : EV_USAGE;
 }
 
-static bool take_wg_key(struct sign_args *args, const char *text)
+static bool take_key(uint8_t key[ID_WG_KEY_LEN], const char *text)
 {
 	size_t len;
 
-	args->has_key =
-		base64_parse(args->record.wg_key, ID_WG_KEY_LEN, &len, text, strlen(text)) && len == ID_WG_KEY_LEN;
-	return args->has_key;
+	return base64_parse(key, ID_WG_KEY_LEN, &len, text, strlen(text)) && len == ID_WG_KEY_LEN;
 }
 
 static bool take_option(struct sign_args *args, int c, const char *text)
@@ -231,11 +236,15 @@ static bool take_option(struct sign_args *args, int c, const char *text)
 	case 'n':
 		return snprintf(r->node, sizeof(r->node), "%s", text) < (int)sizeof(r->node);
 	case 'w':
-		return take_wg_key(args, text);
+		return (args->has_key = take_key(r->wg_key, text));
+	case 'd':
+		return (r->has_detour = take_key(r->detour_key, text));
 	case 'a':
 		return r->n_addrs < ID_MAX_ADDRS && addr_parse(&r->addrs[r->n_addrs++], text);
 	case 'p':
 		return r->n_endpoints < ID_MAX_ENDPOINTS && endpoint_parse(&r->endpoints[r->n_endpoints++], text);
+	case 's':
+		return r->n_services < ID_MAX_SERVICES && id_service_parse(&r->services[r->n_services++], text);
 	case 'e':
 		return ev_int(text, 1, (int64_t)ID_RECORD_EPOCH_MAX, &epoch) && (r->epoch = (uint64_t)epoch);
 	case 'b':
@@ -255,10 +264,12 @@ static int sign_main(int argc, char **argv)
 						 { "wg-key", required_argument, NULL, 'w' },
 						 { "addr", required_argument, NULL, 'a' },
 						 { "endpoint", required_argument, NULL, 'p' },
+						 { "service", required_argument, NULL, 's' },
 						 { "epoch", required_argument, NULL, 'e' },
 						 { "not-before", required_argument, NULL, 'b' },
 						 { "hours", required_argument, NULL, 'h' },
 						 { "out", required_argument, NULL, 'o' },
+						 { "detour-key", required_argument, NULL, 'd' },
 						 { NULL, 0, NULL, 0 } };
 	struct sign_args args = { .hours = HOURS };
 	int64_t now = time(NULL), backdated;

@@ -107,6 +107,35 @@ static void print_policy(const json_t *policy)
 		       js(policy, "last_refusal"));
 }
 
+/* A mesh is not worth a word. */
+static void print_topology(const json_t *overlay)
+{
+	const json_t *wg = json_object_get(overlay, "wireguard");
+
+	if (strcmp(js(overlay, "topology"), "hub") == 0)
+		printf(", a hub: forwards, opens nothing");
+	else if (strcmp(js(overlay, "topology"), "spoke") == 0 && *js(overlay, "hub"))
+		printf(", a spoke of %s", js(overlay, "hub"));
+	else if (strcmp(js(overlay, "topology"), "spoke") == 0)
+		printf(", a spoke %swithout a hub%s", red(), plain());
+	if (json_is_true(json_object_get(wg, "lazy")))
+		printf(", WireGuard has %lld peers, %lld are asleep", ji(wg, "configured"), ji(wg, "asleep"));
+	putchar('\n');
+}
+
+static void print_key(const json_t *key)
+{
+	printf("key       %lld s old", ji(key, "age_s"));
+	if (*js(key, "phase"))
+		printf(", being rotated for %lld s: %s, %lld nodes to go", ji(key, "phase_s"), js(key, "phase"),
+		       ji(key, "waiting"));
+	else if (json_object_get(key, "next_s"))
+		printf(", rotated in %lld s", ji(key, "next_s"));
+	if (*js(key, "trouble"))
+		printf(", %s%s%s", red(), js(key, "trouble"), plain());
+	putchar('\n');
+}
+
 static void print_self(const json_t *s)
 {
 	const json_t *overlay = json_object_get(s, "overlay"), *policy = json_object_get(s, "policy");
@@ -123,7 +152,8 @@ static void print_self(const json_t *s)
 	printf("overlay   %s, %s, ", js(overlay, "interface"),
 	       *js(overlay, "backend") ? js(overlay, "backend") : "net does not answer");
 	print_addrs(json_object_get(overlay, "addresses"));
-	putchar('\n');
+	print_topology(overlay);
+	print_key(json_object_get(overlay, "key"));
 	print_policy(policy);
 	if (json_is_object(dp))
 		printf("datapath  %s, %lld identities, %lld flows, passed %lld in %lld out, %lld events lost\n",
@@ -168,6 +198,10 @@ static void print_peer(const json_t *p)
 
 	if (age)
 		snprintf(seen, sizeof(seen), "handshake %lld s ago", (long long)json_integer_value(age));
+	else if (json_is_false(json_object_get(p, "configured")))
+		snprintf(seen, sizeof(seen), "asleep");
+	if (*js(p, "via"))
+		snprintf(seen, sizeof(seen), "via %.27s", js(p, "via"));
 	printf("  %-12s app %-12s ", js(p, "node"), app_label(p, app));
 	print_addrs(json_object_get(p, "addresses"));
 	printf("  %s  %s, record %s left, ", js(p, "endpoint"), seen, duration(ji(p, "expires_in_s"), left));
@@ -254,6 +288,19 @@ static void print_vpc(const json_t *o)
 	printf(", change %lld, %lld revoked\n", ji(o, "serial"), ji(o, "revoked"));
 }
 
+static void print_dns(const json_t *o)
+{
+	if (!json_is_object(o))
+		return;
+	printf("names     .%s, %lld nodes, %lld queries, %lld forwarded, %lld dropped, this host's resolver: %s\n",
+	       js(o, "suffix"), ji(o, "names"), ji(o, "queries"), ji(o, "forwarded"), ji(o, "dropped"),
+	       js(o, "resolver"));
+	if (!json_is_true(json_object_get(o, "running")))
+		printf("          %snobody answers%s: the dns process does not run\n", red(), plain());
+	if (*js(o, "error"))
+		printf("          %s%s%s\n", red(), js(o, "error"), plain());
+}
+
 static void print_all(const json_t *s)
 {
 	const json_t *underlay = json_object_get(s, "underlay");
@@ -262,6 +309,7 @@ static void print_all(const json_t *s)
 	print_underlay(underlay);
 	print_capture(json_object_get(s, "capture"));
 	print_vpc(json_object_get(s, "vpc"));
+	print_dns(json_object_get(s, "dns"));
 	print_peers(json_object_get(s, "peers"));
 	print_workloads(json_object_get(s, "workloads"));
 	print_collateral(json_object_get(s, "collateral"));
@@ -272,42 +320,36 @@ static void print_all(const json_t *s)
 	print_refusals(json_object_get(s, "refusals"));
 }
 
-int cmd_status(int argc, char **argv)
+/* `part` of the daemon's status, or all of it (NULL). */
+static int show(int argc, char **argv, const char *usage, const char *part, void (*print)(const json_t *))
 {
 	struct daemon_args a;
+	const json_t *shown;
 	json_t *s;
-	int ret = daemon_args(argc, argv, "usage: bailey status [--json]\n" COMMON_OPTIONS, &a);
+	int ret = daemon_args(argc, argv, usage, &a);
 
 	if (ret >= 0)
 		return ret;
 	s = daemon_call(&a, "GET", "/v1/status");
 	if (!s)
 		return EXIT_NO;
+	shown = part ? json_object_get(s, part) : s;
 	if (a.json)
-		print_json(s);
+		print_json(shown);
 	else
-		print_all(s);
+		print(shown);
 	json_decref(s);
 	return EXIT_YES;
 }
 
+int cmd_status(int argc, char **argv)
+{
+	return show(argc, argv, "usage: bailey status [--json]\n" COMMON_OPTIONS, NULL, print_all);
+}
+
 int cmd_peers(int argc, char **argv)
 {
-	struct daemon_args a;
-	json_t *s;
-	int ret = daemon_args(argc, argv, "usage: bailey peers [--json]\n" COMMON_OPTIONS, &a);
-
-	if (ret >= 0)
-		return ret;
-	s = daemon_call(&a, "GET", "/v1/status");
-	if (!s)
-		return EXIT_NO;
-	if (a.json)
-		print_json(json_object_get(s, "peers"));
-	else
-		print_peers(json_object_get(s, "peers"));
-	json_decref(s);
-	return EXIT_YES;
+	return show(argc, argv, "usage: bailey peers [--json]\n" COMMON_OPTIONS, "peers", print_peers);
 }
 
 int cmd_metrics(int argc, char **argv)

@@ -36,6 +36,7 @@ static const struct {
 	{ "seconds", required_argument, 'S', TAKES_SECONDS },
 	{ "once", no_argument, 'o', TAKES_ONCE },
 	{ "write", required_argument, 'w', TAKES_WRITE },
+	{ "mesh", required_argument, 'm', TAKES_MESH },
 };
 
 static void offer(struct option *options, unsigned takes)
@@ -98,6 +99,9 @@ static bool option_take(struct daemon_args *a, int c)
 		return a->once = true;
 	case 'w':
 		a->write = optarg;
+		return true;
+	case 'm':
+		a->mesh = optarg;
 		return true;
 	case 'c':
 		return number_of("count", optarg, &a->count);

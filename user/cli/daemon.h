@@ -18,6 +18,7 @@ enum daemon_takes {
 	TAKES_SECONDS = 1 << 6,
 	TAKES_ONCE = 1 << 7,
 	TAKES_WRITE = 1 << 8,   /* -w FILE */
+	TAKES_MESH = 1 << 10,   /* --mesh SOCKET */
 	TAKES_CAPTURE = 1 << 9, /* --drops, --interface: what to capture, not a filter */
 };
 
@@ -25,7 +26,7 @@ struct daemon_args {
 	const char *instance;
 	bool json, once, drops;
 	unsigned count, seconds, limit; /* 0: not given */
-	const char *write;
+	const char *write, *mesh;
 	char query[768]; /* the filters: "" or "?drops=1&..." */
 	char socket[256];
 };
@@ -46,6 +47,9 @@ long long ji(const json_t *o, const char *key);
 /* Red, on a terminal that wants colours. */
 const char *red(void);
 const char *plain(void);
+
+/* cmd_mesh.c: connections of this mesh (NULL: of all on this machine). The exit status. */
+int mesh_flows(const char *socket, bool json);
 
 /* cmd_monitor.c: one end of a packet or flow, "web (100.64.0.2) 5432"; which rule, or which is nearest; one line. */
 void side_text(const json_t *side, char *buf, size_t size);

@@ -14,8 +14,11 @@ static const struct {
 	enum needs needs;
 	const char *help;
 } commands[] = {
+	{ "up", cmd_up, DAEMON, "from nothing to a node of a network: configuration, daemon, joined" },
 	{ "status", cmd_status, DAEMON, "what this node is, whom it knows, what was dropped (the default)" },
 	{ "peers", cmd_peers, DAEMON, "the nodes that this one has verified" },
+	{ "ping", cmd_ping, DAEMON, "whether a node answers: path, round trip, longest packet" },
+	{ "doctor", cmd_doctor, DAEMON, "what on this machine is missing or in the way" },
 	{ "monitor", cmd_monitor, DAEMON, "live events, one a line" },
 	{ "drops", cmd_drops, DAEMON, "recent drops: why, who, which rule" },
 	{ "flows", cmd_flows, DAEMON, "tracked flows: who, state, age, which rule" },
@@ -23,7 +26,10 @@ static const struct {
 	{ "capture", cmd_capture, DAEMON, "dropped packets into a pcapng file" },
 	{ "workload", cmd_workload, DAEMON, "machines behind this host: list, add, remove" },
 	{ "reload", cmd_reload, DAEMON, "read the policy, the workloads and the records directory again" },
-	{ "node", cmd_node, DAEMON, "members of a network, on the host of bailey-vpc: list, show, approve, revoke" },
+	{ "key", cmd_key, DAEMON, "rotate: a new WireGuard key for this node, now" },
+	{ "node", cmd_node, DAEMON,
+	  "members of a network: list, show, approve, revoke; without bailey-vpc add, remove" },
+	{ "authkey", cmd_authkey, DAEMON, "pre-auth keys of a network: create, list, revoke" },
 	{ "metrics", cmd_metrics, DAEMON, "counters in Prometheus text format" },
 	{ "mesh", cmd_mesh, DAEMON, "a running bailey-mesh: status, flows, metrics, reload, drain" },
 	{ "policy", cmd_policy, OFFLINE, "check, explain, test, compare or compile policy files" },
@@ -35,6 +41,8 @@ static const struct {
 	{ "dev-identity", cmd_dev_identity, OFFLINE, "SIMULATED evidence for development" },
 	{ "genkey", cmd_genkey, OFFLINE, "a new WireGuard private key" },
 	{ "pubkey", cmd_pubkey, OFFLINE, "the public key of a private key on standard input" },
+	{ "import", cmd_import, OFFLINE, "a configuration for baileyd from wg-quick's" },
+	{ "tunnel", cmd_tunnel, OFFLINE, "WireGuard's datagrams in TCP, where UDP does not get through" },
 };
 
 static void usage(FILE *to)

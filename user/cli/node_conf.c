@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node_conf.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AGENT "/var/run/dstack.sock"
+
+bool node_conf_option(struct node_conf *c, int letter, const char *value)
+{
+	switch (letter) {
+	case 'n':
+		c->name = value;
+		return true;
+	case 'p':
+		c->policy = value;
+		return true;
+	case 'a':
+		c->agent = value;
+		return true;
+	case 'c':
+		c->certificate = value;
+		return true;
+	case 'k':
+		c->key = value;
+		return true;
+	case 'r':
+		c->roots = value;
+		return true;
+	case 'e':
+		c->endpoint = value;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_name(const char *s, size_t max)
+{
+	return *s && strlen(s) <= max && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(s);
+}
+
+/* What stands between quotes in one line of YAML. */
+static bool is_plain(const char *s)
+{
+	for (; s && *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			return false;
+	return true;
+}
+
+int node_conf_check(struct node_conf *c, struct err *e)
+{
+	const char *const paths[] = { c->policy, c->agent, c->certificate, c->key, c->roots };
+	struct ip_endpoint endpoint;
+
+	if (!is_name(c->name, 31))
+		return err_at(e, -EINVAL, "--name", "needs 1 to 31 of a-z, 0-9 and '-', found '%.60s'", c->name);
+	if (!is_name(c->interface, IF_NAMESIZE - 1))
+		return err_at(e, -EINVAL, "interface", "needs 1 to 15 of a-z, 0-9 and '-', found '%.60s'",
+			      c->interface);
+	if (!c->policy)
+		return err_at(e, -EINVAL, "--policy", "is needed: without a policy nobody reaches anybody");
+	if (!c->certificate != !c->key || (c->agent && c->certificate))
+		return err_at(e, -EINVAL, "--agent", "or --certificate and --key, not both and not half");
+	if (!c->agent && !c->certificate)
+		c->agent = AGENT;
+	if (c->endpoint && !endpoint_parse(&endpoint, c->endpoint))
+		return err_at(e, -EINVAL, "--endpoint", "needs address:port, found '%.60s'", c->endpoint);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (!is_plain(paths[i]))
+			return err_at(e, -EINVAL, "path", "has a control character");
+	return 0;
+}
+
+static void say(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct out *out, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (n < 0 || n >= (int)sizeof(line))
+		out->failed = true;
+	else
+		out_bytes(out, line, (size_t)n);
+}
+
+/* In single quotes, in which only they themselves are special. */
+static void put_quoted(struct out *out, const char *s)
+{
+	out_u8(out, '\'');
+	for (; *s; s++)
+		out_bytes(out, *s == '\'' ? "''" : s, *s == '\'' ? 2 : 1);
+	out_u8(out, '\'');
+}
+
+static void put_path(struct out *out, const char *key, const char *value, const char *end)
+{
+	say(out, "%s: ", key);
+	put_quoted(out, value);
+	say(out, "%s", end);
+}
+
+static void print_identity(const struct node_conf *c, struct out *out)
+{
+	say(out, "identity: { ");
+	if (c->agent) {
+		put_path(out, "agent", c->agent, " }\n");
+	} else {
+		put_path(out, "certificate", c->certificate, ", ");
+		put_path(out, "key", c->key, " }\n");
+	}
+}
+
+static void put_trust(struct out *out, bool *is_open, const char *key, const char *value)
+{
+	if (!value)
+		return;
+	say(out, *is_open ? ", " : "trust: { ");
+	put_path(out, key, value, "");
+	*is_open = true;
+}
+
+static void print_trust(const struct node_conf *c, struct out *out)
+{
+	bool is_open = c->roots, is_service = c->collateral && *c->collateral != '/';
+
+	if (c->roots) {
+		say(out, "trust: { allow_simulated: true, ");
+		put_path(out, "simulated_roots", c->roots, "");
+	}
+	put_trust(out, &is_open, "evidence_policy", c->evidence);
+	put_trust(out, &is_open, is_service ? "collateral_service" : "collateral", c->collateral);
+	if (is_open)
+		say(out, " }\n");
+}
+
+static void print_overlay(const struct node_conf *c, struct out *out)
+{
+	char text[ENDPOINT_TEXT];
+
+	say(out, "overlay:\n  interface: %s\n  ", c->interface);
+	put_path(out, "private_key", c->wg_key, "\n");
+	if (c->port)
+		say(out, "  listen_port: %u\n", c->port);
+	if (c->mtu)
+		say(out, "  mtu: %u\n", c->mtu);
+	say(out, "  networks: [");
+	for (uint32_t i = 0; i < c->n_networks; i++)
+		say(out, "%s\"%s\"", i ? ", " : "", prefix_print(&c->networks[i], text));
+	say(out, "]\n");
+	for (uint32_t i = 0; i < c->n_addrs; i++)
+		say(out, "%s\"%s\"", i ? ", " : "  addresses: [", addr_print(&c->addrs[i].addr, text));
+	say(out, c->n_addrs ? "]\n" : "");
+	if (c->endpoint)
+		say(out, "  endpoints: [\"%s\"]\n", c->endpoint);
+}
+
+static void print_exchange(const struct node_conf *c, struct out *out)
+{
+	struct ip_endpoint at;
+	char text[ENDPOINT_TEXT];
+
+	if (!c->endpoint && !c->n_peers)
+		return;
+	say(out, "exchange:\n");
+	if (c->endpoint && endpoint_parse(&at, c->endpoint)) {
+		at.port = EXCHANGE_PORT;
+		say(out, "  listen: [\"%s\"]\n", endpoint_print(&at, text));
+	}
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		at = c->peers[i];
+		at.port = EXCHANGE_PORT;
+		say(out, "%s    - \"%s\"\n", i ? "" : "  peers:\n", endpoint_print(&at, text));
+	}
+}
+
+static void print_servers(const struct node_conf *c, struct out *out)
+{
+	char text[ENDPOINT_TEXT];
+
+	say(out, "vpc:\n  app: %s\n  servers: [", c->app);
+	for (uint32_t i = 0; i < c->n_servers; i++)
+		say(out, "%s\"%s\"", i ? ", " : "", endpoint_print(&c->servers[i], text));
+	say(out, "]\n");
+	if (c->host)
+		say(out, "  host: %s\n", c->host);
+	if (c->auth_key) {
+		say(out, "  ");
+		put_path(out, "key", c->auth_key, "\n");
+	}
+}
+
+void node_conf_print(const struct node_conf *c, struct out *out)
+{
+	say(out, "instance: %s\nnode: %s\n", c->name, c->name);
+	put_path(out, "policy", c->policy, "\n");
+	if (c->state)
+		put_path(out, "state", c->state, "\n");
+	print_identity(c, out);
+	print_trust(c, out);
+	print_overlay(c, out);
+	if (c->has_dns)
+		say(out, "dns: {}\n");
+	if (c->n_servers)
+		print_servers(c, out);
+	else if (c->server)
+		say(out, "vpc: { server: \"%s\", app: %s }\n", c->server, c->app);
+	else
+		print_exchange(c, out);
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node_env.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "policy/apps.h"
+
+#define LOWER  "abcdefghijklmnopqrstuvwxyz0123456789-"
+#define LETTER LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+static bool is_of(const char *s, const char *letters, size_t max)
+{
+	return strlen(s) <= max && strspn(s, letters) == strlen(s);
+}
+
+bool node_env_is_true(const char *value)
+{
+	return value && strcmp(value, "true") == 0;
+}
+
+static bool is_flag(const char *s)
+{
+	return node_env_is_true(s) || strcmp(s, "false") == 0;
+}
+
+static bool is_name(const char *s)
+{
+	return is_of(s, LOWER, 31) && *s != '-';
+}
+
+static bool is_type(const char *s)
+{
+	return is_of(s, LETTER "._", 63);
+}
+
+static bool is_interface(const char *s)
+{
+	return is_of(s, LOWER, IF_NAMESIZE - 1);
+}
+
+static bool is_app(const char *s)
+{
+	uint8_t id[BY_APP_ID_LEN];
+
+	return strcmp(s, "self") == 0 || hex_parse(id, sizeof(id), s);
+}
+
+static bool is_apps(const char *s)
+{
+	struct pol_apps apps = { 0 };
+
+	return pol_apps_parse(&apps, s);
+}
+
+/* ":PORT", or nothing: the port that stays. What is behind it, NULL: malformed. */
+static const char *port_take(const char *at, uint16_t *port)
+{
+	unsigned long n;
+	char *end;
+
+	if (*at != ':')
+		return at;
+	if (at[1] < '0' || at[1] > '9')
+		return NULL;
+	n = strtoul(at + 1, &end, 10);
+	*port = (uint16_t)n;
+	return n && n <= 65535 ? end : NULL;
+}
+
+bool node_url_parse(const char *text, const char *scheme, uint16_t port, struct node_url *url)
+{
+	size_t skip = strlen(scheme), len;
+	bool is_v6;
+
+	if (strncmp(text, scheme, skip) != 0)
+		return false;
+	text += skip;
+	is_v6 = *text == '[';
+	text += is_v6;
+	len = strspn(text, is_v6 ? "0123456789abcdefABCDEF:." : LETTER ".");
+	if (!len || len >= sizeof(url->host) || (is_v6 && text[len] != ']'))
+		return false;
+	memcpy(url->host, text, len);
+	url->host[len] = '\0';
+	url->port = port;
+	text = port_take(text + len + is_v6, &url->port);
+	return text && (!*text || strcmp(text, "/") == 0);
+}
+
+static bool is_https(const char *s)
+{
+	struct node_url url;
+
+	return node_url_parse(s, "https://", 443, &url);
+}
+
+static bool is_http(const char *s)
+{
+	struct node_url url;
+
+	return node_url_parse(s, "http://", 80, &url) && s[strlen(s) - 1] != '/';
+}
+
+static bool is_path(const char *s)
+{
+	for (const char *c = s; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return false;
+	return *s == '/' && strlen(s) < 256;
+}
+
+static bool is_agent(const char *s)
+{
+	return strncmp(s, "unix:", 5) == 0 && is_path(s + 5);
+}
+
+static bool is_collateral(const char *s)
+{
+	return is_path(s) || is_https(s);
+}
+
+static bool is_endpoint(const char *s)
+{
+	struct ip_endpoint at;
+
+	return endpoint_parse(&at, s);
+}
+
+#define AT(member) offsetof(struct node_env, member)
+
+static const struct {
+	const char *name;
+	size_t at;
+	bool (*good)(const char *value);
+	const char *needs;
+} known[] = {
+	{ "VPC_NODE_NAME", AT(name), is_name, "1 to 31 of a-z, 0-9 and '-'" },
+	{ "VPC_NODE_TYPE", AT(type), is_type, "letters, digits, '-', '_' and '.', at most 63" },
+	{ "VPC_SERVER_APP_ID", AT(server_app), is_app, "the control plane's app-id, 40 hex digits, or self" },
+	{ "VPC_SERVER_URL", AT(server_url), is_https, "https://HOST[:PORT]" },
+	{ "VPC_ALLOWED_APPS", AT(apps), is_apps, "any, or app-ids (40 hex digits) with commas between" },
+	{ "DSTACK_MESH_URL", AT(mesh_url), is_http, "http://HOST[:PORT]" },
+	{ "DSTACK_AGENT_ADDRESS", AT(agent), is_agent, "unix:/PATH" },
+	{ "TUN_DEV_NAME", AT(interface), is_interface, "1 to 15 of a-z, 0-9 and '-'" },
+	{ "BAILEY_NODE_ENDPOINT", AT(endpoint), is_endpoint, "ADDRESS:PORT" },
+	{ "BAILEY_NODE_DSTACK_POOL", AT(dstack_pool), is_flag, "true or false" },
+	{ "BAILEY_NODE_POLICY", AT(policy), is_path, "a path from the root" },
+	{ "BAILEY_NODE_STATE", AT(state), is_path, "a path from the root" },
+	{ "BAILEY_NODE_SHARED", AT(shared), is_path, "a path from the root" },
+	{ "BAILEY_NODE_EVIDENCE", AT(evidence), is_path, "a path from the root" },
+	{ "BAILEY_NODE_COLLATERAL", AT(collateral), is_collateral, "a path from the root, or https://HOST[:PORT]" },
+	{ "BAILEY_NODE_SIMULATED_ROOTS", AT(simulated_roots), is_path, "a path from the root" },
+};
+
+static int take(struct node_env *env, const char *var, struct err *e)
+{
+	const char *is = strchr(var, '=');
+	size_t len = is ? (size_t)(is - var) : 0;
+
+	if (!len || !is[1]) /* empty is as good as absent, as in the scripts */
+		return 0;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strlen(known[i].name) != len || memcmp(known[i].name, var, len) != 0)
+			continue;
+		if (!known[i].good(is + 1))
+			return err_at(e, -EINVAL, known[i].name, "needs %s, found '%.60s'", known[i].needs, is + 1);
+		*(const char **)((char *)env + known[i].at) = is + 1;
+		return 0;
+	}
+	/* a variable of these families that nobody knows is a mistake, not a wish to be passed over */
+	if (strncmp(var, "VPC_NODE_", 9) == 0 || strncmp(var, "BAILEY_NODE_", 12) == 0)
+		return err_at(e, -EINVAL, "environment", "%.*s is no variable of a node", (int)len, var);
+	return 0;
+}
+
+int node_env_read(char *const *vars, struct node_env *env, struct err *e)
+{
+	struct node_env made = { .mesh_url = "http://127.0.0.1",
+				 .agent = "unix:/var/run/dstack.sock",
+				 .shared = "/shared" };
+
+	for (; *vars; vars++)
+		if (take(&made, *vars, e) < 0)
+			return e->code;
+	if (!made.name)
+		return err_at(e, -EINVAL, "VPC_NODE_NAME", "is needed: what this node is called");
+	if (!made.server_app)
+		return err_at(e, -EINVAL, "VPC_SERVER_APP_ID", "is needed: the control plane's app-id, or self");
+	made.agent += strlen("unix:");
+	*env = made;
+	return 0;
+}
+
+void node_env_print(char *const *vars, struct out *out)
+{
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		size_t len = strlen(known[i].name);
+
+		for (char *const *v = vars; *v; v++) {
+			if (strncmp(*v, known[i].name, len) != 0 || (*v)[len] != '=' || !(*v)[len + 1])
+				continue;
+			out_bytes(out, "# ", 2);
+			out_bytes(out, *v, strlen(*v));
+			out_bytes(out, "\n", 1);
+		}
+	}
+}
