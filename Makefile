@@ -18,7 +18,7 @@ say      = @$(if $(filter 1,$(V)),:,printf '  %-8s %s\n') '$(1)' '$(2)'
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wundef -Wvla -Wformat=2
-LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl libxdp sqlite3
+LIBS := openssl libbpf libmnl yaml-0.1 libevent libevent_openssl jansson libcap-ng libseccomp libcurl libxdp sqlite3 libnghttp2 ldns
 , := ,
 SAN_FLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
@@ -132,16 +132,20 @@ demo: deps-demo ## three attested nodes, one policy, enforced in the kernel (KEE
 	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/net/forge $(BUILD)/tests/net/talk
 	$(Q)BUILD=$(BUILD) KEEP=$(KEEP) tests/demo/run.sh
 
+demo-cluster: deps-cluster ## PostgreSQL under Patroni and etcd over the overlay: the primary is killed (KEEP=1 leaves it running)
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/net/forge $(BUILD)/tests/net/talk
+	$(Q)BUILD=$(BUILD) KEEP=$(KEEP) tests/demo/cluster.sh
+
 lint: deps-test tests ## clang-format check, clang-tidy, cppcheck, shellcheck
 	$(Q)BUILD=$(BUILD) tests/lint.sh
 
 # --- set-up --------------------------------------------------------------------------------------------------
 deps: ## install what a build needs (Debian 12 and 13, Ubuntu 24.04; as root)
 	$(Q)tests/setup/deps.sh build
-deps-test deps-vm deps-bench deps-demo: deps-%:
+deps-test deps-vm deps-bench deps-demo deps-cluster: deps-%:
 	$(Q)tests/setup/deps.sh build $*
 
-install: all ## install binaries, man pages, unit file and examples (DESTDIR= PREFIX=)
+install: all ## install binaries, man pages, unit files and examples (DESTDIR= PREFIX=)
 	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/doc/bailey/examples $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -155,7 +159,8 @@ install: all ## install binaries, man pages, unit file and examples (DESTDIR= PR
 		install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$n/; done; done
 	$(Q)install -m 644 policy/examples/*.yaml $(DESTDIR)$(PREFIX)/share/doc/bailey/examples/
 	$(Q)sed 's|@PREFIX@|$(PREFIX)|' docs/baileyd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/baileyd@.service
-	$(Q)chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/baileyd@.service
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|' docs/bailey-vpc.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/bailey-vpc.service
+	$(Q)chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/baileyd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/bailey-vpc.service
 
 compile_commands: $(BUILD)/compile_commands.json
 $(BUILD)/compile_commands.json: Makefile $(ROOM_SRC)
@@ -170,5 +175,5 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: V=1 (commands), SAN=1 (ASan and UBSan), ONLY=text,... (tests whose name has one), CFLAGS, PREFIX, DESTDIR'
 
-.PHONY: all tests check check-unit check-bpf check-crash check-net check-equal check-fuzz vmtest bench demo lint deps deps-test deps-vm \
-	deps-bench deps-demo install compile_commands clean help
+.PHONY: all tests check check-unit check-bpf check-crash check-net check-equal check-fuzz vmtest bench demo demo-cluster lint deps deps-test deps-vm \
+	deps-bench deps-demo deps-cluster install compile_commands clean help

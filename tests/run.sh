@@ -34,15 +34,20 @@ count() {
 run() {
 	name=${1#"$build"/}
 	out=$log/$(echo "$name" | tr / -).log
+	start=$(date +%s)
 	timeout "${TEST_TIMEOUT:-300}" "$@" >"$out" 2>&1
 	rc=$?
+	took=$(($(date +%s) - start))
 	before=$(grep -c '^F' "$tally")
 	count "$name" "$out" "$rc"
 	if [ "$(grep -c '^F' "$tally")" -gt "$before" ]; then
-		echo "FAIL $name"
-		tail -n 60 "$out" | sed 's/^/  | /'
+		echo "FAIL $name ($took s)"
+		{
+			grep '^not ok' "$out" | head -n 20
+			tail -n 40 "$out"
+		} | sed 's/^/  | /'
 	else
-		echo "ok   $name"
+		echo "ok   $name ($took s)"
 	fi
 }
 

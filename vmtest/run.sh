@@ -80,7 +80,7 @@ choose_accel() {
 # $1 folder of the run. The VM's tests log below the run's folder: a run on the host may be using the usual one.
 suites_cmd() {
 	cat <<-EOF
-		export BUILD=$build ONLY='${ONLY:-}' TEST_TIMEOUT=${TEST_TIMEOUT:-1800}
+		export BUILD=$build ONLY='${ONLY:-}' TEST_TIMEOUT=${TEST_TIMEOUT:-1800} OTHER_KERNEL=1
 		mkdir -p $build/tests/log
 		mount --bind $1/log $build/tests/log
 		vmtest/smoke.sh

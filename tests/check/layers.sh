@@ -14,6 +14,7 @@ policy: base
 identity: base
 evidence: base policy identity
 pcs: base identity
+dns: base identity
 datapath: base policy identity
 overlay: base policy identity
 agent: base policy identity
@@ -22,23 +23,25 @@ mesh: base policy identity http datapath overlay agent
 vpc: base identity mesh
 gateway: base policy identity datapath overlay agent
 ctl: base policy identity datapath overlay agent mesh vpc gateway
-baileyd: base policy identity evidence pcs datapath overlay agent mesh vpc gateway ctl
+baileyd: base policy identity evidence http pcs dns datapath overlay agent mesh vpc gateway ctl
 kms: base policy identity evidence agent mesh baileyd
 meshd: base policy identity evidence agent mesh ctl baileyd
-vpcd: base policy identity evidence mesh vpc ctl baileyd
+vpcd: base policy identity evidence http mesh vpc ctl baileyd
 cli: base policy identity evidence pcs datapath overlay ctl
 '
 
 # header: the files that may include it
 libraries='
-openssl/: user/identity/ user/overlay/key.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/baileyd/
+openssl/: user/identity/ user/overlay/key.c user/overlay/initiation.c user/policy/model.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/baileyd/
 libmnl/: user/overlay/
 yaml.h: user/policy/yaml
-sqlite3.h: user/vpcd/store.c
+sqlite3.h: user/vpcd/store
+nghttp2/: user/mesh/h2
+ldns/: user/dns/answer.c
 bpf/: user/datapath/ bpf/
 skel/: user/datapath/
-event2/: user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
-curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
+event2/: user/overlay/tunnel.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
+curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/
 xdp/: user/datapath/
@@ -123,6 +126,7 @@ plant user/policy/check.c '<yaml.h>'
 plant user/identity/x.c '<libmnl/libmnl.h>'
 plant user/overlay/apply.c '<openssl/evp.h>'
 plant user/vpcd/front.c '<sqlite3.h>'
+plant user/baileyd/dns.c '<ldns/ldns.h>'
 plant user/cli/x.c '"skel/tc.skel.h"'
 plant user/mesh/x.c '"../policy/image.h"'
 plant bpf/lib/x.h '"base/addr.h"'

@@ -57,7 +57,7 @@ prints() {
 # Pure rooms: the same input gives the same verdict on any machine at any time.
 impure() {
 	c_files | grep -E '^./user/(policy|identity)/' |
-		xargs -r grep -HnE '(^|[^a-z_>.])(time|clock_gettime|gettimeofday|socket|connect|getenv)[[:space:]]*\('
+		xargs -r grep -HnE '(^|[^a-z_>.])(time|clock_gettime|clock_n?m?s|gettimeofday|socket|connect|getenv)[[:space:]]*\('
 }
 
 trailing() {

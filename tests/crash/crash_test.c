@@ -271,7 +271,7 @@ static void first_start_is_nothing_or_whole(void **state)
 		assert_int_equal(site_join_all(s, s->is_rotated), 0);
 		assert_int_equal(pair_commit(s->dp, s->is_rotated, s->residue), 0);
 		assert_int_equal(s->attach(s->dp, s->dev), 0);
-		assert_answer(site_device_answer(s->dev), pair_expect(s->residue));
+		assert_answer(site_device_answer(s, s->dev), pair_expect(s->residue));
 		site_destroy(s);
 	}
 	told("first start", &t);
@@ -282,16 +282,16 @@ static void restart_at(struct site *s, const char *all)
 {
 	char now[512];
 
-	old_or_next(s, site_device_answer(s->dev));
+	old_or_next(s, site_device_answer(s, s->dev));
 	assert_answer(site_answer(s), pair_expect(s->residue));
 	site_reopen(s);
-	assert_answer(site_device_answer(s->dev), pair_expect(s->residue));
+	assert_answer(site_device_answer(s, s->dev), pair_expect(s->residue));
 	assert_int_equal(s->attach(s->dp, s->dev), 0);
-	assert_answer(site_device_answer(s->dev), pair_expect(s->residue));
+	assert_answer(site_device_answer(s, s->dev), pair_expect(s->residue));
 	site_pins(s, now, sizeof(now));
 	assert_string_equal(now, all);
 	commits_work(s);
-	assert_answer(site_device_answer(s->dev), pair_expect(s->residue));
+	assert_answer(site_device_answer(s, s->dev), pair_expect(s->residue));
 }
 
 static void restart_is_whole(struct site *s, const char *what)
@@ -303,7 +303,7 @@ static void restart_is_whole(struct site *s, const char *what)
 	assert_int_equal(s->attach(s->dp, s->dev), 0);
 	site_pins(s, all, sizeof(all));
 	t = steps_of(start_again, s);
-	old_or_next(s, site_device_answer(s->dev));
+	old_or_next(s, site_device_answer(s, s->dev));
 	for (t.at = 0; t.at < t.n; next_step(&t)) {
 		t.died += death_at(start_again, s, t.at, &call);
 		restart_at(s, all);
@@ -325,14 +325,14 @@ static void restart_with_clsact_is_whole_at_each_step(void **state)
 }
 
 /* A link whose pin went is taken away after a grace period. */
-static void no_program_on(unsigned ifindex)
+static void no_program_on(const struct site *s, unsigned ifindex)
 {
 	uint32_t id[8], n = 1;
 
 	for (int tries = 0; n && tries < 200; tries++) {
 		if (tries)
 			usleep(10000);
-		n = site_programs_on(ifindex, BY_DIR_IN, id) + site_programs_on(ifindex, BY_DIR_OUT, id);
+		n = site_programs_on(s, ifindex, BY_DIR_IN, id) + site_programs_on(s, ifindex, BY_DIR_OUT, id);
 	}
 	assert_int_equal(n, 0);
 }
@@ -355,8 +355,8 @@ static void moving_to_another_device_leaves_nothing_behind(void **state)
 		t.died += death_at(attach_dev2, s, t.at / 2, &call);
 		site_reopen(s);
 		assert_int_equal(s->attach(s->dp, to), 0);
-		assert_answer(site_device_answer(to), pair_expect(s->residue));
-		no_program_on(from);
+		assert_answer(site_device_answer(s, to), pair_expect(s->residue));
+		no_program_on(s, from);
 		site_reopen(s); /* the kernel takes no program that it is just letting go of */
 	}
 	told("attach to another device", &t);
@@ -417,7 +417,7 @@ static void a_broken_off_end_is_finished_by_the_next(void **state)
 		s->dp = NULL;
 		t.died += death_at(go_away, s, t.at, &call);
 		site_destroy(s);
-		no_program_on(s->dev);
+		no_program_on(s, s->dev);
 	}
 	told("destroy", &t);
 }

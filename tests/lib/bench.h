@@ -13,6 +13,7 @@ extern const struct bench_scale {
 	const char *name;
 	uint32_t n;
 } bench_scale[BENCH_SCALES]; /* 10, 1k, 10k, 100k */
+#define BENCH_HOST_SCALES 3  /* the first ones: xdp-filter holds 10,000 addresses */
 
 double bench_now_s(void);
 void bench_must(int ret, struct err *e, const char *what); /* says what failed and ends the program */

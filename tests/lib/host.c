@@ -13,6 +13,10 @@
 
 #define INSTANCE "test"
 
+#define OTHER_FIRST   3 /* peer class */
+#define OTHER_CLASSES 1000
+#define OTHER_NETS    50000
+
 static const char *const prog_name[HOOK_COUNT] = { BY_PROG_XDP, BY_PROG_HOST_IN, BY_PROG_HOST_OUT };
 
 static void must(int ret, struct err *e)
@@ -68,12 +72,38 @@ int host_world_map(const struct host_world *w, const char *name)
 	return pin_get(w, name);
 }
 
+static void other_rules(struct img *img, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t port = BY_PORT_TCP + 10000 + i / OTHER_CLASSES;
+
+		img_rule(img, BY_DIR_IN, port, port, OTHER_FIRST + i % OTHER_CLASSES, BY_ALLOW);
+	}
+}
+
+static void other_nets(struct img *img, uint32_t n)
+{
+	char net[32];
+
+	for (uint32_t i = 0; i < n && i < OTHER_NETS; i++) {
+		snprintf(net, sizeof(net), "10.%u.%u.%u/32", i >> 16, i >> 8 & 255, i & 255);
+		img_net(img, net, OTHER_FIRST + i % OTHER_CLASSES);
+	}
+}
+
 void host_world_commit(struct host_world *w, struct img *img)
+{
+	host_world_commit_among(w, img, 0);
+}
+
+void host_world_commit_among(struct host_world *w, struct img *img, uint32_t n)
 {
 	struct err e = ERR_INIT;
 
+	other_rules(img, n);
 	img_net(img, "::/0", CLASS_WORLD);
 	img_net(img, "0.0.0.0/0", CLASS_WORLD);
+	other_nets(img, n);
 	img_net(img, "192.0.2.0/24", CLASS_FRIEND);
 	img_net(img, "2001:db8::/64", CLASS_FRIEND);
 	must(dp_policy_commit(w->dp, img_done(img), &e), &e);

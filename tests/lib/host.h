@@ -45,6 +45,8 @@ int host_world_map(const struct host_world *w, const char *name);
  */
 void host_world_policy(struct host_world *w);
 void host_world_commit(struct host_world *w, struct img *img);
+/* With n rules besides, about as many addresses (at most 50,000) that no packet here has: the policy of a benchmark. */
+void host_world_commit_among(struct host_world *w, struct img *img, uint32_t n);
 
 enum by_drop host_send_frame(struct host_world *w, enum host_hook hook, const struct frame *f);
 void host_frame(struct frame *f, const struct pkt *p, int n_tags); /* Ethernet, behind n_tags VLAN tags */

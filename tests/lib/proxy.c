@@ -75,6 +75,21 @@ static SSL_CTX *ctx_new(struct pw *w, uint8_t who, bool is_server)
 	return ctx;
 }
 
+/* As bailey-mesh does. */
+static int choose(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned len,
+		  void *arg)
+{
+	static const unsigned char ours[] = "\x02h2\x08http/1.1";
+	const struct pw *w = arg;
+	unsigned skip = w->conf.is_old ? 3 : 0;
+
+	(void)ssl;
+	return SSL_select_next_proto((unsigned char **)out, out_len, ours + skip, sizeof(ours) - 1 - skip, in, len) ==
+			       OPENSSL_NPN_NEGOTIATED
+		       ? SSL_TLSEXT_ERR_OK
+		       : SSL_TLSEXT_ERR_NOACK;
+}
+
 SSL_CTX *pw_client_ctx(struct pw *w, uint8_t who)
 {
 	return ctx_new(w, who, false);
@@ -311,14 +326,21 @@ int pw_listen_any(uint16_t *port)
 	return fd;
 }
 
-static struct mp_upstream *upstream(struct mp *mp, uint16_t port, uint8_t *expected)
+static struct mp_upstream *upstream(struct mp *mp, uint16_t port, uint8_t *expected, enum mp_h2 h2,
+				    const uint16_t bad[2])
 {
 	struct mp_upstream_conf conf = {
-		.addr_len = sizeof(struct sockaddr_in), .is_tls = expected, .max_idle = 64, .data = expected
+		.addr_len = sizeof(struct sockaddr_in), .is_tls = expected, .h2 = h2, .max_idle = 64, .data = expected
 	};
 	struct sockaddr_in at = loopback(port);
 
 	snprintf(conf.name, sizeof(conf.name), "%s %u", expected ? "app" : "backend", port);
+	for (int i = 0; bad && i < 2 && bad[i]; i++)
+		conf.more[conf.n_more++].v4 = at;
+	if (conf.n_more == 2)
+		conf.more[0].v4.sin_port = htons(bad[1]);
+	if (conf.n_more)
+		at.sin_port = htons(bad[0]);
 	memcpy(&conf.addr, &at, sizeof(at));
 	return mp_upstream_new(mp, &conf);
 }
@@ -329,6 +351,7 @@ static void listen_at(struct pw *w, enum pw_entry entry)
 	bool is_tls = entry >= PW_TLS_HTTP;
 	struct mp_listener_conf conf = { .proto = entry == PW_HTTP || entry == PW_TLS_HTTP ? MP_HTTP : MP_TCP,
 					 .is_tls = is_tls,
+					 .h2 = true,
 					 .data = entry == PW_PLAIN ? w : NULL };
 	struct err e = ERR_INIT;
 	int fd = pw_listen_any(&w->port[entry]);
@@ -347,6 +370,7 @@ static void engine(struct pw *w, struct mp_conf *conf, struct mp **mp)
 				     .tls_client = on_tls_client,
 				     .tls_server = on_tls_server,
 				     .peer = on_peer,
+				     .leg = conf->ops.leg,
 				     .refused = on_refused };
 	must(mp_new(conf, mp, &e) == 0, "mp_new");
 }
@@ -361,6 +385,7 @@ void pw_start(struct pw *w, const struct pw_conf *conf)
 	certs_make(w);
 	w->out[PW_CLIENT] = ctx_new(w, PW_CLIENT, false);
 	w->in[w->conf.server_is] = ctx_new(w, w->conf.server_is, true);
+	SSL_CTX_set_alpn_select_cb(w->in[w->conf.server_is], choose, w);
 	w->base = event_base_new();
 	engine(w, &w->conf.client, &w->client);
 	engine(w, &w->conf.server, &w->server);
@@ -370,12 +395,12 @@ void pw_start(struct pw *w, const struct pw_conf *conf)
 	w->backend_port = conf->backend;
 	if (!conf->backend)
 		w->backend_fd = pw_listen_any(&w->backend_port);
-	w->backend = upstream(w->server, w->backend_port, NULL);
+	w->backend = upstream(w->server, w->backend_port, NULL, conf->h2_backend ? MP_H2_PRIOR : MP_H2_NO, conf->bad);
 	expect[PW_SERVER] = PW_SERVER, expect[PW_OTHER] = PW_OTHER;
-	w->to[PW_SERVER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_SERVER]);
-	w->to[PW_OTHER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_OTHER]);
-	w->to_tcp = upstream(w->client, w->port[PW_TLS_TCP], &expect[PW_SERVER]);
-	w->plain = upstream(w->client, w->backend_port, NULL);
+	w->to[PW_SERVER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_SERVER], MP_H2_ALPN, NULL);
+	w->to[PW_OTHER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_OTHER], MP_H2_ALPN, NULL);
+	w->to_tcp = upstream(w->client, w->port[PW_TLS_TCP], &expect[PW_SERVER], MP_H2_NO, NULL);
+	w->plain = upstream(w->client, w->backend_port, NULL, MP_H2_NO, NULL);
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->wake) == 0, "socketpair");
 	w->task = event_new(w->base, w->wake[1], EV_READ | EV_PERSIST, on_task, w);
 	must(w->task && event_add(w->task, NULL) == 0, "task");

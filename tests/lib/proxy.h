@@ -25,6 +25,9 @@ struct pw_conf {
 	uint8_t server_is;             /* which certificate the server shows; 0: PW_SERVER */
 	unsigned peer_s;               /* how long a peer is good; 0: for ever */
 	uint16_t backend;              /* port; 0: the test accepts (pw_accept) */
+	uint16_t bad[2];               /* ports that do not answer, dialled before the backend's; 0: none */
+	bool h2_backend;               /* it speaks HTTP/2 */
+	bool is_old;                   /* the server's side chooses HTTP/1.1 */
 };
 
 struct pw {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "datapath/internal.h"
 
 #define TCX_INGRESS 46 /* newer than the headers of Debian 12 */
 #define TCX_EGRESS  47
@@ -87,13 +88,16 @@ static bool pinned(const struct site *s, int prog[BY_DIR_COUNT])
 }
 
 /* Programs of a direction of a device, by id: tcx, or clsact at the place that is ours. */
-uint32_t site_programs_on(unsigned ifindex, int dir, uint32_t id[LINKS_MAX])
+uint32_t site_programs_on(const struct site *s, unsigned ifindex, int dir, uint32_t id[LINKS_MAX])
 {
+	char pins[128];
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
 		    .attach_point = dir == BY_DIR_IN ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 0xba11, .priority = 1);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .priority = 1);
 	uint32_t n = LINKS_MAX;
 
+	snprintf(pins, sizeof(pins), "%s/bailey/" SITE_INSTANCE, s->bpffs);
+	opts.handle = clsact_handle(pins);
 	if (bpf_prog_query((int)ifindex, (enum bpf_attach_type)(dir == BY_DIR_IN ? TCX_INGRESS : TCX_EGRESS), 0, NULL,
 			   id, &n) == 0 &&
 	    n)
@@ -105,10 +109,10 @@ uint32_t site_programs_on(unsigned ifindex, int dir, uint32_t id[LINKS_MAX])
 }
 
 /* The programs that packets of the device meet; false when a direction has none. Never two. */
-static bool attached(unsigned ifindex, int prog[BY_DIR_COUNT])
+static bool attached(const struct site *s, unsigned ifindex, int prog[BY_DIR_COUNT])
 {
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++) {
-		uint32_t id[LINKS_MAX], n = site_programs_on(ifindex, dir, id);
+		uint32_t id[LINKS_MAX], n = site_programs_on(s, ifindex, dir, id);
 
 		assert_true(n <= 1);
 		prog[dir] = n ? bpf_prog_get_fd_by_id(id[0]) : -1;
@@ -163,12 +167,12 @@ struct pair_answer site_answer(const struct site *s)
 	return a;
 }
 
-struct pair_answer site_device_answer(unsigned ifindex)
+struct pair_answer site_device_answer(const struct site *s, unsigned ifindex)
 {
 	struct pair_answer a = { 0 };
 	int prog[BY_DIR_COUNT];
 
-	assert_true(attached(ifindex, prog));
+	assert_true(attached(s, ifindex, prog));
 	a = pair_ask(prog, SITE_L3);
 	close_both(prog);
 	return a;

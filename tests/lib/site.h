@@ -26,9 +26,10 @@ void site_reopen(struct site *s);  /* the next process */
 void site_destroy(struct site *s); /* accepts one without dp */
 
 /* Programs of a direction of a device, by id: tcx, or clsact at the place that is ours. */
-uint32_t site_programs_on(unsigned ifindex, int dir, uint32_t id[8]);
-struct pair_answer site_answer(const struct site *s);    /* of the pinned programs; nothing passes where none are */
-struct pair_answer site_device_answer(unsigned ifindex); /* of the programs that its packets meet: one a direction */
+uint32_t site_programs_on(const struct site *s, unsigned ifindex, int dir, uint32_t id[8]);
+struct pair_answer site_answer(const struct site *s); /* of the pinned programs; nothing passes where none are */
+struct pair_answer site_device_answer(const struct site *s,
+				      unsigned ifindex); /* of the programs that its packets meet: one a direction */
 void site_pins(const struct site *s, char *text, size_t size); /* names in the instance's directory, in one string */
 /* A packet of DB's flow to a port that the policy with this residue opens: does it pass? F_SYN opens the flow. */
 bool site_flow(const struct site *s, unsigned residue, uint8_t flags);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, by Debian package name (Debian 12 and 13, Ubuntu 24.04). usage: tests/setup/deps.sh WHAT...
-# WHAT is build, test, vm, bench or demo; why each package is needed is in docs/dependencies.md.
+# WHAT is build, test, vm, bench, demo or cluster; why each package is needed is in docs/dependencies.md.
 #
 # Nothing missing: silent and quick, asks no mirror. Not root: says what is missing; that is a failure for build and vm
 # and a note for the others, whose tests then skip what they can not run. A name with ? may be absent from a release.
@@ -20,15 +20,17 @@ packages() {
 	case $1 in
 	build) echo gcc libc6-dev make pkgconf clang llvm "$(bpftool_packages)" libbpf-dev libelf-dev zlib1g-dev libssl-dev \
 		libmnl-dev libyaml-dev libevent-dev libjansson-dev libcap-ng-dev libseccomp-dev libcurl4-openssl-dev \
-		libxdp-dev libsqlite3-dev ;;
+		libxdp-dev libsqlite3-dev libnghttp2-dev libldns-dev ;;
 	test) echo libcmocka-dev libclang-rt-dev iproute2 wireguard-tools wireguard-go busybox-static util-linux procps \
-		kmod openssl curl jq tcpdump clang-format clang-tidy cppcheck shellcheck nmap nftables python3 python3-scapy sqlite3 'xdp-tools?' \
-		'python3-websockets?' 'redis-server?' 'postgresql?' ;;
+		kmod openssl curl jq tcpdump clang-format clang-tidy cppcheck shellcheck nmap nftables python3 python3-scapy python3-cryptography sqlite3 'xdp-tools?' \
+		bind9-dnsutils knot-dnsutils dnsperf dnsmasq-base \
+		'python3-websockets?' nghttp2-client 'nghttp2-server?' 'python3-grpcio?' 'redis-server?' 'postgresql?' 'etcd-server?' 'testssl.sh?' ;;
 	vm) echo qemu-system-x86 python3 busybox-static kmod xz-utils zstd file binutils iproute2 \
 		debian-archive-keyring gpgv ;;
-	bench) echo nftables iperf3 iproute2 procps wireguard-go jq nebula gnuplot-nox wrk haproxy nginx-light openssl 'xdp-tools?' ;;
+	bench) echo nftables iperf3 iproute2 procps wireguard-go jq nebula gnuplot-nox wrk nghttp2-client nghttp2-server haproxy nginx-light openssl dnsperf dnsmasq-base 'xdp-tools?' ;;
 	demo) echo iproute2 util-linux busybox-static wireguard-go curl jq "$(server_package)" ;;
-	*) echo "deps.sh: build, test, vm, bench or demo, not '$1'" >&2; exit 2 ;;
+	cluster) echo iproute2 util-linux busybox-static wireguard-go curl jq patroni etcd-server etcd-client postgresql ;;
+	*) echo "deps.sh: build, test, vm, bench, demo or cluster, not '$1'" >&2; exit 2 ;;
 	esac
 }
 
