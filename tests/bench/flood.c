@@ -121,7 +121,8 @@ static void server_run(void *arg)
 	}
 }
 
-static struct host_world *guard_up(enum dp_host_mode mode)
+/* With n rules and prefixes besides, which nobody here has. */
+static struct host_world *guard_up(enum dp_host_mode mode, uint32_t n)
 {
 	struct dp_host_options o = { .wg_port = WG_PORT, .mode = mode };
 	struct host_world *w = host_world_open(&o);
@@ -129,7 +130,7 @@ static struct host_world *guard_up(enum dp_host_mode mode)
 	struct err e = ERR_INIT;
 
 	img_rule(img, BY_DIR_IN, BY_PORT_TCP + PORT, BY_PORT_TCP + PORT, CLASS_FRIEND, BY_ALLOW);
-	host_world_commit(w, img);
+	host_world_commit_among(w, img, n);
 	bench_must(dp_host_attach(w->dp, if_nametoindex("vb"), &e), &e, "attach");
 	return w;
 }
@@ -202,8 +203,8 @@ static void receivers_pin(void)
 }
 
 /*
- * Reads 'i', one of 'n' (native), 'g' (generic) and 'b' (the bound), and 'd' behind each; answers each with how many
- * frames Bailey dropped meanwhile.
+ * Reads 'i', one of 'n' (native), '0', '1' ... (native with the rules of that bench_scale), 'g' (generic) and 'b' (the
+ * bound), and 'd' behind each; answers each with how many frames Bailey dropped meanwhile.
  */
 static void host_run(void *arg)
 {
@@ -229,7 +230,9 @@ static void host_run(void *arg)
 			start(server_run, NULL);
 		}
 		if (word == 'n' || word == 'g')
-			w = guard_up(word == 'n' ? DP_HOST_NATIVE : DP_HOST_GENERIC);
+			w = guard_up(word == 'n' ? DP_HOST_NATIVE : DP_HOST_GENERIC, 0);
+		if (word >= '0' && word <= '9')
+			w = guard_up(DP_HOST_NATIVE, bench_scale[word - '0'].n);
 		if (word == 'b')
 			bench_must(bound_up(), NULL, "bound");
 		if (word == 'd' && w) {
@@ -506,9 +509,21 @@ static void row(const char *name, const struct contender *c, const struct conten
 	bench_row(name, c->share, bare->share > 0 ? bare->share : 1e-4, "the host without Bailey", "share", note);
 }
 
+static void row_among(const struct bench_scale *s, const struct contender *c, const struct contender *bare,
+		      double achieved)
+{
+	char name[64], how[64];
+
+	snprintf(name, sizeof(name), NAME "_%s", s->name);
+	snprintf(how, sizeof(how), "native XDP, among %s rules and prefixes", s->name);
+	row(name, c, bare, how, achieved);
+	bench_point("flood", "Bailey, native XDP", s->n, c->share);
+	bench_point("flood", "without", s->n, bare->share);
+}
+
 static void measure(int host_fd)
 {
-	enum { BARE, NATIVE, GENERIC, BOUND, COUNT };
+	enum { BARE, NATIVE, GENERIC, BOUND, AMONG, COUNT = AMONG + BENCH_HOST_SCALES };
 	static struct contender c[COUNT] = {
 		[NATIVE] = { .word = 'n' }, [GENERIC] = { .word = 'g' }, [BOUND] = { .word = 'b' }
 	};
@@ -520,6 +535,8 @@ static void measure(int host_fd)
 		     "that halves the unprotected host\"}");
 		return;
 	}
+	for (int i = 0; i < BENCH_HOST_SCALES; i++)
+		c[AMONG + i].word = (char)('0' + i);
 	for (int i = 0; i < ROUNDS; i++)
 		for (int who = 0; who < COUNT; who++)
 			round_of(&c[who], i, host_fd, 4 * flood, &achieved);
@@ -528,6 +545,8 @@ static void measure(int host_fd)
 	snprintf(how, sizeof(how), "native XDP, where a program that only drops them keeps %.2f", c[BOUND].share);
 	row(NAME, &c[NATIVE], &c[BARE], how, achieved);
 	row(NAME "_generic", &c[GENERIC], &c[BARE], "generic XDP", achieved);
+	for (int i = 0; i < BENCH_HOST_SCALES; i++)
+		row_among(&bench_scale[i], &c[AMONG + i], &c[BARE], achieved);
 }
 
 int main(void)

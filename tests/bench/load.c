@@ -222,6 +222,8 @@ static void report_bytes(const struct bench_scale *s, double bytes, double peer)
 	}
 	bench_row(name, bytes / s->n, peer / s->n, "xdp-filter, an IPv4 address", "bytes",
 		  "kernel memory that grows with identities of two addresses; tables of fixed size: docs/abi.md");
+	bench_point("bytes", "Bailey, an identity of two addresses", s->n, bytes / s->n);
+	bench_point("bytes", "xdp-filter, an IPv4 address", s->n, peer / s->n);
 }
 
 static void measure(const struct bench_scale *s)

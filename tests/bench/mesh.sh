@@ -2,18 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 # bailey-mesh against nginx (mutual TLS and auth_request, the shape of dstack-vpc) and HAProxy (mutual TLS): client ->
 # proxy -> mutual TLS 1.3 -> proxy -> backend, the proxies on one CPU, wrk and the backend on another, P-256 certificates
-# that are the same for all. Contenders take turns; the best round of each is kept. Prints rows for run.sh.
+# that are the same for all. Contenders take turns; the best round of each is kept, of latencies the middle one.
+# Prints rows for run.sh. usage: tests/bench/mesh.sh [PART...], see the end
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 build=$(pwd)/${BUILD:-build}
 bin=$build/tests/bench/mesh
+[ -x "$bin" ] || { echo "$0: $bin is not built: make bench does" >&2; exit 2; }
 dir=$(mktemp -d)
 base=$((20000 + $$ % 50 * 240))
 backend=$base ours=$((base + 2)) ours_in=$((base + 1)) ng=$((base + 10)) ng_in=$((base + 11)) ha=$((base + 20)) ha_in=$((base + 21))
-rounds=${ROUNDS:-3} seconds=${SECONDS_A_ROUND:-2} idle=${IDLE:-9000}
+# HTTP/2: the same programs, other ports
+backend2=$((base + 50)) ours2_in=$((base + 51)) ha2=$((base + 60)) ha2_in=$((base + 61))
+rounds=${ROUNDS:-3} seconds=${SECONDS_A_ROUND:-2} idle=${IDLE:-9000} rate=${RATE:-1000}
+from=by-mesh-from-$$ to=by-mesh-to-$$
 pids=''
 # shellcheck disable=SC2086
-trap 'kill $pids 2>/dev/null; wait 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'kill $pids 2>/dev/null; wait 2>/dev/null; direct_end; rm -rf "$dir"' EXIT
+
+# Namespaces of the direct path; the programs go with their devices, the pins with the file system.
+# shellcheck disable=SC2317,SC2329 # called by the trap
+direct_end() {
+	ip netns del "$from" 2>/dev/null
+	ip netns del "$to" 2>/dev/null
+	! mountpoint -q "$dir/bpf" || umount "$dir/bpf"
+}
 
 skip() {
 	echo "{\"name\":\"mesh\",\"skipped\":\"$1\"}"
@@ -65,11 +78,13 @@ bailey_pair() {
 		  services:
 		    - { name: web, listen: "127.0.0.1:$ours_in", http: "127.0.0.1:$backend" }
 		    - { name: tcp, listen: "127.0.0.1:$((ours_in + 100))", tcp: "127.0.0.1:$backend" }
+		    - { name: h2, listen: "127.0.0.1:$ours2_in", h2: "127.0.0.1:$backend2" }
 	END
 	bailey_conf out <<-END
 		client:
 		  listen: ["127.0.0.1:$ours"]
-		  gateway: fixed/127.0.0.1:$ours_in
+		  gateway: direct/127.0.0.1
+		  port: $ours_in
 	END
 	bailey_conf tcp <<-END
 		client:
@@ -139,6 +154,25 @@ haproxy_conf() {
 	END
 }
 
+# $1 file, $2 port in, $3 its TLS, $4 server, $5 its TLS: HTTP/2 on both legs
+haproxy2_conf() {
+	cat >"$dir/$1.cfg" <<-END
+		global
+		 nbthread 1
+		 maxconn 9900
+		defaults
+		 mode http
+		 timeout client 600s
+		 timeout server 600s
+		 timeout connect 5s
+		 http-reuse always
+		listen http
+		 bind 127.0.0.1:$2 $3
+		 http-request set-header X-Dstack-App-Id node
+		 server s 127.0.0.1:$4 $5
+	END
+}
+
 # $1 CPU, then a command, in the scheduler's real-time class: others on the machine are not measured
 on() {
 	taskset -c "$1" chrt -r 1 "${@:2}"
@@ -155,6 +189,8 @@ nginx_pair
 tls="crt $dir/both.pem ca-file $dir/ca.crt verify required ssl-min-ver TLSv1.3"
 haproxy_conf ha_out "$ha" '' "$ha_in" "ssl $tls"
 haproxy_conf ha_in "$ha_in" "ssl $tls" "$backend" ''
+haproxy2_conf ha2_out "$ha2" 'proto h2' "$ha2_in" "ssl alpn h2 $tls"
+haproxy2_conf ha2_in "$ha2_in" "ssl alpn h2 $tls" "$backend2" 'proto h2'
 run_on 1 "$bin" backend "$backend"
 run_on 0 "$build/bailey-mesh" -c "$dir/bailey-in.yaml"
 bailey_in=$!
@@ -170,6 +206,15 @@ run_on 0 haproxy -f "$dir/ha_in.cfg"
 ha_pids=$!
 run_on 0 haproxy -f "$dir/ha_out.cfg"
 ha_pids="$ha_pids $!"
+if command -v nghttpd h2load >/dev/null; then
+	mkdir "$dir/www"
+	echo hello >"$dir/www/hello"
+	run_on 1 nghttpd --no-tls -d "$dir/www" "$backend2"
+	run_on 0 haproxy -f "$dir/ha2_in.cfg"
+	ha2_pids=$!
+	run_on 0 haproxy -f "$dir/ha2_out.cfg"
+	ha2_pids="$ha2_pids $!"
+fi
 sleep 1
 family() { echo "$1" "$(pgrep -P "$1" | tr '\n' ' ')"; }
 ours_pids="$(family $bailey_in) $(family $bailey_out)" idle_pids="$(family $bailey_in) $(family $bailey_tcp)"
@@ -183,19 +228,20 @@ pss() {
 	for p; do awk '/^Pss:/ { print $2 * 1024 }' "/proc/$p/smaps_rollup"; done | awk '{ n += $1 } END { printf "%d", n }'
 }
 
-# $1 port, $2 path, $3 connections, $4 what: requests a second, or the 99th percentile in microseconds
+# $1 port, $2 path, $3 connections: requests a second
 wrk_on() {
-	on 1 wrk -t1 -c"$3" -d"$seconds" --latency -H "x-dstack-target-app: $app" \
-		"http://127.0.0.1:$1$2" | awk -v what="$4" '
-		/ 99%/ { us = $2 * ($2 ~ /ms$/ ? 1000 : $2 ~ /us$/ ? 1 : 1000000) }
-		/^Requests\/sec/ { rps = $2 }
-		/Non-2xx|Socket errors/ { bad = 1 }
-		END { print bad ? 0 : what == "p99" ? us : rps }'
+	on 1 wrk -t1 -c"$3" -d"$seconds" -H "x-dstack-target-app: $app" "http://127.0.0.1:$1$2" | wrk_says
 }
 
-# The better of two: more requests, or fewer microseconds.
+wrk_says() {
+	awk '
+		/^Requests\/sec/ { rps = $2 }
+		/Non-2xx|Socket errors/ { bad = 1 }
+		END { print bad ? 0 : rps }'
+}
+
 better() {
-	awk -v a="$1" -v b="$2" -v less="$3" 'BEGIN { print b + 0 == 0 || (a + 0 > 0 && (less ? a < b : a > b)) ? a : b }'
+	awk -v a="$1" -v b="$2" 'BEGIN { print(a + 0 > b + 0 ? a : b) }'
 }
 
 row() {
@@ -212,45 +258,88 @@ cost() {
 compare_rates() {
 	local o=0 n=0 h=0 d=0 co=0 cn=0 ch=0 t r
 	for _ in $(seq "$rounds"); do
-		d=$(better "$(wrk_on "$backend" /hello 32 rps)" "$d" '')
+		d=$(better "$(wrk_on "$backend" /hello 32)" "$d")
 		# shellcheck disable=SC2086
-		t=$(cpu $ours_pids) r=$(wrk_on "$ours" /hello 32 rps) co=$(cost $(($(cpu $ours_pids) - t)) "$r") o=$(better "$r" "$o" '')
+		t=$(cpu $ours_pids) r=$(wrk_on "$ours" /hello 32) co=$(cost $(($(cpu $ours_pids) - t)) "$r") o=$(better "$r" "$o")
 		# shellcheck disable=SC2086
-		t=$(cpu $ng_pids) r=$(wrk_on "$ng" /hello 32 rps) cn=$(cost $(($(cpu $ng_pids) - t)) "$r") n=$(better "$r" "$n" '')
+		t=$(cpu $ng_pids) r=$(wrk_on "$ng" /hello 32) cn=$(cost $(($(cpu $ng_pids) - t)) "$r") n=$(better "$r" "$n")
 		# shellcheck disable=SC2086
-		t=$(cpu $ha_pids) r=$(wrk_on "$ha" /hello 32 rps) ch=$(cost $(($(cpu $ha_pids) - t)) "$r") h=$(better "$r" "$h" '')
+		t=$(cpu $ha_pids) r=$(wrk_on "$ha" /hello 32) ch=$(cost $(($(cpu $ha_pids) - t)) "$r") h=$(better "$r" "$h")
 	done
 	row mesh.rps_vs_nginx "$o" "$n" nginx 1/s "2 proxies, 32 connections; no proxy $d; CPU us a request, last round: $co and $cn"
 	row mesh.rps_vs_haproxy "$o" "$h" haproxy 1/s "2 proxies, 32 connections; CPU us a request, last round: $co and $ch"
 }
 
+# $1 port: requests a second over HTTP/2, 4 connections with 32 streams each; 0 when one failed
+h2load_on() {
+	on 1 h2load -t1 -c4 -m32 -D "$seconds" -H "x-dstack-target-app: $app" -H "x-dstack-target-port: $ours2_in" \
+		"http://127.0.0.1:$1/hello" | awk '
+		/^finished/ { rps = $4 }
+		/^requests:/ { bad = $10 + $12 }
+		END { print bad ? 0 : rps + 0 }'
+}
+
+compare_h2() {
+	local o=0 h=0 d=0 co=0 ch=0 t r
+	if ! command -v nghttpd h2load >/dev/null; then
+		echo '{"name":"mesh.h2_rps_vs_haproxy","skipped":"nghttp2-client or nghttp2-server is not installed"}'
+		return
+	fi
+	for _ in $(seq "$rounds"); do
+		d=$(better "$(h2load_on "$backend2")" "$d")
+		# shellcheck disable=SC2086
+		t=$(cpu $ours_pids) r=$(h2load_on "$ours") co=$(cost $(($(cpu $ours_pids) - t)) "$r") o=$(better "$r" "$o")
+		# shellcheck disable=SC2086
+		t=$(cpu $ha2_pids) r=$(h2load_on "$ha2") ch=$(cost $(($(cpu $ha2_pids) - t)) "$r") h=$(better "$r" "$h")
+	done
+	row mesh.h2_rps_vs_haproxy "$o" "$h" haproxy 1/s "2 proxies, HTTP/2 on all legs, 4 connections of 32 streams; no proxy $d; CPU us a request, last round: $co and $ch"
+}
+
 compare_bulk() {
 	local o=0 n=0 h=0 size=20000000
 	for _ in $(seq "$rounds"); do
-		o=$(better "$(wrk_on "$ours" /bytes/$size 4 rps)" "$o" '')
-		n=$(better "$(wrk_on "$ng" /bytes/$size 4 rps)" "$n" '')
-		h=$(better "$(wrk_on "$ha" /bytes/$size 4 rps)" "$h" '')
+		o=$(better "$(wrk_on "$ours" /bytes/$size 4)" "$o")
+		n=$(better "$(wrk_on "$ng" /bytes/$size 4)" "$n")
+		h=$(better "$(wrk_on "$ha" /bytes/$size 4)" "$h")
 	done
-	best=$(better "$n" "$h" '')
+	best=$(better "$n" "$h")
 	row mesh.bulk_vs_best "$(awk "BEGIN{print $o * 20}")" "$(awk "BEGIN{print $best * 20}")" \
 		"$([ "$best" = "$n" ] && echo nginx || echo haproxy)" MB/s "2 proxies, bodies of 20 MB, 4 connections"
 }
 
+# $1 port, $2 who: p50, p99 and the longest in microseconds, of one round
+latency_on() {
+	on 1 "$bin" latency "$1" "$app" "$rate" "$seconds" >>"$dir/latency-$2" 2>>"$dir/log"
+}
+
+# $1 who, $2 field: of the middle round
+middle() {
+	sort -n -k "$2" "$dir/latency-$1" | awk -v f="$2" '{ v[NR] = $f } END { print v[int((NR + 1) / 2)] }'
+}
+
+# At a rate that none of them comes near its end with, nobody uses up what the real-time class may have of a CPU.
 compare_latency() {
-	local o=0 n=0 d=0
-	for _ in $(seq "$rounds"); do
-		d=$(better "$(wrk_on "$backend" /hello 2 p99)" "$d" 1)
-		o=$(better "$(wrk_on "$ours" /hello 2 p99)" "$o" 1)
-		n=$(better "$(wrk_on "$ng" /hello 2 p99)" "$n" 1)
+	local d o n h
+	for _ in $(seq $((2 * rounds - 1))); do
+		if ! latency_on "$backend" direct || ! latency_on "$ours" ours || ! latency_on "$ng" nginx || ! latency_on "$ha" haproxy; then
+			echo '{"name":"mesh.p99_added_vs_nginx","skipped":"not every request was answered"}'
+			return
+		fi
 	done
-	row mesh.p99_added_vs_nginx "$(awk "BEGIN{print $o - $d}")" "$(awk "BEGIN{print $n - $d}")" nginx us "99th percentile less that without a proxy ($d us), 2 connections"
+	d=$(middle direct 2) o=$(middle ours 2) n=$(middle nginx 2) h=$(middle haproxy 2)
+	if awk "BEGIN { exit !($n <= $d) }"; then
+		echo '{"name":"mesh.p99_added_vs_nginx","skipped":"two proxies answered no later than none: the machine is too busy"}'
+		return
+	fi
+	row mesh.p99_added_vs_nginx "$(awk "BEGIN{print $o - $d}")" "$(awk "BEGIN{print $n - $d}")" nginx us \
+		"99th percentile from when a request was due, $rate a second, less that without a proxy ($d us); with two of HAProxy $h; p50 $(middle ours 1), nginx $(middle nginx 1), HAProxy $(middle haproxy 1), without $(middle direct 1)"
 }
 
 compare_handshakes() {
 	local o=0 h=0
 	for _ in $(seq "$rounds"); do
-		o=$(better "$(on 1 "$bin" handshakes "$ours_in" "$dir" "$seconds")" "$o" '')
-		h=$(better "$(on 1 "$bin" handshakes "$ha_in" "$dir" "$seconds")" "$h" '')
+		o=$(better "$(on 1 "$bin" handshakes "$ours_in" "$dir" "$seconds")" "$o")
+		h=$(better "$(on 1 "$bin" handshakes "$ha_in" "$dir" "$seconds")" "$h")
 	done
 	row mesh.conn_vs_haproxy "$o" "$h" haproxy 1/s "new mutual TLS connections with one request each, no resumption"
 }
@@ -286,15 +375,70 @@ compare_idle() {
 	row mesh.bytes_per_idle_connection "$o" "$h" haproxy bytes "PSS for one proxy, $idle idle TCP relays, TLS on one leg"
 }
 
+# Two namespaces and two pairs of devices between them: one as it is, one with the programs and a policy on both ends.
+# Applications dial the other's address, and no proxy is there.
+direct_make() {
+	local end
+	ip netns add "$from" && ip netns add "$to" && mkdir "$dir/bpf" && mount -t bpf bpf "$dir/bpf" || return 1
+	for end in plain judged; do
+		ip link add $end netns "$from" type veth peer name $end netns "$to" || return 1
+	done
+	for end in "$from 2" "$to 3"; do
+		ip -n "${end% *}" addr add "10.88.1.${end#* }/24" dev plain && ip -n "${end% *}" link set plain up &&
+			ip -n "${end% *}" addr add "10.88.2.${end#* }/24" dev judged && ip -n "${end% *}" link set judged up || return 1
+	done
+	printf '%s 10.88.2.2\n%s 10.88.2.3\n' "$(printf 'a1%.0s' $(seq 20))" "$(printf 'b2%.0s' $(seq 20))" >"$dir/from.cast"
+	tac "$dir/from.cast" >"$dir/to.cast"
+	cat >"$dir/direct.yaml" <<-END
+		version: 1
+		apps:
+		  from: { app-id: $(printf 'a1%.0s' $(seq 20)) }
+		  to: { app-id: $(printf 'b2%.0s' $(seq 20)) }
+		rules: [{ name: web, from: from, to: to, allow: [tcp/$backend] }]
+	END
+	direct_judge "$from" from && direct_judge "$to" to || return 1
+	nsenter --net="/run/netns/$to" taskset -c 1 chrt -r 1 "$bin" backend "$backend" 0.0.0.0 >>"$dir/log" 2>&1 &
+	pids="$pids $!"
+	sleep 0.5
+}
+
+direct_judge() {
+	mkdir "$dir/bpf/$2"
+	nsenter --net="/run/netns/$1" "$build/tests/judge/gate" "$dir/bpf/$2" judged "$dir/$2.cast" "$dir/direct.yaml" >>"$dir/log" 2>&1
+}
+
+direct_rps() {
+	nsenter --net="/run/netns/$from" taskset -c 1 chrt -r 1 wrk -t1 -c32 -d"$seconds" "http://$1:$backend/hello" | wrk_says
+}
+
+compare_direct() {
+	local o=0 v=0 n=0
+	if ! direct_make; then
+		echo '{"name":"mesh.direct_rps_vs_nginx","skipped":"no namespaces or no programs on them"}'
+		return
+	fi
+	# a port that no rule allows: silence, where an open way would refuse at once
+	nsenter --net="/run/netns/$from" curl -s -m 1 -o /dev/null "http://10.88.2.3:$((backend + 1))/"
+	if [ $? != 28 ]; then
+		echo '{"name":"mesh.direct_rps_vs_nginx","skipped":"the policy lets everything pass"}'
+		return
+	fi
+	for _ in $(seq "$rounds"); do
+		o=$(better "$(direct_rps 10.88.2.3)" "$o")
+		v=$(better "$(direct_rps 10.88.1.3)" "$v")
+		n=$(better "$(wrk_on "$ng" /hello 32)" "$n")
+	done
+	row mesh.direct_rps_vs_nginx "$o" "$n" nginx 1/s "the peer's address, policy on both ends, no proxy and no tunnel; nginx with 2 proxies; 32 connections"
+	row mesh.direct_rps_vs_veth "$o" "$v" veth 1/s "the same, and without the programs"
+}
+
 # All processes of one mesh that serves, before anything went through.
-idle_memory() {
+compare_memory() {
 	# shellcheck disable=SC2046
 	row mesh.pss_idle_mb "$(awk "BEGIN{print $(pss $(family $bailey_in)) / 1e6}")" 16 bound MB "all processes of one bailey-mesh, idle"
 }
 
-idle_memory
-compare_rates
-compare_bulk
-compare_latency
-compare_handshakes
-compare_idle
+[ $# -gt 0 ] || set -- memory rates direct h2 bulk latency handshakes idle
+for part; do
+	compare_"$part"
+done

@@ -33,9 +33,14 @@ for name in scale load update flood; do
 done
 "$bin/veth" >>"$rows" || echo '{"name":"veth","skipped":"tests/bench/veth failed"}' >>"$rows"
 tests/bench/mesh.sh >>"$rows" || echo '{"name":"mesh","skipped":"tests/bench/mesh.sh failed"}' >>"$rows"
+chrt -r 1 "$bin/paths" >>"$rows" || echo '{"name":"mesh.paths","skipped":"tests/bench/paths failed"}' >>"$rows"
+"$bin/guard" >>"$rows" || echo '{"name":"mesh.guard_rps","skipped":"tests/bench/guard failed"}' >>"$rows"
+unshare --net tests/bench/dns.sh >>"$rows" || echo '{"name":"vpc.dns_qps","skipped":"tests/bench/dns.sh failed"}' >>"$rows"
 # a mount namespace of its own: wireguard-go's socket and the pins vanish with it
 unshare --mount --propagation private tests/bench/overlay.sh >>"$rows" ||
 	echo '{"name":"overlay.with_policy_vs_without","skipped":"tests/bench/overlay.sh failed"}' >>"$rows"
+chrt -r 1 unshare --mount --propagation private tests/bench/vpc.sh >>"$rows" ||
+	echo '{"name":"vpc","skipped":"tests/bench/vpc.sh failed"}' >>"$rows"
 
 tests/bench/curves.sh "$CURVES" "$build/bench" || echo '{"name":"curves","skipped":"gnuplot is not installed"}' >>"$rows"
 if [ "${DOCS:-}" = 1 ]; then
