@@ -3,6 +3,7 @@
 # bailey-agent as applications see it: curl on its sockets, openssl on what it issues, dstack's own JavaScript SDK. The
 # commands marked with "docs" are those of docs/agent.md.
 . tests/net/lib.sh
+any_kernel 'HTTP over local sockets, keys and certificates'
 
 need curl jq openssl
 agent=$BUILD/bailey-agent

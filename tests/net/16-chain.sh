@@ -3,6 +3,7 @@
 # The whole way of an identity: a KMS that proves itself, guest agents that take keys and certificates from it by their
 # evidence, two nodes that take theirs from the agents, and a packet between them. What the KMS does not allow has no way.
 . tests/net/lib.sh
+any_kernel "a KMS, certificates and keys; the nodes' packets are those of 20-daemon"
 need ip nsenter jq curl wg openssl
 need_file "$BUILD/bailey-kms" 'run make'
 need_file "$BUILD/bailey-agent" 'run make'

@@ -3,6 +3,7 @@
 # Two nodes that get certificate and key from bailey-agent (sim), as docs/agent.md tells a newcomer to set them up. Then
 # live proofs (freshness), and a relay that has a node's certificate and key but not its machine.
 . tests/net/lib.sh
+any_kernel "certificates and live proofs; the nodes' packets are those of 20-daemon"
 need ip nsenter jq curl wg openssl
 need_file "$BUILD/baileyd" 'run make'
 need_file "$BUILD/bailey-agent" 'run make'

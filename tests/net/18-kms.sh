@@ -3,6 +3,7 @@
 # bailey-kms from outside: its calls by curl, what it refuses, what its disk survives, a second KMS, a guest agent over it.
 # The way on to two nodes is in 16-chain.sh.
 . tests/net/lib.sh
+any_kernel 'HTTP over TLS, keys and what lies on the disk'
 
 need curl jq openssl python3 ip
 kms=$BUILD/bailey-kms

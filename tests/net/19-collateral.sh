@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Collateral in the daemon: bundles of a folder, fetches ahead of the end from a service, and what bad ones do.
 . tests/net/lib.sh
+any_kernel 'files and fetches of collateral; no packet is judged'
 need ip nsenter jq curl wg python3
 need_file "$BUILD/baileyd" 'run make'
 need_file "$BUILD/tests/net/forge" 'make tests builds it'
@@ -83,6 +84,25 @@ end_pid "$dir/a.pid"
 start_node a
 check 'by the daemon, too' eventually 20 refused snp.record SNP_VEK
 rm "$dir/records-a/snp.record"
+
+# --- a node goes when what it is judged by no longer admits it, and comes back ---------------------------------------
+has_peers() { status_has a "if (.peers | length) == $1 then true else false end"; }
+"$bailey" dev-identity issue --root "$dir/root" --app-id "$(app_of web)" --instance-id "$(printf '%040d' 7)" --name b --out "$dir/b" >/dev/null
+check 'a record of another node is signed' "$bailey" record sign --cert "$dir/b.pem" --key "$dir/b.key" --node b \
+	--wg-key "$("$bailey" genkey | "$bailey" pubkey)" --addr 100.64.0.7 --out "$dir/records-a/b.record"
+"$bailey" reload --instance "$prefix-a" >/dev/null
+check 'it is a peer' eventually 20 has_peers 1
+rm "$dir/records-a/b.record"
+cp "$dir/evidence.yaml" "$dir/lax.yaml"
+echo 'hardware: [00000000000000000000000000000000]' >>"$dir/evidence.yaml"
+"$bailey" reload --instance "$prefix-a" >/dev/null
+check 'a stricter evidence policy takes it out at once' eventually 20 has_peers 0
+check 'status says why' eventually 10 refused "$(printf '%040d' 7).record" HARDWARE
+check 'and that this node itself would not be admitted' eventually 10 refused 'own certificate' HARDWARE
+like 'so does the log' "$(cat "$dir/a.log")" '*b: taken out, its evidence is not accepted any more: HARDWARE*'
+cp "$dir/lax.yaml" "$dir/evidence.yaml"
+"$bailey" reload --instance "$prefix-a" >/dev/null
+check 'the record that was kept brings it back' eventually 20 has_peers 1
 
 # --- Intel's own, where it is at hand: all of it is out of date by now, so it is due at once -------------------------
 data=${BAILEY_SHARED:-../shared}/data/quotes/collateral

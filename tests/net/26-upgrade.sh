@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Everything of a daemon dies, comes back, is replaced, and its policy is loaded again and again, under one TCP transfer that
-# policy allows and one sender that it does not: the transfer loses no byte, the sender gets no packet through.
+# Everything of a daemon dies, comes back, is replaced, finds maps that it can not read, and its policy is loaded again and again,
+# under one TCP transfer that policy allows and one sender that it does not: the transfer loses no byte, the sender gets no packet
+# through.
 . tests/net/lib.sh
 need ip nsenter jq pgrep
 need_file "$BUILD/baileyd" 'run make'
@@ -113,6 +114,21 @@ check 'the new one starts' wait_until 30 knows db 2
 check 'it is the new one' cmp "/proc/$(role_pid net)/exe" "$dir/bin/baileyd"
 check 'the transfer moves' moves
 
+# --- maps of another layout ----------------------------------------------------------------------------------------------
+# As if what is pinned were another version's, which this build does not read.
+other_pins=$(dirname "$(pins_of db)")/v1
+end_pid "$dir/db.pid"
+mv "$(pins_of db)" "$other_pins"
+check_not 'it does not start over flows that it can not carry over' in_ns db timeout 60 "$baileyd" -c "$dir/db.yaml"
+like 'and says which map, and what to do' "$(cat "$TMP/out")" "*$other_pins/by_ct: flows *Start that one again*--forget-flows*"
+check_not 'a check says so beforehand' in_ns db "$baileyd" -c "$dir/db.yaml" --check
+check 'what is there goes on: the transfer moves' moves
+mv "$other_pins" "$(pins_of db)"
+start_node db
+check 'what it can read it takes' wait_until 30 knows db 2
+check 'the transfer moves' moves
+
+# --- policies --------------------------------------------------------------------------------------------------------------
 before=$(generation)
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
 	[ $((i % 2)) = 0 ] && cp "$dir/a.yaml" "$dir/db-policy.yaml" || cp "$dir/b.yaml" "$dir/db-policy.yaml"
@@ -143,6 +159,16 @@ over knock4
 sleep 0.5
 over count
 check 'a policy that allows it lets it through' test "$(said count)" -gt 100
+
+# Flows that somebody gave up.
+end_pid "$dir/db.pid"
+mv "$(pins_of db)" "$other_pins"
+check 'flows are given up' in_ns db "$baileyd" -c "$dir/db.yaml" --forget-flows
+check 'a check has nothing against it' in_ns db "$baileyd" -c "$dir/db.yaml" --check
+start_node db
+check 'then it starts' wait_until 30 knows db 2
+check_not 'nothing of the other layout is left' test -e "$other_pins"
+check 'connections are made anew' eventually 10 in_ns web "$talk" ask tcp "$(overlay_of db)" 5432
 
 for n in web db lax; do
 	take_down $n

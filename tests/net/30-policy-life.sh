@@ -121,7 +121,7 @@ like 'nor between others' "$(live --from web --to web tcp/1)" '*one side must be
 like 'a name that nobody has' "$(live --from wbe --to db tcp/1)" "*found 'wbe', needed a node*did you mean 'web'?*status 2"
 like 'what a packet can not ask' "$(live --from web --to db tcp/70000)" '*port 70000 is above 65535*status 2'
 like 'without the right to ask' "$(setpriv --reuid 65534 --regid 65534 --clear-groups "$bailey" policy explain --live --instance "$prefix-db" \
-	--from web --to db tcp/5432 2>&1; echo "status $?")" '*ermission denied; baileyd answers root alone*status 2'
+	--from web --to db tcp/5432 2>&1; echo "status $?")" '*ermission denied: only root is answered*status 2'
 is 'no packet was counted for it' "$(status_of db | jq '[.datapath.drops[].packets] | add')" "$dropped"
 
 # --- refused ---------------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ write_underlay() { # INTERFACE [LINE...]: the section of web
 	  interface: $1
 	  failsafe: { from: [$(underlay_of adm), "$(underlay6_of adm)"] }
 	  dhcp: false
-	  limits: { syns: { rate: 50, burst: 50 }, handshakes: { rate: 5, burst: 10 }, flows: { rate: 1000, burst: 1000 } }
+	  limits: { syns: { rate: $((50 / PATIENCE)), burst: $((50 / PATIENCE)) }, handshakes: { rate: 5, burst: 10 }, flows: { rate: 1000, burst: 1000 } }
 	END
 	shift
 	for line; do

@@ -357,7 +357,7 @@ check 'a connection' eventually 5 grep -q held "$TMP/in2.echo"
 # else, where all takes long, vm asks for its neighbour anew: ARP is dropped for another reason
 in_ns vm ip neigh replace "$(overlay_of db)" dev eth0 lladdr "$db_mac" nud permanent
 # No command signs for less than an hour: a daemon of vm's does, where it disturbs nobody.
-write_config vm policy.yaml 30
+write_config vm policy.yaml $((30 * PATIENCE))
 sed -i '/^exchange:/,$d' "$dir/vm.yaml"
 nsenter --net="$(netns_of late)" "$baileyd" -c "$dir/vm.yaml" >"$dir/vm.log" 2>&1 &
 echo $! >"$dir/vm.pid"
@@ -368,7 +368,7 @@ rm -rf "/run/bailey/$prefix-vm"
 cp "$dir/state-vm/self.record" "$dir/records-host/vm.record"
 check 'takes the place of the other' host reload
 check 'with its end' wait_until 5 sh -c "[ \"\$('$bailey' status --instance '$prefix-host' --json |
-	jq '.peers[] | select(.node == \"vm\") | .expires_in_s')\" -lt 31 ]"
+	jq '.peers[] | select(.node == \"vm\") | .expires_in_s')\" -le $((30 * PATIENCE)) ]"
 check 'it ends' wait_until 45 sh -c "[ \"\$('$bailey' workload list --json --instance '$prefix-host' |
 	jq '.[] | select(.name == \"vm\") | .verified')\" = false ]"
 had=$(dropped vm out SPOOFED)

@@ -52,6 +52,7 @@ cat >"$TMP/rules.yaml" <<-END
 	  - { name: postgres, from: web, to: db, allow: [tcp/5433] }
 	  - { name: redis, from: web, to: db, allow: [tcp/6380] }
 	  - { name: open, from: web, to: db, allow: [tcp/8446] }
+	  - { name: circle, from: [web, db], to: db, allow: [tcp/8447] }
 END
 cat >"$TMP/common" <<-END
 	version: 1
@@ -69,12 +70,15 @@ cat "$TMP/common" - >"$TMP/cli.yaml" <<-END
 	    - { name: raw, listen: "127.0.0.1:4430", app: $db, port: 8446 }
 	    - { name: pg, listen: "127.0.0.1:5432", app: $db, instance: $two, port: 5433 }
 	    - { name: redis, listen: "127.0.0.1:6379", app: $db, port: 6380 }
-	limits: { head_s: 2, drain_s: 5 }
+	limits: { head_s: $((2 * PATIENCE)), connect_s: $((5 * PATIENCE)), drain_s: $((5 * PATIENCE)) }
 END
 cat "$TMP/common" - >"$TMP/srv.yaml" <<-END
 	instance: srv
 	run: $TMP/run
 	identity: { certificate: $TMP/srv.pem, key: $TMP/srv.key }
+	client:
+	  gateway: direct/10.70.0.2
+	  tunnels: [{ name: circle, listen: "127.0.0.1:8099", app: $db, port: 8447 }]
 	server:
 	  auth: ["127.0.0.1:8092"]
 	  services:
@@ -83,9 +87,10 @@ cat "$TMP/common" - >"$TMP/srv.yaml" <<-END
 	    - { name: ws, listen: "10.70.0.2:8443", http: "127.0.0.1:8082" }
 	    - { name: api, listen: "10.70.0.2:8445", http: "127.0.0.1:8080" }
 	    - { name: open, listen: "10.70.0.2:8446", http: "127.0.0.1:8080" }
+	    - { name: circle, listen: "10.70.0.2:8447", http: "127.0.0.1:8099" }
 	    - { name: pg, listen: "10.70.0.2:5433", tcp: "127.0.0.1:5432" }
 	    - { name: redis, listen: "10.70.0.2:6380", tcp: "127.0.0.1:6379" }
-	limits: { head_s: 2, drain_s: 5 }
+	limits: { head_s: $((2 * PATIENCE)), connect_s: $((5 * PATIENCE)), drain_s: $((5 * PATIENCE)) }
 	workers: 2
 END
 cp "$TMP/web.pem" "$TMP/cli.pem"; cp "$TMP/web.key" "$TMP/cli.key"
@@ -98,7 +103,7 @@ mesh_up() {
 	at_end "kill -9 $mesh_pid"
 	eventually 10 ready "$1"
 }
-ready() { [ "$(status "$1" .identity.app_id)" != null ]; }
+ready() { [ "$(status "$1" '.identity.app_id | length')" = 40 ]; }
 status() { "$bailey" mesh status --json --socket "$TMP/run/$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
 metric() { "$bailey" mesh metrics --socket "$TMP/run/$1/ctl.sock" | awk -v n="bailey_mesh_$2" '$1 == n { print $2 }'; }
 reload() { "$bailey" mesh reload --socket "$TMP/run/$1/ctl.sock"; }
@@ -110,7 +115,7 @@ mesh_down() {
 get() {
 	get_path=$1
 	shift
-	in_ns cli curl -s -m 10 -H "x-dstack-target-app: $db" "$@" "http://127.0.0.1:8091$get_path"
+	in_ns cli curl -s -m $((10 * PATIENCE)) -H "x-dstack-target-app: $db" "$@" "http://127.0.0.1:8091$get_path"
 }
 code() { get "$@" -o "$TMP/body" -w '%{http_code}'; }
 py() { in_ns cli python3 tests/net/mesh_client.py "$@" 2>"$TMP/py.err"; }
@@ -194,6 +199,18 @@ like 'another path' "$(api 'GET /v1/itemsets')" 'HTTP/1.1 403*'
 like 'a path that can be read in two ways' "$(api 'GET /v1/items/../../hello')" 'HTTP/1.1 403*'
 check 'denials are counted' [ "$(metric srv denied_total)" -ge 5 ]
 
+# --- in circles ---------------------------------------------------------------------------------------------------------------
+get /echo >"$TMP/echo"
+is 'each mesh says that it passed a request on' "$(jq -r '.headers.via' "$TMP/echo")" '1.1 bailey-mesh'
+hops() { for _ in $(seq "$1"); do printf 'Via: 1.1 bailey-mesh\\r\\n'; done; }
+like 'fourteen meshes before are no circle' "$(raw "GET /hello HTTP/1.1\r\n${T_DB}$(hops 14)Connection: close\r\n\r\n")" 'HTTP/1.1 200*'
+like 'sixteen are' "$(raw "GET /hello HTTP/1.1\r\n${T_DB}$(hops 16)Connection: close\r\n\r\n")" 'HTTP/1.1 508*LOOP_DETECTED*'
+list=$(for _ in $(seq 16); do printf '1.1 bailey-mesh, '; done)
+is 'also in one list' "$(code /hello -H "Via: ${list%, }")" 508
+is 'others do not count' "$(code /hello -H "Via: $(echo "$list" | sed 's/bailey-mesh/nginx/g; s/, $//')")" 200
+# a service whose backend is a tunnel that leads to the service
+is 'a circle ends' "$(code /hello -H 'x-dstack-target-port: 8447')" 508
+
 # --- requests that two programs would read in two ways ------------------------------------------------------------------------
 smuggle() { raw "$1" 1 | head -n 1 | tr -d '\r'; }
 for what in 'Content-Length: 3\r\nTransfer-Encoding: chunked' 'Content-Length: 3\r\nContent-Length: 4' 'Transfer-Encoding: chunked, chunked' \
@@ -204,7 +221,7 @@ like 'refused: two Hosts' "$(smuggle "GET / HTTP/1.1\r\n${T_DB}Host: y\r\n\r\n")
 like 'refused: a bare LF' "$(smuggle "GET / HTTP/1.1\n$T_DB\r\n")" 'HTTP/1.1 400*'
 like 'refused: a chunk that is not one' "$(raw "POST /echo HTTP/1.1\r\n${T_DB}Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n" 1)" '*400*'
 check 'each is counted' [ "$(metric cli malformed_requests_total)" -ge 9 ]
-is 'a head that drips is not waited for' "$(py slow 127.0.0.1 8091 8)" 2
+is 'a head that drips is not waited for' "$(py slow 127.0.0.1 8091 $((8 * PATIENCE)))" $((2 * PATIENCE))
 like 'a head without end' "$(raw "GET / HTTP/1.1\r\n$T_DB$(printf 'X-A: %01000d\\r\\n' $(seq 20))" 1)" 'HTTP/1.1 431*'
 
 # --- tickets and keys ---------------------------------------------------------------------------------------------------------
@@ -265,9 +282,9 @@ rotate() {
 	done
 }
 before=$(status srv .identity.certificates)
-(py load 127.0.0.1 8091 $db 5 8 >"$TMP/load") &
+(py load 127.0.0.1 8091 $db $((5 * PATIENCE)) 8 >"$TMP/load") &
 load_pid=$!
-(in_ns cli python3 tests/net/mesh_client.py lines 127.0.0.1 4430 5 >"$TMP/lines" 2>"$TMP/lines.err") &
+(in_ns cli python3 tests/net/mesh_client.py lines 127.0.0.1 4430 $((5 * PATIENCE)) >"$TMP/lines" 2>"$TMP/lines.err") &
 lines_pid=$!
 check 'five certificates of each side are taken into use' rotate
 wait $load_pid $lines_pid
@@ -279,7 +296,7 @@ identity next root $ops $two
 cp "$TMP/srv.pem" "$TMP/srv.pem.good"; cp "$TMP/srv.key" "$TMP/srv.key.good"
 cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
 reload srv
-like 'a certificate of another app is not taken' "$(sleep 0.3; status srv .last_refused.why)" '*another app or instance*'
+like 'a certificate of another app is not taken' "$(sleep "$PATIENCE"; status srv .last_refused.why)" '*another app or instance*'
 is 'and the old one goes on' "$(get /hello)" "Your app_id is: $web"
 cat "$TMP/srv.key.good" >"$TMP/srv.key"; cat "$TMP/srv.pem.good" >"$TMP/srv.pem"
 reload srv
@@ -291,7 +308,7 @@ sed -i '$d' "$TMP/rules.yaml"
 # hold: a tunnel. cut COMMAND...: it must be cut soon after the command is done. 100 ms is what
 # is meant; a machine that does much else at the time may take longer to run those who cut and those who see it.
 hold() {
-	nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_client.py hold 127.0.0.1 8091 "$db" 20 >"$TMP/held" 2>&1 &
+	nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_client.py hold 127.0.0.1 8091 "$db" $((20 * PATIENCE)) >"$TMP/held" 2>&1 &
 	hold_pid=$!
 	at_end "kill $hold_pid"
 	eventually 5 grep -q '200' "$TMP/held"
@@ -303,9 +320,12 @@ cut() {
 	wait $hold_pid
 	cut_at=$(sed -n 2p "$TMP/held")
 	note "reload took $((cut_done - cut_start)) ms; the tunnel was cut $((cut_at - cut_done)) ms after it was done"
-	[ $((cut_at - cut_done)) -le 2000 ]
+	[ $((cut_at - cut_done)) -le $((2000 * PATIENCE)) ]
 }
 hold
+like 'status says by which paths relays can go, and why not by others' "$("$bailey" mesh status --socket "$TMP/run/srv/ctl.sock")" \
+	'*paths     copied, spliced*no path   sockmap: every TCP relay here has TLS on one side*'
+is 'the path of each is in flows' "$("$bailey" mesh flows --json --socket "$TMP/run/srv/ctl.sock" | jq -r '[.flows[] | select(.tunnel) | .path] | unique | join(" ")')" copied
 check 'a tunnel is in flows with its rule' sh -c "'$bailey' mesh flows --socket '$TMP/run/srv/ctl.sock' | grep -q 'tunnel.*rule open'"
 cp "$TMP/rules.yaml" "$TMP/rules.all"
 printf '  - { name: no-open, from: any-attested, to: db, deny: [tcp/8446] }\n' >>"$TMP/rules.yaml"
@@ -316,7 +336,7 @@ reload srv
 hold
 sed -i '/name: sockets/d' "$TMP/rules.yaml"
 reload srv
-sleep 0.3
+sleep "$PATIENCE"
 check 'a rule that was not its own leaves it' kill -0 $hold_pid
 sed -i '/name: open/d' "$TMP/rules.yaml"
 check 'a rule that is gone cuts it' cut reload srv
@@ -326,7 +346,7 @@ hold
 cp "$TMP/root/root.pem" "$TMP/root.good"
 cat "$TMP/strange/root.pem" >"$TMP/root/root.pem"
 reload srv >/dev/null 2>&1
-like 'a trust that refuses the own certificate is not taken into use' "$(sleep 0.3; tail -n 5 "$TMP/srv.log")" '*own certificate*'
+like 'a trust that refuses the own certificate is not taken into use' "$(sleep "$PATIENCE"; tail -n 5 "$TMP/srv.log")" '*own certificate*'
 cat "$TMP/root.good" >"$TMP/root/root.pem"
 cat "$TMP/root.good" "$TMP/strange/root.pem" >"$TMP/root/root.pem"
 check 'another trust cuts those who were believed by the old' cut reload srv
@@ -347,9 +367,9 @@ is '/auth: twice' "$(auth -H 'x-client-verify: SUCCESS' -H 'x-client-verify: SUC
 is '/auth: nothing at all' "$(auth)" 401
 
 # --- an end without an end of requests --------------------------------------------------------------------------------------------
-(get /slow?2 >"$TMP/slow") &
+(get /slow?$((2 * PATIENCE)) >"$TMP/slow") &
 slow_pid=$!
-sleep 0.5
+sleep "$PATIENCE"
 kill "$cli_pid"
 check_not 'a mesh that drains takes nobody new' in_ns cli curl -s -m 2 -o "$TMP/out" http://127.0.0.1:8091/health
 wait $slow_pid
@@ -386,7 +406,7 @@ eventually 10 in_ns vpc curl -s -o "$TMP/out" --unix-socket "$TMP/dstack.sock" h
 spawn vpc python3 tests/net/mesh_backend.py 8080
 eventually 5 in_ns vpc curl -s -o "$TMP/out" http://127.0.0.1:8080/
 vpc_env="MESH_BACKEND=127.0.0.1:8080 DSTACK_GATEWAY_DOMAIN=fixed/127.0.0.1:443 DSTACK_AGENT_ADDRESS=unix:$TMP/dstack.sock BAILEY_MESH_RUN=$TMP/run"
-like 'what is no part of a mesh is refused by name' "$(env VPC_NODE_NAME=n $vpc_env "$mesh" --env --check 2>&1)" '*VPC_NODE_NAME*part of dstack-vpc*'
+like 'what is no part of a mesh is refused by name' "$(env DSTACK_VPC_HA_MODE=true $vpc_env "$mesh" --env --check 2>&1)" '*DSTACK_VPC_HA_MODE*part of dstack-vpc*'
 # without root, in the namespace alone: ports below 1024 by its setting
 in_ns vpc sh -c 'echo 80 >/proc/sys/net/ipv4/ip_unprivileged_port_start'
 chmod 777 "$TMP/run"

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # A network with a control plane: joining, names, addresses, restarts without it, revocation. Then control planes that lie.
 . tests/net/lib.sh
-need ip nsenter jq wg pgrep sqlite3
+need ip nsenter jq wg pgrep sqlite3 openssl
 need_file "$BUILD/bailey-vpc" 'run make'
 need_file "$BUILD/tests/net/liar" 'run make tests'
+need_file "$BUILD/tests/net/false_node" 'run make tests'
 
 dir=$TMP
 prefix=$T
@@ -27,6 +28,8 @@ make_root || exit 1
 control=$(printf 'c7%.0s' $(seq 20))
 member=$(app_of web)
 stranger=$(app_of intruder)
+pinned=$(app_of db)
+measured=$(printf '3a%.0s' $(seq 32))
 
 # identity NAME APP-ID [INSTANCE]
 identity() {
@@ -43,8 +46,10 @@ cat >"$dir/admit.yaml" <<-END
 	apps:
 	  control: { app-id: $control }
 	  member: { app-id: $member, require: { simulated: true } }
+	  pinned: { app-id: $pinned, require: { compose-hash: [$measured] } }
 	rules:
 	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
+	  - { name: pinned-too, from: pinned, to: control, allow: [tcp/7947] }
 END
 cat >"$dir/policy.yaml" <<-END
 	version: 1
@@ -117,7 +122,7 @@ node_config b web-2
 for n in a b c; do at_end "take_down $n"; done
 start_node a
 check 'a node waits for its control plane' eventually 10 down a
-is 'and has no device before it has addresses' "$(in_ns a ip -o link show "$(ifname_of a)" 2>/dev/null)" ''
+is 'and its device is not up before it has addresses' "$(in_ns a ip -o link show up dev "$(ifname_of a)" 2>/dev/null)" ''
 start_server
 check 'the control plane answers its people' wait_answer
 check 'the node joins when it is there' wait_until 20 up a
@@ -225,6 +230,16 @@ check 'and comes back' wait_until 70 up c
 check 'to the others' wait_until 70 knows a 2
 like 'who is not there is no node' "$(node revoke nobody 2>&1)" '*there is no such node*'
 
+# --- a copy is put back --------------------------------------------------------------------------------------------------------
+stop_server
+rm -f "$dir/vpc/vpc.db-wal" "$dir/vpc/vpc.db-shm"
+install -o nobody -m 600 "$dir/backup.db" "$dir/vpc/vpc.db"
+start_server
+check 'the control plane starts from a copy of before' wait_answer
+check 'nodes that have heard of what came later come back' wait_until 70 up a
+check 'all of them' wait_until 70 up c
+is 'with the addresses that they had' "$(address_of a) $(address_of c)" '100.64.0.1 100.64.0.3'
+
 # --- approval --------------------------------------------------------------------------------------------------------------------
 take_down c
 stop_server
@@ -244,6 +259,63 @@ server_config
 kill -HUP "$(cat "$dir/vpc.pid")"
 check 'a good one counts from now' wait_answer
 check 'and nodes come back to it' wait_until 70 up c
+
+# --- members that lie ------------------------------------------------------------------------------------------------------------
+mkdir "$dir/false"
+identity m "$member" "$(printf '%040d' 66)"
+cp "$dir/m.pem" "$dir/false/m.pem" && cp "$dir/m.key" "$dir/false/m.key"
+identity m "$member" "$(printf '%040d' 66)" # the same instance by another key, as after a restart of its machine
+false_node() { # IDENTITY WORD...: what it is told
+	who=$1
+	shift
+	in_ns a "$PWD/$BUILD/tests/net/false_node" "$(underlay_of s):7947" "$dir/$who.pem" "$dir/$who.key" "$@" 2>&1 | tr '\n' ' '
+}
+record_of() { # OUT IDENTITY NODE WG_KEY ADDRESS,... [EPOCH]
+	# shellcheck disable=SC2046 # words
+	"$bailey" record sign --cert "$dir/$2.pem" --key "$dir/$2.key" --node "$3" --wg-key "$4" --epoch "${6:-$(date +%s)}" \
+		$(echo "$5" | sed 's/^/--addr /; s/,/ --addr /g') --endpoint "$(underlay_of a):51829" --out "$dir/false/$1.record"
+}
+key_of_m=$("$bailey" genkey | "$bailey" pubkey)
+mine=$(false_node m hello=web-6 have | sed -n 's/^granted \([^ ]*\).*/\1/p')
+like 'a member is granted addresses' "$mine" '100.64.0.*,fdba:11e7::*'
+record_of true m web-6 "$key_of_m" "$mine" "$(($(date +%s) + 10))"
+like 'and its record is taken' "$(false_node m hello=web-6 have record="$dir/false/true.record")" "granted $mine *taken*"
+listed() { node list --json | jq -c '[.[] | select(.node == "web-1" or .node == "web-2" or .node == "web-6") | [.instance_id, .node, .addresses, .state]] | sort'; }
+before=$(listed)
+key_of_b=$(status_of a | jq -r '.peers[] | select(.node == "web-2") | .public_key')
+record_of address m web-6 "$key_of_m" "$(address_of b)"
+record_of one-more m web-6 "$key_of_m" "$mine,100.64.0.77"
+record_of name m web-7 "$key_of_m" "$mine"
+record_of key m web-6 "$key_of_b" "$mine" "$(($(date +%s) + 20))"
+record_of older m web-6 "$key_of_m" "$mine" 1700000000
+record_of former false/m web-6 "$key_of_m" "$mine" "$(($(date +%s) + 20))"
+"$forge" altered-signature "$dir/false/true.record" "$dir/false/signature.record"
+cp "$dir/state-b/self.record" "$dir/false/anothers.record"
+# tells WHAT REASON WORD...: as member m
+tells() {
+	what=$1 reason=$2
+	shift 2
+	like "$reason: $what" "$(false_node m "$@")" "*refused $reason closed *"
+}
+tells "a living node's name" RECORD_NAME hello=web-1 have
+for lie in 'RECORD_ADDRESS address' 'RECORD_ADDRESS one-more' 'RECORD_NAME name' 'RECORD_KEY key' 'RECORD_EPOCH older' \
+	'PEER_MISMATCH former' 'PEER_MISMATCH anothers' 'RECORD_SIGNATURE signature'; do
+	tells "a record with a false ${lie#* }" "${lie% *}" hello=web-6 have record="$dir/false/${lie#* }.record"
+done
+tells 'a second hello' SERVER_MALFORMED hello=web-6 hello=web-6
+tells 'what it has before it says who it is' SERVER_MALFORMED have
+tells 'PING before that' SERVER_MALFORMED ping
+tells "the server's own words" SERVER_MALFORMED frame=21:8
+tells 'a record of a gigabyte' SERVER_MALFORMED hello=web-6 have frame=3:1073741824
+is 'nothing of it was believed' "$(listed)" "$before"
+check 'nodes go on' reaches a b
+identity m "$pinned" "$(printf '%040d' 65)"
+like 'an app whose claims are others than the policy demands' "$(false_node m hello=pin have)" '*refused NOT_ADMITTED closed *'
+"$bailey" dev-identity issue --root "$dir/root" --app-id "$pinned" --instance-id "$(printf '%040d' 65)" --compose-hash "$measured" --name m \
+	--out "$dir/m" >/dev/null
+like 'one with those that it demands' "$(false_node m hello=pin have)" 'granted *'
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -keyout "$dir/x.key" -out "$dir/x.pem" 2>/dev/null
+is 'a certificate without evidence gets no word' "$(false_node x hello=web-6 have)" 'closed '
 
 . tests/net/vpc-lies-lib.sh
 done_testing

@@ -6,6 +6,7 @@
  *   forge altered-quote VICTIM.pem OUT    the same, and the quote's report_data made to name the new key
  *   forge snp-report IDENTITY.json OUT    a certificate of a new key with a SEV-SNP report that no processor signed
  *   forge altered-key RECORD OUT          a record whose WireGuard key is another
+ *   forge altered-detour RECORD OUT       a record with the key of a second device that its signer never named
  *   forge altered-signature RECORD OUT    a record with one bit of the signature flipped
  */
 #include <jansson.h>
@@ -119,7 +120,13 @@ static int forge_snp(const char *identity, const char *out)
 	return write_text(out, ".pem", id_x509_to_pem(leaf)) || write_text(out, ".key", id_key_to_pem(key));
 }
 
-static int alter_payload(json_t *record)
+/* A key whose owner the attacker is. */
+static void put_key(json_t *payload, const char *member)
+{
+	json_object_set_new(payload, member, json_string("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="));
+}
+
+static int alter_payload(json_t *record, bool is_detour)
 {
 	const char *old = json_string_value(json_object_get(record, "payload"));
 	static char raw[8192], coded[16384];
@@ -129,12 +136,23 @@ static int alter_payload(json_t *record)
 	if (!base64_parse(raw, sizeof(raw), &len, old, strlen(old)))
 		return -1;
 	payload = json_loadb(raw, len, 0, NULL);
-	/* a key whose owner the attacker is */
-	json_object_set_new(payload, "wg_key", json_string("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="));
+	put_key(payload, is_detour ? "detour_key" : "wg_key");
+	if (is_detour)
+		json_object_set_new(payload, "v", json_integer(3));
 	len = json_dumpb(payload, raw, sizeof(raw), JSON_COMPACT | JSON_SORT_KEYS);
 	json_decref(payload);
 	base64_print(coded, raw, len);
 	return json_object_set_new(record, "payload", json_string(coded));
+}
+
+static int alter_key(json_t *record)
+{
+	return alter_payload(record, false);
+}
+
+static int alter_detour(json_t *record)
+{
+	return alter_payload(record, true);
 }
 
 static int alter_signature(json_t *record)
@@ -176,7 +194,9 @@ int main(int argc, char **argv)
 	else if (strcmp(argv[1], "snp-report") == 0)
 		ret = forge_snp(text, argv[3]);
 	else if (strcmp(argv[1], "altered-key") == 0)
-		ret = forge_record(text, argv[3], alter_payload);
+		ret = forge_record(text, argv[3], alter_key);
+	else if (strcmp(argv[1], "altered-detour") == 0)
+		ret = forge_record(text, argv[3], alter_detour);
 	else if (strcmp(argv[1], "altered-signature") == 0)
 		ret = forge_record(text, argv[3], alter_signature);
 	return ret == 0 ? 0 : 1;

@@ -3,6 +3,7 @@
 """Clients of a mesh that curl is not: usage: mesh_client.py WHAT HOST PORT [ARGUMENT...]; prints what came."""
 import asyncio
 import http.client
+import signal
 import socket
 import ssl
 import sys
@@ -81,13 +82,14 @@ def websocket(host, port, app):
     print(asyncio.run(talk()))
 
 
-def load(host, port, app, seconds, n):
-    """Requests on n connections at once, a new connection for every third; how many failed."""
-    end, bad, good, why = time.monotonic() + float(seconds), [], [], []
+def load(host, port, app, seconds, n, pause="0"):
+    """Requests on n connections at once, a new connection for every third; how many failed. Ends early when told to."""
+    end, bad, good, why, over = time.monotonic() + float(seconds), [], [], [], threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
 
     def one():
         conn, used = None, 0
-        while time.monotonic() < end:
+        while time.monotonic() < end and not over.wait(float(pause)):
             try:
                 if conn is None or used == 3:
                     conn, used = http.client.HTTPConnection(host, int(port), timeout=10), 0
@@ -100,7 +102,7 @@ def load(host, port, app, seconds, n):
                     why.append(text)
             except (OSError, http.client.HTTPException) as e:
                 bad.append(1)
-                why.append(repr(e))
+                why.append(time.strftime("%T ") + repr(e))
                 conn = None
 
     threads = [threading.Thread(target=one) for _ in range(int(n))]
@@ -125,6 +127,37 @@ def lines(host, port, seconds):
             bad += 1
     print("%d failed" % bad)
     print("%d went well" % good, file=sys.stderr)
+
+
+def rapid(host, port, app, n):
+    """Streams of HTTP/2 that are opened and taken back; what the mesh says to it, and after how many."""
+    def frame(kind, flags, stream, payload):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    def field(name, value):
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    head = (field(b":method", b"GET") + field(b":scheme", b"http") + field(b":authority", b"x") +
+            field(b":path", b"/hello") + field(b"x-dstack-target-app", app.encode()))
+    got, sent = b"", 0
+    with socket.create_connection((host, int(port)), 5) as s:
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+        try:
+            for i in range(int(n)):
+                s.sendall(frame(1, 5, 2 * i + 1, head) + frame(3, 0, 2 * i + 1, (8).to_bytes(4, "big")))
+                sent += 1
+            s.settimeout(5)
+            while (part := s.recv(65536)):
+                got += part
+        except OSError:
+            pass
+    while len(got) >= 9:
+        size = int.from_bytes(got[:3], "big")
+        if got[3] == 7:
+            print("GOAWAY %d" % int.from_bytes(got[13:17], "big"), "of %d streams" % sent)
+            return
+        got = got[9 + size:]
+    print("no GOAWAY")
 
 
 def hold(host, port, app, seconds):

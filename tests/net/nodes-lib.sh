@@ -8,6 +8,7 @@
 bailey=$PWD/$BUILD/bailey
 baileyd=$PWD/$BUILD/baileyd
 forge=$PWD/$BUILD/tests/net/forge
+traffic=$PWD/$BUILD/tests/net/traffic
 talk=$PWD/$BUILD/tests/net/talk
 
 overlay_of() { echo "100.64.0.$(host_of "$1")"; }
@@ -132,3 +133,21 @@ ping_from() { # NODE ADDRESS [OPTION...]
 	# shellcheck disable=SC2086
 	in_ns "$node" $tool -c 1 -W 2 "$@" "$target"
 }
+
+# --- load ----------------------------------------------------------------------------------------------------------------
+# Each one ends on SIGTERM and says how it went. Slowly, as on an emulated machine: what wireguard-go loses when it gets no
+# processor would be taken for a loss of the rotation.
+go() { # NODE NAME ARGUMENT...
+	node=$1 name=$2
+	shift 2
+	PATIENCE=2 nsenter --net="$(netns_of "$node")" "$traffic" "$@" >"$TMP/$name.out" 2>&1 &
+	eval "pid_$name=$!"
+	at_end "kill $!"
+}
+halt() { # NAME: its status
+	eval "pid=\$pid_$1"
+	# shellcheck disable=SC2154
+	kill "$pid"
+	wait "$pid"
+}
+number() { sed -n 's/^\([0-9]*\) .*/\1/p' "$TMP/$1.out"; }

@@ -5,8 +5,11 @@
  *
  *   traffic stream ADDR PORT   bytes to an echo server, as fast as it takes them; "N bytes" and why it ended early;
  *                              status 0 when all of them came back, in order, over one connection
- *   traffic knock ADDR PORT    a UDP datagram each millisecond; "N sent"
- *   traffic count PORT         UDP datagrams that came; "N received"
+ *   traffic knock ADDR PORT    a numbered UDP datagram each millisecond; "N sent"
+ *   traffic count PORT         UDP datagrams that came; "N received", and which did not come in their turn, and when
+ *
+ * Where PATIENCE is above 1, on an emulated machine, a stream gives a block each 50 ms and a knock comes each 8 ms: the
+ * machine would do nothing else.
  */
 #include <errno.h>
 #include <poll.h>
@@ -78,8 +81,16 @@ static bool give(int fd, uint64_t *sent)
 	return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
+static bool is_patient(void)
+{
+	const char *patience = getenv("PATIENCE");
+
+	return patience && atoi(patience) > 1;
+}
+
 static int stream(int fd)
 {
+	const struct timespec pause = { .tv_nsec = is_patient() ? 50000000 : 0 };
 	uint64_t sent = 0, got = 0;
 	const char *why = "";
 
@@ -98,6 +109,8 @@ static int stream(int fd)
 			why = strerror(errno);
 		if (*why)
 			break;
+		if (pause.tv_nsec && !is_over)
+			nanosleep(&pause, NULL);
 	}
 	printf("%llu bytes %s\n", (unsigned long long)got, why);
 	return !(is_over && got == sent && sent);
@@ -105,25 +118,38 @@ static int stream(int fd)
 
 static int knock(int fd)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
+	const struct timespec pause = { .tv_nsec = is_patient() ? 8000000 : 1000000 };
 	uint64_t sent = 0;
 
 	while (!is_over) {
-		sent += send(fd, "knock", 5, 0) == 5;
+		sent += send(fd, &sent, sizeof(sent), 0) == sizeof(sent);
 		nanosleep(&pause, NULL);
 	}
 	printf("%llu sent\n", (unsigned long long)sent);
 	return 0;
 }
 
+/* Of one sender: its numbers rise. */
 static int count(int fd)
 {
-	uint64_t n = 0;
-	char buf[64];
+	uint64_t n = 0, number, next = 0;
+	char missed[400] = "";
+	int len = 0;
 
-	while (!is_over)
-		n += recv(fd, buf, sizeof(buf), 0) > 0;
-	printf("%llu received\n", (unsigned long long)n);
+	while (!is_over) {
+		struct timespec now;
+
+		if (recv(fd, &number, sizeof(number), 0) != sizeof(number))
+			continue;
+		clock_gettime(CLOCK_REALTIME, &now);
+		if (number > next && len < 320)
+			len += snprintf(missed + len, sizeof(missed) - (size_t)len,
+					", not in turn %llu to %llu at %.8s.%03ld", (unsigned long long)next,
+					(unsigned long long)number - 1, ctime(&now.tv_sec) + 11, now.tv_nsec / 1000000);
+		next = number >= next ? number + 1 : next;
+		n++;
+	}
+	printf("%llu received%s\n", (unsigned long long)n, missed);
 	return 0;
 }
 
