@@ -143,7 +143,8 @@ echo one >"$TMP/in1"
 check 'a connection stands' eventually 5 grep -q one "$TMP/echo1"
 sed 's/allow: \[tcp\/5432\]/allow: [tcp\/9999]/; /^tests:/,$d' "$policy" >"$dir/db-policy.yaml"
 check 'a policy without the rule is loaded' "$bailey" reload --instance "$prefix-db"
-check 'as a new generation' eventually 5 test "$(generation)" != "$gen"
+is_new() { [ "$(generation)" != "$gen" ]; }
+check 'as a new generation' eventually 5 is_new
 echo two >"$TMP/in1"
 sleep 1
 check_not 'the standing connection is cut' grep -q two "$TMP/echo1"

@@ -123,9 +123,10 @@ like() {
 	esac
 }
 
-# eventually SECONDS COMMAND...: repeats until it works.
+# eventually SECONDS COMMAND...: repeats until it works. SECONDS are an idle machine's; three times as long costs nothing where it
+# works. COMMAND must ask anew each time: `eventually 5 test "$(count)" = 2` asks once.
 eventually() {
-	ev_end=$(($(date +%s) + $1 * PATIENCE))
+	ev_end=$(($(date +%s) + 3 * $1 * PATIENCE))
 	shift
 	until "$@"; do
 		[ "$(date +%s)" -lt "$ev_end" ] || return 1

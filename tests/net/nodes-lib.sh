@@ -117,8 +117,8 @@ forge_for() { # VICTIM NODE ENDPOINT
 	done
 }
 
-wait_until() { # SECONDS COMMAND...
-	end=$(($(date +%s) + $1 * ${PATIENCE:-1}))
+wait_until() { # SECONDS COMMAND...: as eventually does, and where lib.sh is not (tests/demo)
+	end=$(($(date +%s) + 3 * $1 * ${PATIENCE:-1}))
 	shift
 	until "$@" 2>/dev/null; do
 		[ "$(date +%s)" -lt "$end" ] || return 1
