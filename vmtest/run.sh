@@ -85,7 +85,7 @@ suites_cmd() {
 		mount --bind $1/log $build/tests/log
 		vmtest/smoke.sh
 		a=\$?
-		RELOADS=100 tests/run.sh bpf net
+		RELOADS=100 AGAIN=${AGAIN:-0} tests/run.sh bpf net
 		b=\$?
 		exit \$((a | b))
 	EOF
