@@ -47,7 +47,7 @@ mount_all() {
 	bb mount -t bpf bpf /sys/fs/bpf
 	bb mount -t cgroup2 cgroup2 /sys/fs/cgroup
 	bb mount -t tracefs tracefs /sys/kernel/tracing
-	for dir in /dev/shm /run /tmp /var/tmp; do
+	for dir in /dev/shm /run /tmp /var/lib /var/log /var/tmp; do
 		bb mount -t tmpfs -o mode=1777 tmpfs $dir
 	done
 	bb mkdir -p /dev/net

@@ -91,7 +91,7 @@ is 'its process has no capability and a list of calls' "$(of_status CapEff) $(of
 check 'and is not root' test "$(of_status Uid | awk '{print $1}')" != 0
 is 'on an overlay address the policy decides' "$(in_ns db curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://$(overlay_of web):8000/status")" 000
 is 'and the node itself is answered' "$(in_ns web curl -s -o /dev/null -w '%{http_code}' --max-time 10 "http://$(overlay_of web):8000/status")" 200
-is 'many at once are answered' "$(seq 200 | in_ns hub xargs -n 1 -P 40 sh -c "curl -s --max-time 20 '$url/health'" | sort | uniq -c | tr -s ' ')" ' 200 OK'
+is 'many at once are answered' "$(seq 200 | in_ns hub xargs -n 1 -P $((40 / PATIENCE)) sh -c "curl -s --max-time 20 '$url/health'" | sort | uniq -c | tr -s ' ')" ' 200 OK'
 say 'GET /status HTTP/1.1' 70 8 >"$TMP/slow" 2>&1 &
 sleep 1
 check 'seventy that say nothing do not stop it for long' eventually 12 get -f "$url/health"
