@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "base/env.h"
 #include "base/text.h"
 #include "policy/apps.h"
 
@@ -157,25 +159,22 @@ static const struct {
 	{ "BAILEY_NODE_SIMULATED_ROOTS", AT(simulated_roots), is_path, "a path from the root" },
 };
 
-static int take(struct node_env *env, const char *var, struct err *e)
+static int take(struct node_env *env, const char *text, struct err *e)
 {
-	const char *is = strchr(var, '=');
-	size_t len = is ? (size_t)(is - var) : 0;
+	static const char *const families[] = { "VPC_NODE_", "BAILEY_NODE_", NULL };
+	struct env_var var;
 
-	if (!len || !is[1]) /* empty is as good as absent, as in the scripts */
+	if (!env_split(&var, text))
 		return 0;
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strlen(known[i].name) != len || memcmp(known[i].name, var, len) != 0)
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (!env_is(&var, known[i].name))
 			continue;
-		if (!known[i].good(is + 1))
-			return err_at(e, -EINVAL, known[i].name, "needs %s, found '%.60s'", known[i].needs, is + 1);
-		*(const char **)((char *)env + known[i].at) = is + 1;
+		if (!known[i].good(var.value))
+			return err_at(e, -EINVAL, known[i].name, "needs %s, found '%.60s'", known[i].needs, var.value);
+		*(const char **)((char *)env + known[i].at) = var.value;
 		return 0;
 	}
-	/* a variable of these families that nobody knows is a mistake, not a wish to be passed over */
-	if (strncmp(var, "VPC_NODE_", 9) == 0 || strncmp(var, "BAILEY_NODE_", 12) == 0)
-		return err_at(e, -EINVAL, "environment", "%.*s is no variable of a node", (int)len, var);
-	return 0;
+	return env_unknown(&var, families, "a node", e);
 }
 
 int node_env_read(char *const *vars, struct node_env *env, struct err *e)
@@ -198,11 +197,11 @@ int node_env_read(char *const *vars, struct node_env *env, struct err *e)
 
 void node_env_print(char *const *vars, struct out *out)
 {
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		size_t len = strlen(known[i].name);
+	struct env_var var;
 
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		for (char *const *v = vars; *v; v++) {
-			if (strncmp(*v, known[i].name, len) != 0 || (*v)[len] != '=' || !(*v)[len + 1])
+			if (!env_split(&var, *v) || !env_is(&var, known[i].name))
 				continue;
 			out_bytes(out, "# ", 2);
 			out_bytes(out, *v, strlen(*v));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/env.h"
 #include "conf.h"
 
 #define ANY    "0.0.0.0"
@@ -55,39 +56,24 @@ static int agent(struct env *env, const char *value, struct err *e)
 	return 0;
 }
 
-static int port(const char *value, uint16_t *to, struct err *e)
-{
-	if (strlen(value) > 5 || strspn(value, "0123456789") != strlen(value) || !*value ||
-	    strtoul(value, NULL, 10) - 1 >= 65535)
-		return err_at(e, -EINVAL, NULL, "needs a port, found '%.100s'", value);
-	*to = (uint16_t)strtoul(value, NULL, 10);
-	return 0;
-}
-
 static int client_port(struct env *env, const char *value, struct err *e)
 {
-	return port(value, &env->client_port, e);
+	return env_port(value, &env->client_port, e);
 }
 
 static int server_port(struct env *env, const char *value, struct err *e)
 {
-	return port(value, &env->server_port, e);
+	return env_port(value, &env->server_port, e);
 }
 
 static int ca_switch(struct env *env, const char *value, struct err *e)
 {
-	env->conf->ca_without_keycertsign = strcmp(value, "true") == 0;
-	return env->conf->ca_without_keycertsign || strcmp(value, "false") == 0
-		       ? 0
-		       : err_at(e, -EINVAL, NULL, "needs true or false, found '%.100s'", value);
+	return env_flag(value, &env->conf->ca_without_keycertsign, e);
 }
 
 static int run(struct env *env, const char *value, struct err *e)
 {
-	if (*value != '/' || strlen(value) >= sizeof(env->conf->run))
-		return err_at(e, -EINVAL, NULL, "needs a path from the root, found '%.100s'", value);
-	strcpy(env->conf->run, value);
-	return 0;
+	return env_path(value, env->conf->run, sizeof(env->conf->run), e);
 }
 
 /* Log level of the Rust program, detection and modules of the scripts: nothing here needs them. */
@@ -100,10 +86,7 @@ static int nothing(struct env *env, const char *value, struct err *e)
 /* bailey-vpc beside this mesh: its REST API is behind the name that dstack-vpc's nodes ask for. */
 static int vpc_server(struct env *env, const char *value, struct err *e)
 {
-	env->has_api = strcmp(value, "true") == 0;
-	return env->has_api || strcmp(value, "false") == 0
-		       ? 0
-		       : err_at(e, -EINVAL, NULL, "needs true or false, found '%.100s'", value);
+	return env_flag(value, &env->has_api, e);
 }
 
 static int vpc_run(struct env *env, const char *value, struct err *e)
@@ -120,7 +103,7 @@ static int refused(struct env *env, const char *value, struct err *e)
 	return err_at(e, -ENOTSUP, NULL, "asks for a part of dstack-vpc that Bailey has otherwise");
 }
 
-/* Empty is as good as absent, as in the scripts; "false" too where a switch is refused. */
+/* "false" is as good as absent where a switch is refused. */
 static const struct {
 	const char *name;
 	int (*take)(struct env *env, const char *value, struct err *e);
@@ -142,24 +125,21 @@ static const struct {
 	{ "LITESTREAM_S3_BUCKET", refused },
 };
 
-static int take(struct env *env, const char *var, struct err *e)
+static int take(struct env *env, const char *text, struct err *e)
 {
-	const char *is = strchr(var, '=');
-	size_t len = is ? (size_t)(is - var) : 0;
+	static const char *const families[] = { "MESH_", "BAILEY_MESH_", NULL };
+	struct env_var var;
 
-	if (!len || !is[1])
+	if (!env_split(&var, text))
 		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (strlen(known[i].name) != len || memcmp(known[i].name, var, len) != 0)
+		if (!env_is(&var, known[i].name))
 			continue;
-		if (known[i].take == refused && strcmp(is + 1, "false") == 0)
+		if (known[i].take == refused && strcmp(var.value, "false") == 0)
 			return 0;
-		return known[i].take(env, is + 1, e) < 0 ? err_wrap(e, "%s", known[i].name) : 0;
+		return known[i].take(env, var.value, e) < 0 ? err_wrap(e, "%s", known[i].name) : 0;
 	}
-	/* a variable of these families that nobody knows is a mistake, not a wish to be passed over */
-	if (strncmp(var, "MESH_", 5) == 0 || strncmp(var, "BAILEY_MESH_", 12) == 0)
-		return err_at(e, -EINVAL, "environment", "%.*s is no variable of bailey-mesh", (int)len, var);
-	return 0;
+	return env_unknown(&var, families, "bailey-mesh", e);
 }
 
 /* Upstream's two names of the server: the newer one, and that of the forks. */

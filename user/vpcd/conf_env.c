@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/env.h"
 #include "base/text.h"
 #include "vpcd.h"
 
@@ -23,22 +24,6 @@ struct env {
 	bool is_on, has_apps, is_public;
 };
 
-static int path(const char *value, char to[PATH_MAX], struct err *e)
-{
-	if (*value != '/' || strlen(value) >= PATH_MAX)
-		return err_at(e, -EINVAL, NULL, "needs a path from the root, found '%.100s'", value);
-	strcpy(to, value);
-	return 0;
-}
-
-static int flag(const char *value, bool *to, struct err *e)
-{
-	*to = strcmp(value, "true") == 0;
-	return *to || strcmp(value, "false") == 0
-		       ? 0
-		       : err_at(e, -EINVAL, NULL, "needs true or false, found '%.100s'", value);
-}
-
 static int text(const char *value, char *to, size_t size, struct err *e)
 {
 	if (strlen(value) >= size)
@@ -49,7 +34,7 @@ static int text(const char *value, char *to, size_t size, struct err *e)
 
 static int enabled(struct env *env, const char *value, struct err *e)
 {
-	return flag(value, &env->is_on, e);
+	return env_flag(value, &env->is_on, e);
 }
 
 static int apps(struct env *env, const char *value, struct err *e)
@@ -63,11 +48,7 @@ static int apps(struct env *env, const char *value, struct err *e)
 
 static int port(struct env *env, const char *value, struct err *e)
 {
-	if (!*value || strlen(value) > 5 || strspn(value, "0123456789") != strlen(value) ||
-	    strtoul(value, NULL, 10) - 1 >= 65535)
-		return err_at(e, -EINVAL, NULL, "needs a port, found '%.100s'", value);
-	env->conf->listen.port = (uint16_t)strtoul(value, NULL, 10);
-	return 0;
+	return env_port(value, &env->conf->listen.port, e);
 }
 
 static int url(struct env *env, const char *value, struct err *e)
@@ -91,13 +72,13 @@ static int agent(struct env *env, const char *value, struct err *e)
 {
 	if (strncmp(value, "unix:", 5) != 0)
 		return err_at(e, -EINVAL, NULL, "needs unix:/PATH, found '%.100s'", value);
-	return path(value + 5, env->conf->agent, e);
+	return env_path(value + 5, env->conf->agent, sizeof(env->conf->agent), e);
 }
 
 static int collateral(struct env *env, const char *value, struct err *e)
 {
 	env->conf->evidence.n_collateral = 1;
-	return path(value, env->conf->evidence.collateral[0], e);
+	return env_path(value, env->conf->evidence.collateral[0], PATH_MAX, e);
 }
 
 static int user(struct env *env, const char *value, struct err *e)
@@ -112,7 +93,7 @@ static int mesh_user(struct env *env, const char *value, struct err *e)
 
 static int pool(struct env *env, const char *value, struct err *e)
 {
-	return flag(value, &env->is_public, e);
+	return env_flag(value, &env->is_public, e);
 }
 
 static int refused(struct env *env, const char *value, struct err *e)
@@ -150,25 +131,22 @@ static const struct {
 	{ "BAILEY_VPC_DSTACK_POOL", pool, 0 },
 };
 
-/* Empty is as good as absent, as in the scripts. */
-static int take(struct env *env, const char *var, struct err *e)
+static int take(struct env *env, const char *text, struct err *e)
 {
-	const char *is = strchr(var, '=');
-	size_t len = is ? (size_t)(is - var) : 0;
+	static const char *const families[] = { "BAILEY_VPC_", NULL };
+	struct env_var var;
 
-	if (!len || !is[1])
+	if (!env_split(&var, text))
 		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (strlen(known[i].name) != len || memcmp(known[i].name, var, len) != 0)
+		if (!env_is(&var, known[i].name))
 			continue;
-		if ((known[i].take ? known[i].take(env, is + 1, e)
-				   : path(is + 1, (char *)env->conf + known[i].path, e)) < 0)
+		if ((known[i].take ? known[i].take(env, var.value, e)
+				   : env_path(var.value, (char *)env->conf + known[i].path, PATH_MAX, e)) < 0)
 			return err_wrap(e, "%s", known[i].name);
 		return 0;
 	}
-	if (strncmp(var, "BAILEY_VPC_", 11) == 0)
-		return err_at(e, -EINVAL, "environment", "%.*s is no variable of bailey-vpc", (int)len, var);
-	return 0;
+	return env_unknown(&var, families, "bailey-vpc", e);
 }
 
 static int settle(const struct env *env, struct err *e)
