@@ -54,22 +54,12 @@ enum h2_hello h2_hello(const struct relay *s)
 
 /* --- outbound --- */
 
-static bool has_expired(const struct mp_peer *peer)
-{
-	return peer && peer->expires_s && peer->expires_s <= time(NULL);
-}
-
-static bool ends_soon(const struct mp_peer *peer)
-{
-	return peer && peer->expires_s && peer->expires_s <= time(NULL) + MP_LAST_S;
-}
-
 static bool takes_more(const struct h2 *h)
 {
 	return !h->is_closing && !h->is_flooded && !h->c->is_eof && !h->c->is_broken && !h->c->cannot_write &&
 	       nghttp2_session_check_request_allowed(h->ng) &&
 	       h->n_streams < nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
-	       h->n_streams < H2_STREAMS && !ends_soon(h->c->peer);
+	       h->n_streams < H2_STREAMS && !peer_ends_by(h->c->peer, time(NULL) + MP_LAST_S);
 }
 
 /* Nobody's streams are on a connection with another's: it is stopped, and held up, with all that is on it. */
@@ -217,11 +207,12 @@ static bool is_silent(struct h2 *h)
 
 void h2_pool_sweep(struct mp_upstream *up)
 {
+	int64_t now_s = time(NULL);
 	struct h2 *h, *next;
 
 	for (h = TAILQ_FIRST(&up->sessions); h; h = next) {
 		bool is_idle = !h->n_streams && h->mp->now_ms - h->idle_ms >= up->conf.idle_ms;
-		bool is_over = has_expired(h->c->peer) || has_expired(h->c->owner) || is_silent(h);
+		bool is_over = peer_ends_by(h->c->peer, now_s) || peer_ends_by(h->c->owner, now_s) || is_silent(h);
 
 		next = TAILQ_NEXT(h, link);
 		if (is_idle || is_over)

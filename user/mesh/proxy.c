@@ -135,11 +135,6 @@ int mp_adopt(struct mp *mp, struct mp_listener *l, int fd, struct err *e)
 
 /* --- clocks --- */
 
-static bool has_expired(const struct mp_peer *peer, int64_t now_s)
-{
-	return peer && peer->expires_s && peer->expires_s <= now_s;
-}
-
 static void sweep_relays(struct mp *mp)
 {
 	int64_t now_s = time(NULL);
@@ -148,7 +143,7 @@ static void sweep_relays(struct mp *mp)
 	mp->cursor = TAILQ_FIRST(&mp->relays);
 	while ((s = mp->cursor)) {
 		mp->cursor = TAILQ_NEXT(s, link);
-		if (has_expired(s->in->peer, now_s) || (s->out && has_expired(s->out->peer, now_s))) {
+		if (peer_ends_by(s->in->peer, now_s) || (s->out && peer_ends_by(s->out->peer, now_s))) {
 			mp->counters.cuts++;
 			relay_free(s, true);
 		} else if (s->deadline_ms && mp->now_ms >= s->deadline_ms) {

@@ -172,6 +172,12 @@ struct mp {
 
 extern const char *const mp_reserved[]; /* names that are never forwarded */
 
+/* Accepts NULL, who never ends. at_s: wall clock, MP_LAST_S ahead where it is soon that counts. */
+static inline bool peer_ends_by(const struct mp_peer *peer, int64_t at_s)
+{
+	return peer && peer->expires_s && peer->expires_s <= at_s;
+}
+
 /* proxy_conn.c */
 struct conn *conn_new(struct mp *mp, int fd, struct relay *s); /* takes over the fd; NULL: closed it */
 bool conn_reopen(struct conn *c, int fd); /* another socket, before anything came by the old; takes over the fd */

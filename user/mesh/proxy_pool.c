@@ -99,11 +99,6 @@ void mp_upstream_drop(struct mp_upstream *up)
 	upstream_unref(up);
 }
 
-static bool ends_soon(const struct mp_peer *peer, int64_t now_s)
-{
-	return peer && peer->expires_s && peer->expires_s <= now_s + MP_LAST_S;
-}
-
 /* The latest that served the same inbound peer: what one peer left in a connection is never another's to find. */
 struct conn *pool_take(struct mp_upstream *up, struct mp_peer *owner, bool must_live)
 {
@@ -113,7 +108,7 @@ struct conn *pool_take(struct mp_upstream *up, struct mp_peer *owner, bool must_
 		next = TAILQ_NEXT(c, link);
 		if (c->owner != owner && !up->conf.allow_shared)
 			continue;
-		if (ends_soon(c->peer, time(NULL)) || (must_live && conn_is_dead(c))) {
+		if (peer_ends_by(c->peer, time(NULL) + MP_LAST_S) || (must_live && conn_is_dead(c))) {
 			pool_free(c);
 			continue;
 		}
@@ -162,7 +157,7 @@ void pool_event(struct conn *c)
 
 void pool_sweep(struct mp *mp)
 {
-	int64_t now_s = time(NULL);
+	int64_t soon_s = time(NULL) + MP_LAST_S;
 	struct mp_upstream *up, *next;
 	struct conn *c, *later;
 
@@ -170,8 +165,8 @@ void pool_sweep(struct mp *mp)
 		upstream_ref(up);
 		for (c = TAILQ_FIRST(&up->idle); c; c = later) {
 			later = TAILQ_NEXT(c, link);
-			if (mp->now_ms - c->since_ms >= up->conf.idle_ms || ends_soon(c->peer, now_s) ||
-			    ends_soon(c->owner, now_s))
+			if (mp->now_ms - c->since_ms >= up->conf.idle_ms || peer_ends_by(c->peer, soon_s) ||
+			    peer_ends_by(c->owner, soon_s))
 				pool_free(c);
 		}
 		h2_pool_sweep(up);
