@@ -179,14 +179,18 @@ static bool has(const struct walk *w, uint32_t point)
 	return bsearch(&point, w->side->point, w->side->n, sizeof(point), order_u32) != NULL;
 }
 
-/* How many places of an app have the box in the side. */
-static uint32_t places_with(const struct walk *w, const struct pol_diff_app *app, uint32_t box)
+static bool place_has(const struct walk *w, const struct pol_diff_app *app, uint32_t place, uint32_t box)
 {
-	uint32_t n = 0;
+	return has(w, app->first + place * app->n_boxes + box);
+}
 
+/* Every place of the app has the box in the side. */
+static bool is_common(const struct walk *w, const struct pol_diff_app *app, uint32_t box)
+{
 	for (uint32_t place = 0; place < app->n_places; place++)
-		n += has(w, app->first + place * app->n_boxes + box);
-	return n;
+		if (!place_has(w, app, place, box))
+			return false;
+	return true;
 }
 
 #define ALL_PLACES UINT32_MAX
@@ -221,12 +225,9 @@ static int walk_boxes(const struct walk *w, const struct pol_diff_app *app, uint
 
 	if (!box)
 		return -ENOMEM;
-	for (uint32_t b = 0; b < app->n_boxes; b++) {
-		bool is_common = places_with(w, app, b) == app->n_places;
-
-		if (place == ALL_PLACES ? is_common : !is_common && has(w, app->first + place * app->n_boxes + b))
+	for (uint32_t b = 0; b < app->n_boxes; b++)
+		if (place == ALL_PLACES ? is_common(w, app, b) : place_has(w, app, place, b) && !is_common(w, app, b))
 			box[n++] = b;
-	}
 	return pol_diff_boxes_tell(app->boxes, box, n, tell_kind, &kind);
 }
 
