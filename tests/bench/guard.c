@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../lib/bench.h"
+#include "../lib/cgroup.h"
 #include "../lib/guarded.h"
 #include "../lib/proxy.h"
 
@@ -203,11 +204,11 @@ int main(void)
 	listener = pw_listen_any(&port);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return skipped("no socket pair");
-	guarded_enter(guarded.mesh);
+	cgroup2_enter(guarded.mesh);
 	engine = fork();
 	if (engine == 0)
 		engine_run(pair[1], port);
-	guarded_enter(guarded.outside);
+	cgroup2_enter(guarded.outside);
 	close(pair[1]);
 	pthread_create(&thread, NULL, backend, (void *)(intptr_t)listener);
 	ret = measure(pair[0]);

@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../lib/cgroup.h"
 #include "bailey/abi.h"
 #include "base/cleanup.h"
 #include "datapath/divert.h"
@@ -55,26 +55,15 @@ static void must(int ret, struct err *e)
 
 /* --- the place --------------------------------------------------------------------------------------------- */
 
-static void enter(enum room room)
-{
-	char path[256], pid[16];
-	int fd, len = snprintf(pid, sizeof(pid), "%d", getpid());
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", w.path[room]);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0 && write(fd, pid, (size_t)len) == len);
-	close(fd);
-}
-
 /* A socket is of the cgroup that its maker is in. */
 static int socket_in(enum room room, int family, int type, int proto)
 {
 	struct timeval soon = { .tv_sec = 3 };
 	int fd, one = 1;
 
-	enter(room);
+	cgroup2_enter(w.path[room]);
 	fd = socket(family, type | SOCK_CLOEXEC, proto);
-	enter(OUTSIDE);
+	cgroup2_enter(w.path[OUTSIDE]);
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -128,14 +117,9 @@ static void rule(const char *net, uint8_t bits, uint8_t proto, uint16_t port, co
 static void cgroups_make(void)
 {
 	static const char *const name[] = { [OUTSIDE] = "outside", [APP] = "app", [PROXY] = "proxy" };
-	char line[512], mounted[128] = "";
-	FILE *f = fopen("/proc/mounts", "r");
+	char mounted[128];
 
-	while (fgets(line, sizeof(line), f) && !mounted[0])
-		if (sscanf(line, "%*s %127s cgroup2 ", mounted) != 1 || !strstr(line, " cgroup2 "))
-			mounted[0] = '\0';
-	fclose(f);
-	if (!mounted[0])
+	if (!cgroup2_find(mounted, sizeof(mounted)))
 		return;
 	snprintf(w.cgroup, sizeof(w.cgroup), "%s/bailey-divert-%d", mounted, getpid());
 	assert_int_equal(mkdir(w.cgroup, 0755), 0);
@@ -179,8 +163,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char procs[256];
-	int fd;
+	char above[sizeof(w.cgroup)];
 
 	(void)state;
 	if (!w.cgroup[0])
@@ -189,10 +172,8 @@ static int teardown(void **state)
 	dp_divert_destroy(w.bpffs, INSTANCE, NULL);
 	umount(w.bpffs);
 	rmdir(w.bpffs);
-	snprintf(procs, sizeof(procs), "%.*s/cgroup.procs", (int)(strrchr(w.cgroup, '/') - w.cgroup), w.cgroup);
-	fd = open(procs, O_WRONLY | O_CLOEXEC);
-	dprintf(fd, "%d", getpid());
-	close(fd);
+	snprintf(above, sizeof(above), "%.*s", (int)(strrchr(w.cgroup, '/') - w.cgroup), w.cgroup);
+	cgroup2_enter(above);
 	for (int i = 0; i < 3; i++)
 		rmdir(w.path[i]);
 	rmdir(w.cgroup);

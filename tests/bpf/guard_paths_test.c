@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/cgroup.h"
 #include "../lib/guarded.h"
 #include "../lib/proxy.h"
 #include "datapath/relay.h"
@@ -120,11 +121,11 @@ static void engine_start(void)
 	setsockopt(t.listener, SOL_SOCKET, SO_RCVBUF, &least,
 		   sizeof(least)); /* the ends': most of it waits on its way */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	guarded_enter(guarded.mesh);
+	cgroup2_enter(guarded.mesh);
 	t.engine = fork();
 	if (t.engine == 0)
 		engine_run(pair[1], backend);
-	guarded_enter(guarded.outside);
+	cgroup2_enter(guarded.outside);
 	close(pair[1]);
 	t.ask = pair[0];
 }
@@ -224,10 +225,10 @@ static void judgement_is_late(void)
 	uint32_t ms = 60;
 	int fd;
 
-	guarded_enter(guarded.mesh);
+	cgroup2_enter(guarded.mesh);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(setsockopt(fd, BY_LEG_LEVEL, BY_LEG_ROUND, &ms, sizeof(ms)), 0);
-	guarded_enter(guarded.outside);
+	cgroup2_enter(guarded.outside);
 	close(fd);
 }
 
@@ -277,19 +278,6 @@ static void when_it_is_not_judged_again(void **state)
 	is_cut(judgement_is_late);
 }
 
-/* A kernel, or whoever runs this, may not have it. */
-static bool is_there(void)
-{
-	struct err e = ERR_INIT;
-	char text[300];
-
-	if (t.way->path == MP_PATH_KTLS ? mp_ktls_probe(&e) == 0
-					: t.way->path != MP_PATH_SOCKMAP || dp_relays_open(&t.sockmap, &e) == 0)
-		return true;
-	printf("ok - %s: all of it # SKIP %s\n", t.way->name, err_text(&e, text, sizeof(text)));
-	return false;
-}
-
 static int begin(void **state)
 {
 	t.engine = 0;
@@ -330,8 +318,8 @@ int main(int argc, char **argv)
 		char names[sizeof(tests) / sizeof(tests[0])][80];
 
 		t.way = &ways[i];
-		t.sockmap = NULL;
-		if ((argc > 1 && strcmp(argv[1], t.way->name) != 0) || !is_there())
+		if ((argc > 1 && strcmp(argv[1], t.way->name) != 0) ||
+		    !pw_has_path(t.way->path, t.way->name, &t.sockmap))
 			continue;
 		for (size_t n = 0; n < sizeof(tests) / sizeof(tests[0]); n++) {
 			named[n] = tests[n];

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/cgroup.h"
 #include "../lib/guarded.h"
 #include "bailey/event.h"
 #include "base/addr.h"
@@ -46,9 +47,9 @@ static struct link connected(int family)
 		at.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
 		at.v6.sin6_addr = in6addr_loopback;
-	guarded_enter(guarded.mesh); /* what is accepted is of the cgroup that its listener was made in */
+	cgroup2_enter(guarded.mesh); /* what is accepted is of the cgroup that its listener was made in */
 	listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	guarded_enter(guarded.outside);
+	cgroup2_enter(guarded.outside);
 	assert_int_equal(bind(listener, &at.sa, len), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, &at.sa, &len), 0);

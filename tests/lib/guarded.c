@@ -2,7 +2,6 @@
 #include "guarded.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "cgroup.h"
 
 struct guarded guarded;
 
@@ -25,27 +25,11 @@ void guarded_must(int ret, struct err *e)
 
 /* --- the place --------------------------------------------------------------------------------------------- */
 
-void guarded_enter(const char *cgroup)
-{
-	char path[256];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0 && dprintf(fd, "%d", getpid()) > 0);
-	close(fd);
-}
-
 static void cgroups_make(void)
 {
-	char line[512], mounted[128] = "";
-	FILE *f = fopen("/proc/mounts", "r");
+	char mounted[128];
 
-	while (fgets(line, sizeof(line), f) && !mounted[0])
-		if (sscanf(line, "%*s %127s cgroup2 ", mounted) != 1 || !strstr(line, " cgroup2 "))
-			mounted[0] = '\0';
-	fclose(f);
-	if (!mounted[0])
+	if (!cgroup2_find(mounted, sizeof(mounted)))
 		return;
 	snprintf(guarded.top, sizeof(guarded.top), "%s/bailey-guard-%d", mounted, getpid());
 	snprintf(guarded.mesh, sizeof(guarded.mesh), "%s/mesh", guarded.top);
@@ -70,7 +54,7 @@ int guarded_teardown(void **state)
 	if (!guarded.top[0])
 		return 0;
 	snprintf(above, sizeof(above), "%.*s", (int)(strrchr(guarded.top, '/') - guarded.top), guarded.top);
-	guarded_enter(above);
+	cgroup2_enter(above);
 	return rmdir(guarded.mesh) | rmdir(guarded.outside) | rmdir(guarded.top);
 }
 

@@ -25,7 +25,6 @@ int guarded_begin(void **state); /* of each; skips it where there are no cgroups
 int guarded_end(void **state);
 
 void guarded_must(int ret, struct err *e);
-void guarded_enter(const char *cgroup);              /* what is made from now on is of it */
 struct by_leg_set guarded_leg(int n, uint16_t port); /* of node n, inbound */
 int guarded_tell(int fd, struct by_leg_set set);     /* 0 or -errno */
 void guarded_leaves(int n);                          /* node n is no more */

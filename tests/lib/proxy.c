@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "datapath/relay.h"
+
 static void must(bool good, const char *what)
 {
 	if (good)
@@ -520,4 +522,25 @@ bool pw_is_reset(int fd)
 	char c;
 
 	return recv(fd, &c, 1, 0) < 0 && errno == ECONNRESET;
+}
+
+/* --- paths --- */
+
+static bool path_open(enum mp_path path, struct dp_relays **sockmap, struct err *e)
+{
+	*sockmap = NULL;
+	if (path == MP_PATH_KTLS)
+		return mp_ktls_probe(e) == 0;
+	return path != MP_PATH_SOCKMAP || dp_relays_open(sockmap, e) == 0;
+}
+
+bool pw_has_path(enum mp_path path, const char *name, struct dp_relays **sockmap)
+{
+	struct err e = ERR_INIT;
+	char text[300];
+
+	if (path_open(path, sockmap, &e))
+		return true;
+	printf("ok - %s: all of it # SKIP %s\n", name, err_text(&e, text, sizeof(text)));
+	return false;
 }

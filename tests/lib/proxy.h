@@ -62,6 +62,13 @@ void pw_do(struct pw *w, void (*fn)(struct pw *w, void *arg), void *arg);
 struct mp_counters pw_counters(struct pw *w, bool of_server);
 SSL_CTX *pw_client_ctx(struct pw *w, uint8_t who); /* for a TLS client of the test's own */
 
+struct dp_relays;
+/*
+ * A kernel, or whoever runs this, may not have it: the tests of `name` are then told as skipped. A path by a sockmap
+ * has one opened, which is the caller's to close; *sockmap is NULL else.
+ */
+bool pw_has_path(enum mp_path path, const char *name, struct dp_relays **sockmap);
+
 /* Blocking sockets. */
 int pw_dial_port(uint16_t port);
 int pw_dial(struct pw *w, enum pw_entry entry);

@@ -511,21 +511,6 @@ static void files_get(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* A kernel, or whoever runs this, may not have it. */
-static bool is_there(void)
-{
-	struct err e = ERR_INIT;
-	char text[300];
-
-	dp_relays_close(sockmap);
-	sockmap = NULL;
-	if (way->path == MP_PATH_KTLS ? mp_ktls_probe(&e) == 0
-				      : way->path != MP_PATH_SOCKMAP || dp_relays_open(&sockmap, &e) == 0)
-		return true;
-	printf("ok - %s: all of it # SKIP %s\n", way->name, err_text(&e, text, sizeof(text)));
-	return false;
-}
-
 #define TEST(name)                                                                                                     \
 	{                                                                                                              \
 #name, name, NULL, NULL, NULL                                                                          \
@@ -557,7 +542,7 @@ int main(int argc, char **argv)
 		char names[sizeof(tests) / sizeof(tests[0])][80];
 
 		way = &ways[i];
-		if ((argc > 1 && strcmp(argv[1], way->name) != 0) || !is_there())
+		if ((argc > 1 && strcmp(argv[1], way->name) != 0) || !pw_has_path(way->path, way->name, &sockmap))
 			continue;
 		for (size_t t = 0; t < sizeof(tests) / sizeof(tests[0]); t++) {
 			named[t] = tests[t];
@@ -565,7 +550,7 @@ int main(int argc, char **argv)
 			named[t].name = names[t];
 		}
 		failed += cmocka_run_group_tests(named, start, stop);
+		dp_relays_close(sockmap);
 	}
-	dp_relays_close(sockmap);
 	return failed;
 }
