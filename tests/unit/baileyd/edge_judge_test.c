@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A record by the quote of a made-up Intel's platform, judged again and again by newer collateral. */
+#include "../../lib/channel.h"
 #include "../../lib/intel.h"
 #include "../identity/world.h"
 
@@ -126,23 +127,12 @@ static void parent_takes(struct ipc_msg *msg, void *arg)
 	}
 }
 
-static void edge_takes(struct ipc_msg *msg, void *arg)
-{
-	(void)msg, (void)arg;
-}
-
-static void nobody_left(void *arg)
-{
-	(void)arg;
-}
-
 static int set_up(void **state)
 {
 	struct edge *edge = calloc(1, sizeof(*edge));
 	struct id_registry_conf conf = { .n_networks = 1, .max_nodes = 8 };
 	struct id_sim_request who = world_request();
 	struct err e = ERR_INIT;
-	int fds[2];
 
 	*state = edge;
 	id_evidence_policy_strict(&edge->policy);
@@ -150,14 +140,12 @@ static int set_up(void **state)
 	record_make(edge, &who, EPOCH);
 	assert_true(prefix_parse(&conf.networks[0], "100.64.0.0/10"));
 	edge->base = event_base_new();
-	assert_int_equal(ipc_pair(fds), 0);
 	edge->judge = (struct edge_judge){
 		.conf = &edge->conf, .self = &edge->self, .trust = trust_fill, .refused = on_refused, .arg = edge
 	};
 	memset(edge->self.instance_id, 0xee, sizeof(edge->self.instance_id));
 	assert_int_equal(id_registry_new(&conf, &edge->judge.registry, &e), 0);
-	assert_int_equal(ipc_new(edge->base, fds[0], edge_takes, nobody_left, edge, &edge->judge.parent), 0);
-	assert_int_equal(ipc_new(edge->base, fds[1], parent_takes, nobody_left, edge, &edge->parent), 0);
+	channel_open(edge->base, &edge->judge.parent, &edge->parent, parent_takes, edge);
 	return 0;
 }
 

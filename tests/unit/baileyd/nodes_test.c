@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../lib/channel.h"
 #include "baileyd/parent.h"
 #include "base/file.h"
 
@@ -40,28 +41,15 @@ static void edge_takes(struct ipc_msg *msg, void *arg)
 	}
 }
 
-static void parent_takes(struct ipc_msg *msg, void *arg)
-{
-	(void)msg, (void)arg;
-}
-
-static void nobody_left(void *arg)
-{
-	(void)arg;
-}
-
 static int set_up(void **state)
 {
 	struct edge *edge = calloc(1, sizeof(*edge));
 	struct parent *p = edge->p = calloc(1, sizeof(*p));
-	int fds[2];
 
 	snprintf(p->conf.state, sizeof(p->conf.state), "/tmp/bailey-nodes-XXXXXX");
 	assert_non_null(mkdtemp(p->conf.state));
 	p->base = event_base_new();
-	assert_int_equal(ipc_pair(fds), 0);
-	assert_int_equal(ipc_new(p->base, fds[0], parent_takes, nobody_left, edge, &p->edge.ipc), 0);
-	assert_int_equal(ipc_new(p->base, fds[1], edge_takes, nobody_left, edge, &edge->ipc), 0);
+	channel_open(p->base, &p->edge.ipc, &edge->ipc, edge_takes, edge);
 	*state = edge;
 	return 0;
 }

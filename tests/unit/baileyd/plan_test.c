@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../lib/channel.h"
 #include "base/text.h"
 #include "baileyd/parent.h"
 #include "policy/compile.h"
@@ -64,29 +65,16 @@ static void net_takes(struct ipc_msg *msg, void *arg)
 	w->n_images++;
 }
 
-static void parent_takes(struct ipc_msg *msg, void *arg)
-{
-	(void)msg, (void)arg;
-}
-
-static void nobody_left(void *arg)
-{
-	(void)arg;
-}
-
 static int set_up(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct parent *p = w->p = calloc(1, sizeof(*p));
 	struct diags d = { 0 };
-	int fds[2];
 
 	snprintf(p->conf.state, sizeof(p->conf.state), "/tmp/bailey-plan-XXXXXX");
 	assert_non_null(mkdtemp(p->conf.state));
 	p->base = event_base_new();
-	assert_int_equal(ipc_pair(fds), 0);
-	assert_int_equal(ipc_new(p->base, fds[0], parent_takes, nobody_left, w, &p->net.ipc), 0);
-	assert_int_equal(ipc_new(p->base, fds[1], net_takes, nobody_left, w, &w->net), 0);
+	channel_open(p->base, &p->net.ipc, &w->net, net_takes, w);
 	assert_int_equal(pol_parse("p.yaml", policy, strlen(policy), &p->model, &d), 0);
 	diags_fini(&d);
 	memset(p->self.app_id, 0x22, sizeof(p->self.app_id));
