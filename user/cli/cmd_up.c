@@ -42,7 +42,7 @@ DEFINE_CLEANUP(json, json_t, json_decref)
 
 struct request {
 	struct node_conf conf;
-	char name[64], interface[64], wg_key[PATH_MAX], file[PATH_MAX];
+	char name[64], interface[IF_NAMESIZE], wg_key[PATH_MAX], file[PATH_MAX];
 	const char *config;
 	struct ip_prefix networks[NETWORKS_MAX];
 	unsigned wait_s;
@@ -104,7 +104,7 @@ static void name_take(struct request *r)
 	if (!r->conf.name)
 		r->conf.name = "";
 	if (!r->conf.interface) {
-		snprintf(r->interface, sizeof(r->interface), "by-%.12s", r->conf.name);
+		node_conf_interface(r->interface, r->conf.name);
 		r->conf.interface = r->interface;
 	}
 	snprintf(r->wg_key, sizeof(r->wg_key), "/var/lib/bailey/%.31s/wg.key", r->conf.name);

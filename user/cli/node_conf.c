@@ -37,6 +37,11 @@ bool node_conf_option(struct node_conf *c, int letter, const char *value)
 	}
 }
 
+void node_conf_interface(char interface[IF_NAMESIZE], const char *name)
+{
+	snprintf(interface, IF_NAMESIZE, "by-%.12s", name);
+}
+
 static bool is_name(const char *s, size_t max)
 {
 	return *s && strlen(s) <= max && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(s);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <getopt.h>
+#include <net/if.h>
 
 #include "base/buf.h"
 #include "overlay/wg_quick.h"
@@ -42,6 +43,8 @@ struct node_conf {
 	}
 bool node_conf_option(struct node_conf *c, int letter, const char *value);
 
+/* What a node's WireGuard interface is called where nobody says: "by-web". */
+void node_conf_interface(char interface[IF_NAMESIZE], const char *name);
 /* What can be said before anything is written. */
 int node_conf_check(struct node_conf *c, struct err *e);
 void node_conf_print(const struct node_conf *c, struct out *out);

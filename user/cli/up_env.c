@@ -43,7 +43,7 @@ struct node {
 	struct node_env env;
 	char app[ID_HEX], instance[ID_HEX], target[ID_HEX]; /* this node's; the control plane's app */
 	char state[PATH_MAX], config[PATH_MAX], policy[PATH_MAX], wg_key[PATH_MAX], auth_key[PATH_MAX];
-	char interface[32], socket[PATH_MAX];
+	char interface[IF_NAMESIZE], socket[PATH_MAX];
 	struct node_url server;
 	struct ip_endpoint servers[SERVERS_MAX];
 	uint32_t n_servers;
@@ -390,7 +390,7 @@ static int place(struct node *n, struct err *e)
 	snprintf(n->policy, sizeof(n->policy), "%.255s/env-policy.yaml", n->state);
 	snprintf(n->wg_key, sizeof(n->wg_key), "%.255s/wg.key", n->state);
 	snprintf(n->auth_key, sizeof(n->auth_key), "%.255s/pre_auth_key", env->shared);
-	snprintf(n->interface, sizeof(n->interface), "by-%.12s", env->name);
+	node_conf_interface(n->interface, env->name);
 	snprintf(n->socket, sizeof(n->socket), "/run/bailey/%s/ctl.sock", env->name);
 	if (dir_make(n->state, 0700, e) < 0)
 		return e->code;
