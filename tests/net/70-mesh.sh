@@ -4,37 +4,18 @@
 # passed on byte for byte, what policy says of requests, and what a change of certificate, trust or policy does to those
 # who are connected. dstack-vpc's own example, with its environment variables, is at the end.
 . tests/net/lib.sh
+. tests/net/mesh-lib.sh
 
 need curl jq openssl python3 ip
-mesh=$BUILD/bailey-mesh
-bailey=$BUILD/bailey
-need_file "$mesh" 'make tests builds it'
-chmod 711 "$TMP"
-
-ns_add cli srv
-veth cli vc 10.70.0.1/24 srv vs 10.70.0.2/24
-
-"$bailey" dev-identity root --out "$TMP/root" >/dev/null || not_ok 'a simulation root is made'
+mesh_set_up 70
 "$bailey" dev-identity root --out "$TMP/strange" >/dev/null || not_ok 'another simulation root is made'
-printf 'simulated: true\n' >"$TMP/evidence.yaml"
-web=a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1
-db=b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2
 ops=c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3
 one=1111111111111111111111111111111111111111
 two=2222222222222222222222222222222222222222
-hash=$(printf 'c0%.0s' $(seq 32))
-
-# identity NAME ROOT APP INSTANCE [OPTION...]
-identity() {
-	id_name=$1 id_root=$2 id_app=$3 id_instance=$4
-	shift 4
-	"$bailey" dev-identity issue --root "$TMP/$id_root" --app-id "$id_app" --instance-id "$id_instance" --compose-hash "$hash" \
-		--out "$TMP/$id_name" "$@" >/dev/null
-}
-identity web root $web $one
-identity db root $db $two
-identity ops root $ops $one
-identity foreign strange $web $one
+identity web $web $one
+identity db $db $two
+identity ops $ops $one
+identity foreign $web $one --root "$TMP/strange"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -days 5 -keyout "$TMP/plain.key" -out "$TMP/plain.pem" 2>/dev/null
 
 # --- what both sides run --------------------------------------------------------------------------------------------------
@@ -54,15 +35,7 @@ cat >"$TMP/rules.yaml" <<-END
 	  - { name: open, from: web, to: db, allow: [tcp/8446] }
 	  - { name: circle, from: [web, db], to: db, allow: [tcp/8447] }
 END
-cat >"$TMP/common" <<-END
-	version: 1
-	trust: { policy: $TMP/evidence.yaml, simulated_roots: $TMP/root/root.pem }
-	policy: [$TMP/rules.yaml]
-END
-cat "$TMP/common" - >"$TMP/cli.yaml" <<-END
-	instance: cli
-	run: $TMP/run
-	identity: { certificate: $TMP/cli.pem, key: $TMP/cli.key }
+conf cli "[$TMP/rules.yaml]" <<-END
 	client:
 	  listen: ["127.0.0.1:8091"]
 	  gateway: direct/10.70.0.2
@@ -72,10 +45,7 @@ cat "$TMP/common" - >"$TMP/cli.yaml" <<-END
 	    - { name: redis, listen: "127.0.0.1:6379", app: $db, port: 6380 }
 	limits: { head_s: $((2 * PATIENCE)), connect_s: $((5 * PATIENCE)), drain_s: $((5 * PATIENCE)) }
 END
-cat "$TMP/common" - >"$TMP/srv.yaml" <<-END
-	instance: srv
-	run: $TMP/run
-	identity: { certificate: $TMP/srv.pem, key: $TMP/srv.key }
+conf srv "[$TMP/rules.yaml]" <<-END
 	client:
 	  gateway: direct/10.70.0.2
 	  tunnels: [{ name: circle, listen: "127.0.0.1:8099", app: $db, port: 8447 }]
@@ -96,17 +66,6 @@ END
 cp "$TMP/web.pem" "$TMP/cli.pem"; cp "$TMP/web.key" "$TMP/cli.key"
 cp "$TMP/db.pem" "$TMP/srv.pem"; cp "$TMP/db.key" "$TMP/srv.key"
 
-# mesh_up NS: $mesh_pid
-mesh_up() {
-	nsenter --net="/var/run/netns/$(ns "$1")" "$mesh" -c "$TMP/$1.yaml" >>"$TMP/$1.log" 2>&1 &
-	mesh_pid=$!
-	at_end "kill -9 $mesh_pid"
-	eventually 10 ready "$1"
-}
-ready() { [ "$(status "$1" '.identity.app_id | length')" = 40 ]; }
-status() { "$bailey" mesh status --json --socket "$TMP/run/$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
-metric() { "$bailey" mesh metrics --socket "$TMP/run/$1/ctl.sock" | awk -v n="bailey_mesh_$2" '$1 == n { print $2 }'; }
-reload() { "$bailey" mesh reload --socket "$TMP/run/$1/ctl.sock"; }
 mesh_down() {
 	kill "$1"
 	wait "$1" 2>/dev/null
@@ -272,10 +231,10 @@ fi
 # --- a change under load ------------------------------------------------------------------------------------------------------
 rotate() {
 	for _ in 1 2 3 4 5; do
-		identity next root $db $two
+		identity next $db $two
 		cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
 		reload srv || return 1
-		identity next root $web $one
+		identity next $web $one
 		cat "$TMP/next.key" >"$TMP/cli.key"; cat "$TMP/next.pem" >"$TMP/cli.pem"
 		reload cli || return 1
 		sleep 0.5
@@ -292,7 +251,7 @@ is 'no request failed meanwhile' "$(cat "$TMP/load")" '0 failed'
 is 'no new connection did' "$(cat "$TMP/lines")" '0 failed'
 note "$(cat "$TMP/py.err" "$TMP/lines.err" | tr '\n' ' ')"
 is 'each was counted' "$(status srv .identity.certificates)" $((before + 5))
-identity next root $ops $two
+identity next $ops $two
 cp "$TMP/srv.pem" "$TMP/srv.pem.good"; cp "$TMP/srv.key" "$TMP/srv.key.good"
 cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
 reload srv

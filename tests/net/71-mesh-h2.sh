@@ -2,25 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # HTTP/2 and gRPC through two meshes, judged by programs of others: curl, nghttp, h2load, gRPC's own client and server.
 . tests/net/lib.sh
+. tests/net/mesh-lib.sh
 any_kernel 'HTTP/2 over the TLS connections of 70-mesh'
 
 need curl jq python3 ip nghttp h2load
-mesh=$BUILD/bailey-mesh
-bailey=$BUILD/bailey
-need_file "$mesh" 'make tests builds it'
-chmod 711 "$TMP"
-
-ns_add cli srv
-veth cli vc 10.71.0.1/24 srv vs 10.71.0.2/24
-
-"$bailey" dev-identity root --out "$TMP/root" >/dev/null || not_ok 'a simulation root is made'
-printf 'simulated: true\n' >"$TMP/evidence.yaml"
-web=a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1
-db=b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2
-identity() {
-	"$bailey" dev-identity issue --root "$TMP/root" --app-id "$2" --instance-id "$3" --compose-hash "$(printf 'c0%.0s' $(seq 32))" \
-		--out "$TMP/$1" >/dev/null
-}
+mesh_set_up 71
 identity cli $web 1111111111111111111111111111111111111111
 identity srv $db 2222222222222222222222222222222222222222
 
@@ -36,24 +22,15 @@ END
 cat "$TMP/cli.rules" - >"$TMP/srv.rules" <<-END
 	  - { name: no-wipe, from: any-attested, to: db, deny: [tcp/443, tcp/8443], http: [{ path: /wipe }, { path: /bailey.Echo/Wipe }] }
 END
-for side in cli srv; do
-	cat >"$TMP/$side.yaml" <<-END
-		version: 1
-		instance: $side
-		run: $TMP/run
-		trust: { policy: $TMP/evidence.yaml, simulated_roots: $TMP/root/root.pem }
-		policy: [$TMP/$side.rules]
-		identity: { certificate: $TMP/$side.pem, key: $TMP/$side.key }
-		limits: { head_s: 2, drain_s: 10 }
-	END
-done
-cat >>"$TMP/cli.yaml" <<-END
+conf cli "[$TMP/cli.rules]" <<-END
+	limits: { head_s: 2, drain_s: 10 }
 	client:
 	  listen: ["127.0.0.1:8091"]
 	  gateway: direct/10.71.0.2
 	  tunnels: [{ name: raw, listen: "127.0.0.1:4430", app: $db, port: 8444 }]
 END
-cat >>"$TMP/srv.yaml" <<-END
+conf srv "[$TMP/srv.rules]" <<-END
+	limits: { head_s: 2, drain_s: 10 }
 	server:
 	  services:
 	    - { name: web, listen: "10.71.0.2:443", http: "127.0.0.1:8080", headers: [instance, verified] }
@@ -61,17 +38,6 @@ cat >>"$TMP/srv.yaml" <<-END
 	    - { name: files, listen: "10.71.0.2:8444", h2: "127.0.0.1:8081" }
 END
 
-# mesh_up NS: $mesh_pid
-mesh_up() {
-	nsenter --net="/var/run/netns/$(ns "$1")" "$mesh" -c "$TMP/$1.yaml" >>"$TMP/$1.log" 2>&1 &
-	mesh_pid=$!
-	at_end "kill -9 $mesh_pid"
-	eventually 10 ready "$1"
-}
-status() { "$bailey" mesh status --json --socket "$TMP/run/$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
-ready() { [ "$(status "$1" '.identity.app_id | length')" = 40 ]; }
-metric() { "$bailey" mesh metrics --socket "$TMP/run/$1/ctl.sock" | awk -v n="bailey_mesh_$2" '$1 == n { print $2 }'; }
-reload() { "$bailey" mesh reload --socket "$TMP/run/$1/ctl.sock"; }
 get() {
 	get_path=$1
 	shift

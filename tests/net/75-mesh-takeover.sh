@@ -3,38 +3,14 @@
 # bailey-mesh started again, and replaced by another program, under load: no connection is refused, no request fails, and
 # who is connected goes on. What does not come so far as to serve changes nothing. A service manager's sockets, too.
 . tests/net/lib.sh
+. tests/net/mesh-lib.sh
 
 need curl jq python3 ip setpriv
-bailey=$BUILD/bailey
-need_file "$BUILD/bailey-mesh" 'make tests builds it'
-chmod 711 "$TMP"
-
-ns_add cli srv
-veth cli vc 10.75.0.1/24 srv vs 10.75.0.2/24
-web=a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1
-db=b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2
-"$bailey" dev-identity root --out "$TMP/root" >/dev/null || not_ok 'a simulation root is made'
-printf 'simulated: true\n' >"$TMP/evidence.yaml"
-for who in cli:$web srv:$db; do
-	"$bailey" dev-identity issue --root "$TMP/root" --app-id "${who#*:}" --instance-id "${who#*:}" \
-		--compose-hash "$(printf 'c0%.0s' $(seq 32))" --out "$TMP/${who%%:*}" >/dev/null
-done
-# $1 name; what it does on standard input
-conf() {
-	{
-		cat <<-END
-			version: 1
-			instance: $1
-			run: $TMP/run
-			identity: { certificate: $TMP/$1.pem, key: $TMP/$1.key }
-			trust: { policy: $TMP/evidence.yaml, simulated_roots: $TMP/root/root.pem }
-			policy: any-attested
-			limits: { drain_s: 12 }
-		END
-		cat
-	} >"$TMP/$1.yaml"
-}
-conf cli <<-END
+mesh_set_up 75
+identity cli $web $web
+identity srv $db $db
+conf cli any-attested <<-END
+	limits: { drain_s: 12 }
 	client:
 	  listen: ["127.0.0.1:8091"]
 	  gateway: direct/10.75.0.2
@@ -42,7 +18,8 @@ conf cli <<-END
 	    - { name: lines, listen: "127.0.0.1:4430", app: $db, port: 443 }
 	    - { name: echo, listen: "127.0.0.1:7002", app: $db, port: 7001 }
 END
-conf srv <<-END
+conf srv any-attested <<-END
+	limits: { drain_s: 12 }
 	server:
 	  services:
 	    - { name: web, listen: "10.75.0.2:443", http: "127.0.0.1:8080" }
@@ -50,30 +27,22 @@ conf srv <<-END
 	workers: 2
 END
 
-# mesh_start NAME PROGRAM [OPTION...]: $mesh_pid
-mesh_start() {
-	mesh_name=$1 mesh_program=$2
-	shift 2
-	nsenter --net="/var/run/netns/$(ns "$mesh_name")" "$mesh_program" -c "$TMP/$mesh_name.yaml" "$@" >>"$TMP/$mesh_name.log" 2>&1 &
-	mesh_pid=$!
-	at_end "kill -9 $mesh_pid"
-}
-status() { "$bailey" mesh status --json --socket "$TMP/run/$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
 serves() { [ "$(status "$1" .pid)" = "$2" ] && [ "$(status "$1" '.identity.app_id | length')" = 40 ]; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
 get() { in_ns cli curl -s -m 10 -H "x-dstack-target-app: $db" "http://127.0.0.1:8091/$1"; }
 # replace NAME PROGRAM: by one that takes over; $replaced is who was there
 replace() {
 	replaced=$(status "$1" .pid)
-	mesh_start "$1" "$2" --takeover
+	mesh=$2
+	mesh_start "$1" --takeover
 	eventually 30 serves "$1" $mesh_pid
 }
 
 spawn srv python3 tests/net/mesh_backend.py 8080
 spawn srv python3 tests/net/mesh_stream.py echo 7000
-mesh_start srv "$BUILD/bailey-mesh" --takeover
+mesh_start srv --takeover
 check 'with nobody there a takeover is a start' eventually 30 serves srv $mesh_pid || cat "$TMP/srv.log"
-mesh_start cli "$BUILD/bailey-mesh"
+mesh_start cli
 check 'the other side starts' eventually 30 serves cli $mesh_pid || cat "$TMP/cli.log"
 check 'a request goes through' eventually 20 sh -c "[ \"\$(nsenter --net=/var/run/netns/$(ns cli) curl -s -m 5 -H 'x-dstack-target-app: $db' http://127.0.0.1:8091/hello)\" = 'Your app_id is: $web' ]"
 
@@ -132,7 +101,8 @@ kill "$(status cli .pid)"
 
 # --- a service manager's ------------------------------------------------------------------------------------------------------
 eventually 20 sh -c "! '$bailey' mesh status --socket '$TMP/run/cli/ctl.sock' >/dev/null 2>&1"
-conf cli <<-END
+conf cli any-attested <<-END
+	limits: { drain_s: 12 }
 	client: { listen: ["127.0.0.1:8093"], gateway: direct/10.75.0.2 }
 END
 nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_manager.py 127.0.0.1 8093 "$BUILD/bailey-mesh" -c "$TMP/cli.yaml" >>"$TMP/cli.log" 2>&1 &
