@@ -5,7 +5,7 @@
 . tests/net/mesh-lib.sh
 any_kernel 'HTTP/2 over the TLS connections of 70-mesh'
 
-need curl jq python3 ip nghttp h2load
+need curl jq python3 ip ss nghttp h2load
 mesh_set_up 71
 identity cli $web 1111111111111111111111111111111111111111
 identity srv $db 2222222222222222222222222222222222222222
@@ -120,7 +120,8 @@ if ! python3 -c 'import grpc' 2>/dev/null; then
 	exit
 fi
 spawn srv python3 tests/net/mesh_grpc.py serve 50051
-eventually 10 sh -c "nsenter --net=/var/run/netns/$(ns srv) sh -c 'exec 3<>/dev/tcp/127.0.0.1/50051' 2>/dev/null || nsenter --net=/var/run/netns/$(ns srv) nghttp -n http://127.0.0.1:50051/ >/dev/null 2>&1"
+listens() { in_ns srv ss -Hltn 'sport = :50051' | grep -q .; }
+eventually 30 listens
 in_ns cli timeout 100 python3 tests/net/mesh_grpc.py ask 8091 $db 8443 >"$TMP/grpc" 2>"$TMP/grpc.err" || note "$(tail -n 3 "$TMP/grpc.err")"
 said() { sed -n "s/^$1: //p" "$TMP/grpc"; }
 is 'a call, with who asks' "$(said unary)" "$web hi"
