@@ -12,28 +12,12 @@
 #include "base/cleanup.h"
 #include "datapath/internal.h"
 
-static int fresh(void **state)
-{
-	struct world *w =
-		world_open_with(&(struct dp_options){ .sizes = dp_sizes_small }); /* quick: rates are a second */
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
 static int fresh_framed(void **state)
 {
 	struct world *w = world_open(14);
 
 	world_cast(w);
 	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
 	return 0;
 }
 
@@ -209,7 +193,7 @@ static void a_tracked_flow_is_no_answer(void **state)
 	assert_verdict(ask(w, BY_DIR_OUT, DB4, BY_PORT_TCP + 49152).reason, POLICY_DENY);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh_small, world_gone) /* quick: rates are a second */
 
 int main(void)
 {
@@ -217,7 +201,7 @@ int main(void)
 		t(before_any_policy),
 		t(answers_as_the_packet_would_be),
 		t(every_kind_of_selector_is_asked_for),
-		cmocka_unit_test_setup_teardown(every_kind_of_selector_is_asked_for, fresh_framed, gone),
+		cmocka_unit_test_setup_teardown(every_kind_of_selector_is_asked_for, fresh_framed, world_gone),
 		t(what_no_packet_asks_is_refused),
 		t(asking_leaves_no_trace),
 		t(a_tracked_flow_is_no_answer),

@@ -41,12 +41,6 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 /* The device lives as long as the fd. */
 static int tun_open_as(const char *name, unsigned *ifindex)
 {
@@ -513,7 +507,7 @@ static void no_capability_is_said_so(void **state)
 	assert_int_equal(status, 0);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, world_gone)
 
 int main(void)
 {

@@ -30,12 +30,6 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 static unsigned events(struct world *w)
 {
 	n_seen = 0;
@@ -192,7 +186,7 @@ static void logged_and_audited_events_are_bounded_too(void **state)
 	assert_int_equal(st.events_lost, 5000 - n_seen);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, world_gone)
 
 int main(void)
 {

@@ -19,18 +19,8 @@ static void on_record(const struct by_capture *rec, void *arg)
 
 static int fresh(void **state)
 {
-	struct world *w = world_open(0);
-
-	world_cast(w);
 	n_records = 0;
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
+	return world_fresh(state);
 }
 
 static void capture(struct world *w, uint32_t snaplen)
@@ -193,7 +183,7 @@ static void senseless_captures_are_refused(void **state)
 	assert_int_equal(dp_capture_open(w->dp, 64, on_record, NULL, NULL, &e), -EBUSY);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, world_gone)
 
 int main(void)
 {

@@ -6,21 +6,6 @@
 
 #include "../lib/world.h"
 
-static int fresh(void **state)
-{
-	struct world *w = world_open(0);
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 #define CLIENT  40000
 #define IN(fl)  send_in(w, TCP(DB4, WEB4, CLIENT, 5432, fl))
 #define OUT(fl) send_out(w, TCP(WEB4, DB4, 5432, CLIENT, fl))
@@ -306,7 +291,7 @@ static void the_time_is_written_once_a_second(void **state)
 	assert_true(next.last_ns >= first.last_ns); /* it had been two seconds less */
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
 
 int main(void)
 {

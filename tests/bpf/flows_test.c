@@ -9,21 +9,6 @@
 #include "../lib/world.h"
 #include "base/addr.h"
 
-static int fresh(void **state)
-{
-	struct world *w = world_open(0);
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 static struct dp_flow flow[8];
 static unsigned n_flows;
 
@@ -225,15 +210,6 @@ static int fresh_without_pairs(void **state)
 
 /* --- a small instance --- */
 
-static int fresh_small(void **state)
-{
-	struct world *w = world_open_with(&(struct dp_options){ .sizes = dp_sizes_small });
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
 static void a_small_instance_refuses_what_does_not_fit(void **state)
 {
 	struct world *w = *state;
@@ -333,8 +309,8 @@ static void a_flow_in_use_outlives_a_flood(void **state)
 	}
 }
 
-#define t(name)     cmocka_unit_test_setup_teardown(name, fresh, gone)
-#define small(name) cmocka_unit_test_setup_teardown(name, fresh_small, gone)
+#define t(name)     cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
+#define small(name) cmocka_unit_test_setup_teardown(name, world_fresh_small, world_gone)
 
 int main(void)
 {
@@ -344,7 +320,7 @@ int main(void)
 		t(a_walk_ends_when_told),
 		t(peers_are_counted_apart),
 		t(counters_go_with_the_identity),
-		cmocka_unit_test_setup_teardown(pairs_can_be_left_out, fresh_without_pairs, gone),
+		cmocka_unit_test_setup_teardown(pairs_can_be_left_out, fresh_without_pairs, world_gone),
 		small(a_number_given_out_again_is_counted_from_0),
 		small(a_small_instance_refuses_what_does_not_fit),
 		small(an_instance_keeps_its_sizes),

@@ -25,20 +25,15 @@ static void allow_4000(struct world *w)
 
 static int fresh(void **state)
 {
-	for (int framed = 0; framed < 2; framed++) {
-		worlds[framed] = world_open(framed ? 14 : 0);
-		world_cast(worlds[framed]);
-		allow_4000(worlds[framed]);
-	}
 	(void)state;
+	world_open_both(worlds, allow_4000);
 	return 0;
 }
 
 static int gone(void **state)
 {
 	(void)state;
-	world_close(worlds[0]);
-	world_close(worlds[1]);
+	world_close_both(worlds);
 	return 0;
 }
 

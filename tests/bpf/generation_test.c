@@ -13,21 +13,6 @@
 #define SYN_IN(port)  send_in(w, TCP(DB4, WEB4, 40000, port, F_SYN))
 #define ACK_OUT(port) send_out(w, TCP(WEB4, DB4, port, 40000, F_ACK))
 
-static int fresh(void **state)
-{
-	struct world *w = world_open(0);
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 static struct img *policy_for(uint32_t port)
 {
 	struct dp_identity db = world_node(DB, 0);
@@ -377,7 +362,7 @@ static void flips_are_seen_whole(void **state)
 	img_free(img[1]);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
 
 int main(void)
 {

@@ -56,12 +56,6 @@ static int mesh(void **state)
 	return 0;
 }
 
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 /* What the program says of a packet that came in by interface `from`, 0: that this machine made. */
 static int run(struct world *w, enum by_dir dir, uint32_t from, const struct pkt *p)
 {
@@ -244,7 +238,7 @@ static void a_question_knows_it(void **state)
 	assert_verdict(a.reason, NONE);
 }
 
-#define on(test, set_up) cmocka_unit_test_setup_teardown(test, set_up, gone)
+#define on(test, set_up) cmocka_unit_test_setup_teardown(test, set_up, world_gone)
 
 int main(void)
 {

@@ -5,21 +5,6 @@
 
 #include "../lib/world.h"
 
-static int fresh(void **state)
-{
-	struct world *w = world_open(0);
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 #define SYN_IN(from, to)  send_in(w, TCP(from, to, 40000, 5432, F_SYN))
 #define SYN_OUT(from, to) send_out(w, TCP(from, to, 40000, 5432, F_SYN))
 
@@ -209,7 +194,7 @@ static void many_come_and_go(void **state)
 	assert_int_equal(dp_identity_count(w->dp), 3);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
 
 int main(void)
 {

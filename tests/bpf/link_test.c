@@ -56,12 +56,6 @@ static int fresh_with_mac(void **state)
 	return 0;
 }
 
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 static void put(struct frame *f, const void *bytes, size_t n)
 {
 	memcpy(f->data + f->len, bytes, n);
@@ -380,8 +374,8 @@ static void senseless_options_are_refused(void **state)
 	assert_null(dp);
 }
 
-#define t(name)           cmocka_unit_test_setup_teardown(name, fresh, gone)
-#define as(opening, name) cmocka_unit_test_setup_teardown(name, opening, gone)
+#define t(name)           cmocka_unit_test_setup_teardown(name, fresh, world_gone)
+#define as(opening, name) cmocka_unit_test_setup_teardown(name, opening, world_gone)
 
 int main(void)
 {

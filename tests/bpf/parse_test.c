@@ -14,7 +14,6 @@ static void allow_4000(struct world *w)
 					BY_PORT_ICMPV6 + 128 };
 	struct img *img = img_new();
 
-	world_cast(w);
 	for (size_t i = 0; i < sizeof(sel) / sizeof(sel[0]); i++) {
 		img_rule(img, BY_DIR_IN, sel[i], sel[i], CLASS_DB, BY_ALLOW);
 		img_rule(img, BY_DIR_OUT, sel[i], sel[i], CLASS_DB, BY_ALLOW);
@@ -24,19 +23,15 @@ static void allow_4000(struct world *w)
 
 static int fresh(void **state)
 {
-	worlds[0] = world_open(0);
-	worlds[1] = world_open(14);
-	allow_4000(worlds[0]);
-	allow_4000(worlds[1]);
 	(void)state;
+	world_open_both(worlds, allow_4000);
 	return 0;
 }
 
 static int gone(void **state)
 {
 	(void)state;
-	world_close(worlds[0]);
-	world_close(worlds[1]);
+	world_close_both(worlds);
 	return 0;
 }
 

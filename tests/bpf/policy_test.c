@@ -2,21 +2,6 @@
 /* Rungs 1, 10 and 11 of the ladder: what rules say, in both directions and families. */
 #include "../lib/world.h"
 
-static int fresh(void **state)
-{
-	struct world *w = world_open(0);
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 #define SYN_IN(port)  send_in(w, TCP(DB4, WEB4, 40000, port, F_SYN))
 #define SYN_OUT(port) send_out(w, TCP(WEB4, DB4, 40000, port, F_SYN))
 
@@ -140,7 +125,7 @@ static void a_deny_rule_is_a_decision_and_counts(void **state)
 	assert_int_equal(hits.packets, 1);
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
 
 int main(void)
 {

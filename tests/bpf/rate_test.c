@@ -8,23 +8,7 @@
 #include "../lib/world.h"
 #include "base/addr.h"
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
-
-static int fresh(void **state)
-{
-	struct world *w =
-		world_open_with(&(struct dp_options){ .sizes = dp_sizes_small }); /* quick: rates are a second */
-
-	world_cast(w);
-	*state = w;
-	return 0;
-}
-
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
+#define t(name) cmocka_unit_test_setup_teardown(name, world_fresh_small, world_gone) /* quick: rates are a second */
 
 /* One rule for TCP and UDP port 80 from DB and EVE, who are of one class. */
 static void rated(struct world *w, uint32_t flags, uint32_t rate, uint32_t burst)
@@ -322,8 +306,8 @@ int main(void)
 		t(a_commit_starts_with_full_buckets_and_leaves_none_behind),
 		t(a_change_of_identities_gives_no_token_back),
 		t(a_rate_of_nothing_passes_nothing),
-		cmocka_unit_test_setup_teardown(a_peer_that_leaves_makes_room, fresh_small, gone),
-		cmocka_unit_test_setup_teardown(a_full_table_never_means_no_limit, fresh_small, gone),
+		cmocka_unit_test_setup_teardown(a_peer_that_leaves_makes_room, fresh_small, world_gone),
+		cmocka_unit_test_setup_teardown(a_full_table_never_means_no_limit, fresh_small, world_gone),
 	};
 
 	return cmocka_run_group_tests_name("bpf/rate", tests, NULL, NULL);

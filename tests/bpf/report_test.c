@@ -39,12 +39,6 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int gone(void **state)
-{
-	world_close(*state);
-	return 0;
-}
-
 /* Reads events; there must have been `n`. */
 static const struct by_event *events(struct world *w, unsigned n)
 {
@@ -217,7 +211,7 @@ static void every_reason_has_a_name_and_a_text(void **state)
 	assert_non_null(dp_drop_text(99));
 }
 
-#define t(name) cmocka_unit_test_setup_teardown(name, fresh, gone)
+#define t(name) cmocka_unit_test_setup_teardown(name, fresh, world_gone)
 
 int main(void)
 {

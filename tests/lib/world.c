@@ -133,6 +133,46 @@ void world_cast(struct world *w)
 	world_join(w, EVE, 0);
 }
 
+static int fresh_with(void **state, const struct dp_options *options)
+{
+	struct world *w = world_open_with(options);
+
+	world_cast(w);
+	*state = w;
+	return 0;
+}
+
+int world_fresh(void **state)
+{
+	return fresh_with(state, &(struct dp_options){ 0 });
+}
+
+int world_fresh_small(void **state)
+{
+	return fresh_with(state, &(struct dp_options){ .sizes = dp_sizes_small });
+}
+
+int world_gone(void **state)
+{
+	world_close(*state);
+	return 0;
+}
+
+void world_open_both(struct world *worlds[2], void (*allow)(struct world *w))
+{
+	for (int framed = 0; framed < 2; framed++) {
+		worlds[framed] = world_open(framed ? 14 : 0);
+		world_cast(worlds[framed]);
+		allow(worlds[framed]);
+	}
+}
+
+void world_close_both(struct world *worlds[2])
+{
+	world_close(worlds[0]);
+	world_close(worlds[1]);
+}
+
 void world_commit(struct world *w, struct img *img)
 {
 	struct dp_identity db = world_node(DB, 0);

@@ -47,6 +47,14 @@ uint32_t world_join(struct world *w, int n, uint32_t peer_class);
 /* WEB is this node, DB a peer of CLASS_DB, EVE a peer of no class. */
 void world_cast(struct world *w);
 
+/* For setup and teardown of tests: *state is a world with the cast. Small: of few flows and rates, which is quicker. */
+int world_fresh(void **state);
+int world_fresh_small(void **state);
+int world_gone(void **state);
+/* The same on raw IP and on Ethernet, with the cast and what `allow` commits. */
+void world_open_both(struct world *worlds[2], void (*allow)(struct world *w));
+void world_close_both(struct world *worlds[2]);
+
 void world_commit(struct world *w, struct img *img);
 /* Commits a policy of one rule: DB and this node, `dir`, selectors first..last. Returns nothing but the world as told.
  */
