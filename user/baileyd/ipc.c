@@ -181,8 +181,12 @@ static void on_readable(evutil_socket_t sock, short what, void *arg)
 			return;
 	}
 	ipc->freed = NULL;
-	if (ret < 0)
+	if (ret >= 0)
+		return;
+	if (ipc->down)
 		ipc->down(ipc->arg);
+	else
+		event_base_loopbreak(event_get_base(ipc->readable));
 }
 
 int ipc_new(struct event_base *base, int fd, ipc_fn fn, ipc_down_fn down, void *arg, struct ipc **ipc)

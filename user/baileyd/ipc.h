@@ -29,7 +29,7 @@ typedef void (*ipc_fn)(struct ipc_msg *msg, void *arg);
 typedef void (*ipc_down_fn)(void *arg); /* the other end is gone or broke the rules; ipc_free() may be called here */
 
 int ipc_pair(int fds[2]);
-/* Takes over fd. */
+/* Takes over fd. Without `down` the loop ends then: a child has nothing to do without those that it serves. */
 int ipc_new(struct event_base *base, int fd, ipc_fn fn, ipc_down_fn down, void *arg, struct ipc **ipc);
 void ipc_free(struct ipc *ipc); /* accepts NULL */
 /* Queued when the socket is full. `fd` is duplicated; -1: none. */

@@ -155,3 +155,15 @@ void proc_fini(struct proc *p)
 		event_free(p->retry);
 	p->retry = NULL;
 }
+
+int proc_serve(struct event_base *base, int ret, const struct err *e)
+{
+	char text[600];
+
+	if (ret) {
+		log_err("%s", e->code ? err_text(e, text, sizeof(text)) : strerror(-ret));
+		return 1;
+	}
+	event_base_dispatch(base);
+	return 0;
+}

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/err.h"
 #include "ipc.h"
 
 struct proc {
@@ -31,3 +32,9 @@ bool proc_reaped(struct proc *p, pid_t pid, int status);
 void proc_stop(struct proc *p);  /* asks, waits a second, ends it */
 void proc_again(struct proc *p); /* ends it; it starts again at once */
 void proc_fini(struct proc *p);
+
+/*
+ * What a child ends with, once it is set up (ret 0) or could not be (negative; why is `e`'s, where it says so): serves
+ * until its loop ends. base: NULL only with a ret that is not 0. The exit status.
+ */
+int proc_serve(struct event_base *base, int ret, const struct err *e);

@@ -381,13 +381,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		dns_names_del(d->names, ((const struct msg_instance *)m)->instance_id);
 }
 
-static void on_down(void *arg)
-{
-	struct dns *d = arg;
-
-	event_base_loopbreak(d->base);
-}
-
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct dns *d = arg;
@@ -411,7 +404,7 @@ static int start(struct dns *d, uid_t uid, gid_t gid, struct err *e)
 	d->forward = d->base ? dns_forward_new(d->base, on_forwarded, d) : NULL;
 	d->each_second = d->base ? event_new(d->base, -1, EV_PERSIST, on_second, d) : NULL;
 	if (!d->names || !d->forward || !d->each_second || event_add(d->each_second, &second) < 0 ||
-	    ipc_new(d->base, IPC_CHILD_FD, on_message, on_down, d, &d->parent) < 0)
+	    ipc_new(d->base, IPC_CHILD_FD, on_message, NULL, d, &d->parent) < 0)
 		return err_at(e, -ENOMEM, "dns process", "out of memory");
 	return box_dns(uid, gid, e);
 }

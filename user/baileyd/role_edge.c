@@ -21,7 +21,7 @@
 #include "edge_quote.h"
 #include "edge_trust.h"
 #include "edge_vpc.h"
-#include "ipc.h"
+#include "proc.h"
 #include "mesh/exchange.h"
 #include "msg.h"
 #include "source.h"
@@ -494,11 +494,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	}
 }
 
-static void on_down(void *arg)
-{
-	event_base_loopbreak(((struct edge *)arg)->base);
-}
-
 static int open_channel(struct edge *edge)
 {
 	edge->base = event_base_new();
@@ -507,7 +502,7 @@ static int open_channel(struct edge *edge)
 	edge->expire = evtimer_new(edge->base, on_expire, edge);
 	if (!edge->expire)
 		return -ENOMEM;
-	return ipc_new(edge->base, IPC_CHILD_FD, on_message, on_down, edge, &edge->parent);
+	return ipc_new(edge->base, IPC_CHILD_FD, on_message, NULL, edge, &edge->parent);
 }
 
 static int open_parts(struct edge *edge)
@@ -543,7 +538,6 @@ int role_edge(uid_t uid, gid_t gid)
 {
 	struct edge edge = { 0 };
 	struct err e = ERR_INIT;
-	char text[600];
 	int ret;
 
 	/* what a library opens lazily must be open before the box closes */
@@ -553,10 +547,7 @@ int role_edge(uid_t uid, gid_t gid)
 		ret = open_parts(&edge);
 	if (!ret)
 		ret = box_edge(uid, gid, &e);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : strerror(-ret));
-	else
-		event_base_dispatch(edge.base);
+	ret = proc_serve(edge.base, ret, &e);
 	edge_fini(&edge);
-	return ret ? 1 : 0;
+	return ret;
 }

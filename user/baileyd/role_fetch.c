@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "box.h"
-#include "ipc.h"
+#include "proc.h"
 #include "msg.h"
 #include "pcs/pcs.h"
 
@@ -67,29 +67,18 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	on_ask(arg, &copy);
 }
 
-static void on_down(void *arg)
-{
-	struct fetch *f = arg;
-
-	event_base_loopbreak(f->base);
-}
-
 int role_fetch(uid_t uid, gid_t gid)
 {
 	struct fetch f = { .base = event_base_new() };
 	struct err e = ERR_INIT;
-	char text[600];
-	int ret = f.base ? ipc_new(f.base, IPC_CHILD_FD, on_message, on_down, &f, &f.parent) : -1;
+	int ret = f.base ? ipc_new(f.base, IPC_CHILD_FD, on_message, NULL, &f, &f.parent) : -ENOMEM;
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (!ret)
 		ret = box_asker(uid, gid, &e);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : "out of memory");
-	else
-		event_base_dispatch(f.base);
+	ret = proc_serve(f.base, ret, &e);
 	ipc_free(f.parent);
 	if (f.base)
 		event_base_free(f.base);
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "box.h"
 #include "net.h"
+#include "proc.h"
 
 #define IMAGE_MAX (256u << 20)
 
@@ -327,13 +328,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	detour_watch(arg);
 }
 
-static void on_down(void *arg)
-{
-	struct net *net = arg;
-
-	event_base_loopbreak(net->base);
-}
-
 static int open_channel(struct net *net)
 {
 	static const struct timeval each_second = { .tv_sec = 1 };
@@ -347,7 +341,7 @@ static int open_channel(struct net *net)
 		return -ENOMEM;
 	if (links_open(net) < 0)
 		log_warn("network devices are looked for once a second: the kernel does not tell of them");
-	return ipc_new(net->base, IPC_CHILD_FD, on_message, on_down, net, &net->parent);
+	return ipc_new(net->base, IPC_CHILD_FD, on_message, NULL, net, &net->parent);
 }
 
 /* Handles close; what they stand for (pins, programs, device) stays and goes on deciding. */
@@ -417,17 +411,13 @@ int role_net(void)
 {
 	static struct net net;
 	struct err e = ERR_INIT;
-	char text[600];
 	int ret = dispatcher_start(&e);
 
 	if (!ret)
 		ret = box_net(&e);
 	if (!ret)
 		ret = open_channel(&net);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : strerror(-ret));
-	else
-		event_base_dispatch(net.base);
+	ret = proc_serve(net.base, ret, &e);
 	net_fini(&net);
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "box.h"
 #include "http/http.h"
-#include "ipc.h"
+#include "proc.h"
 #include "msg.h"
 
 #define CLIENTS_MAX 64
@@ -277,26 +277,15 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		take_snapshot(arg, msg);
 }
 
-static void on_down(void *arg)
-{
-	struct status *s = arg;
-
-	event_base_loopbreak(s->base);
-}
-
 int role_status(uid_t uid, gid_t gid)
 {
 	struct status s = { .base = event_base_new() };
 	struct err e = ERR_INIT;
-	char text[600];
-	int ret = s.base ? ipc_new(s.base, IPC_CHILD_FD, on_message, on_down, &s, &s.parent) : -1;
+	int ret = s.base ? ipc_new(s.base, IPC_CHILD_FD, on_message, NULL, &s, &s.parent) : -ENOMEM;
 
 	if (!ret)
 		ret = box_edge(uid, gid, &e);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : "out of memory");
-	else
-		event_base_dispatch(s.base);
+	ret = proc_serve(s.base, ret, &e);
 	while (s.clients)
 		client_free(s.clients);
 	for (unsigned i = 0; i < s.n_listeners; i++)
@@ -305,5 +294,5 @@ int role_status(uid_t uid, gid_t gid)
 	ipc_free(s.parent);
 	if (s.base)
 		event_base_free(s.base);
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -164,13 +164,6 @@ static void on_asker(struct ipc_msg *msg, void *arg)
 		kms_rpc_told(arg, ipc_as(msg, sizeof(struct kms_msg_told)));
 }
 
-static void on_down(void *arg)
-{
-	struct front *front = arg;
-
-	event_base_loopbreak(front->base);
-}
-
 int kms_front(const struct kms_conf *conf, struct evp_files *trust, const struct kms_allow *allow, int listener,
 	      int keys_fd, int asker_fd)
 {
@@ -184,9 +177,9 @@ int kms_front(const struct kms_conf *conf, struct evp_files *trust, const struct
 	front.base = event_base_new();
 	ret = front.base ? kms_box(conf, box_edge, &e) : -ENOMEM;
 	if (!ret)
-		ret = ipc_new(front.base, keys_fd, on_keys, on_down, &front, &front.keys);
+		ret = ipc_new(front.base, keys_fd, on_keys, NULL, &front, &front.keys);
 	if (!ret && asker_fd >= 0)
-		ret = ipc_new(front.base, asker_fd, on_asker, on_down, &front, &front.asker);
+		ret = ipc_new(front.base, asker_fd, on_asker, NULL, &front, &front.asker);
 	if (ret < 0)
 		return kms_process_failed("front", ret, &e);
 	event_base_dispatch(front.base);

@@ -273,13 +273,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	free(m);
 }
 
-static void on_down(void *arg)
-{
-	struct keys *k = arg;
-
-	event_base_loopbreak(k->base);
-}
-
 /* --- start --- */
 
 static int rpc_record(struct keys *k, X509 *cert, struct err *e)
@@ -424,7 +417,7 @@ int kms_keys(const struct kms_conf *conf, int front_fd)
 	if (!ret)
 		ret = open_all(&k, &e);
 	if (!ret)
-		ret = ipc_new(k.base, front_fd, on_message, on_down, &k, &k.front);
+		ret = ipc_new(k.base, front_fd, on_message, NULL, &k, &k.front);
 	if (!ret)
 		ret = send_ready(&k, &e);
 	if (!ret)

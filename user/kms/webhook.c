@@ -125,13 +125,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	ipc_send(asker->front, KMS_MSG_TOLD, &told, sizeof(told), -1);
 }
 
-static void on_down(void *arg)
-{
-	struct asker *asker = arg;
-
-	event_base_loopbreak(asker->base);
-}
-
 int kms_asker(const struct kms_conf *conf, int front_fd)
 {
 	struct asker asker = { .conf = conf, .base = event_base_new() };
@@ -142,7 +135,7 @@ int kms_asker(const struct kms_conf *conf, int front_fd)
 	if (!ret)
 		ret = kms_box(conf, box_asker, &e);
 	if (!ret)
-		ret = ipc_new(asker.base, front_fd, on_message, on_down, &asker, &asker.front);
+		ret = ipc_new(asker.base, front_fd, on_message, NULL, &asker, &asker.front);
 	if (ret < 0)
 		return kms_process_failed("asker", ret, &e);
 	event_base_dispatch(asker.base);

@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "baileyd/box.h"
-#include "baileyd/ipc.h"
+#include "baileyd/proc.h"
 #include "baileyd/source.h"
 #include "identity/x509.h"
 #include "msg.h"
@@ -153,13 +153,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	}
 }
 
-static void on_down(void *arg)
-{
-	struct keys *k = arg;
-
-	event_base_loopbreak(k->base);
-}
-
 static int open_all(struct keys *k, struct err *e)
 {
 	int ret;
@@ -168,7 +161,7 @@ static int open_all(struct keys *k, struct err *e)
 	k->base = event_base_new();
 	if (!k->base)
 		return -ENOMEM;
-	ret = ipc_new(k->base, IPC_CHILD_FD, on_message, on_down, k, &k->parent);
+	ret = ipc_new(k->base, IPC_CHILD_FD, on_message, NULL, k, &k->parent);
 	if (!ret)
 		ret = sign_ring_new(k->base, &k->ring, e);
 	return ret ? ret : link_new(k->base, k->parent, &k->link, e);
@@ -178,20 +171,16 @@ int md_role_key(uid_t uid, gid_t gid)
 {
 	struct keys k = { 0 };
 	struct err e = ERR_INIT;
-	char text[600];
 	int ret = open_all(&k, &e);
 
 	if (!ret)
 		ret = box_signer(uid, gid, &e);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : strerror(-ret));
-	else
-		event_base_dispatch(k.base);
+	ret = proc_serve(k.base, ret, &e);
 	source_free(k.source);
 	link_free(k.link);
 	sign_ring_free(k.ring);
 	ipc_free(k.parent);
 	if (k.base)
 		event_base_free(k.base);
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "baileyd/box.h"
+#include "baileyd/proc.h"
 #include "identity/x509.h"
 #include "worker.h"
 
@@ -544,13 +545,6 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	}
 }
 
-static void on_down(void *arg)
-{
-	struct md_worker_state *w = arg;
-
-	event_base_loopbreak(w->base);
-}
-
 /* --- the process --- */
 
 static int open_all(struct md_worker_state *w, struct err *e)
@@ -568,7 +562,7 @@ static int open_all(struct md_worker_state *w, struct err *e)
 	mp_ktls_probe(&w->applied.ktls); /* binds a socket, which the box does not let it */
 	evdns_base_set_option(w->dns, "timeout", "2");
 	evdns_base_set_option(w->dns, "attempts", "2");
-	ret = ipc_new(w->base, IPC_CHILD_FD, on_message, on_down, w, &w->parent);
+	ret = ipc_new(w->base, IPC_CHILD_FD, on_message, NULL, w, &w->parent);
 	if (!ret)
 		ret = sign_client_new(&w->signer, e);
 	if (!ret)
@@ -580,7 +574,6 @@ int md_role_worker(uid_t uid, gid_t gid, bool with_agent)
 {
 	struct md_worker_state *w = calloc(1, sizeof(*w));
 	struct err e = ERR_INIT;
-	char text[600];
 	int ret = w ? 0 : -ENOMEM;
 
 	for (size_t i = 0; w && i < ARRAY_LEN(w->door); i++)
@@ -589,10 +582,7 @@ int md_role_worker(uid_t uid, gid_t gid, bool with_agent)
 		ret = open_all(w, &e);
 	if (!ret)
 		ret = box_relay(uid, gid, with_agent, &e);
-	if (ret)
-		log_err("%s", e.code ? err_text(&e, text, sizeof(text)) : strerror(-ret));
-	else
-		event_base_dispatch(w->base);
+	ret = proc_serve(w ? w->base : NULL, ret, &e);
 	/* the process ends: what it holds ends with it */
-	return ret ? 1 : 0;
+	return ret;
 }

@@ -278,13 +278,6 @@ static void on_parent(struct ipc_msg *msg, void *arg)
 		link_socket(f->link, m, &msg->fd);
 }
 
-static void on_down(void *arg)
-{
-	struct front *f = arg;
-
-	event_base_loopbreak(f->base);
-}
-
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct front *f = arg;
@@ -350,8 +343,8 @@ static int start(struct front *f, uid_t uid, gid_t gid, const struct vs_front_fd
 	ret = timers(f, e);
 	if (!ret)
 		ret = box_edge(uid, gid, e);
-	if (!ret && (ipc_new(f->base, fd->store, on_store, on_down, f, &f->store) < 0 ||
-		     ipc_new(f->base, fd->parent, on_parent, on_down, f, &f->parent) < 0))
+	if (!ret && (ipc_new(f->base, fd->store, on_store, NULL, f, &f->store) < 0 ||
+		     ipc_new(f->base, fd->parent, on_parent, NULL, f, &f->parent) < 0))
 		ret = err_at(e, -ENOMEM, "front", "out of memory");
 	if (!ret && fd->api >= 0)
 		ret = api_new(f, fd->api, fd->mesh, &f->api, e);

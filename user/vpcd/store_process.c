@@ -61,13 +61,6 @@ static void on_front(struct ipc_msg *msg, void *arg)
 		vs_links_set(&p->links, m);
 }
 
-static void on_down(void *arg)
-{
-	struct process *p = arg;
-
-	event_base_loopbreak(p->base);
-}
-
 static void row_send(const struct vs_row *row, const void *record, size_t len, void *arg)
 {
 	struct process *p = arg;
@@ -380,7 +373,7 @@ static int start(struct process *p, const struct etcd_pems *pems, uid_t uid, gid
 		ret = p->conf.etcd.n_endpoints ? box_asker(uid, gid, e) : box_store(uid, gid, e);
 	if (!ret)
 		ret = store_open(p, pems, e);
-	if (!ret && ipc_new(p->base, front_fd, on_front, on_down, p, &p->front) < 0)
+	if (!ret && ipc_new(p->base, front_fd, on_front, NULL, p, &p->front) < 0)
 		ret = err_at(e, -ENOMEM, "store", "out of memory");
 	if (!ret)
 		ret = ends_start(p, e);

@@ -168,6 +168,23 @@ static void a_broken_message_ends_the_channel(void **state)
 	event_base_free(base);
 }
 
+/* With a dispatch that would wait for ever: the channel's end is what ends it. */
+static void without_anybody_to_tell_the_loop_ends(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct end end = { .fd = -1 };
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(ipc_pair(fds), 0);
+	assert_int_equal(ipc_new(base, fds[0], on_message, NULL, &end, &end.ipc), 0);
+	close(fds[1]);
+	assert_int_equal(event_base_dispatch(base), 0);
+	assert_true(event_base_got_break(base));
+	ipc_free(end.ipc);
+	event_base_free(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +193,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_blob_is_sealed_and_copied, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_other_ends_death_is_told_once, set_up, tear_down),
 		cmocka_unit_test(a_broken_message_ends_the_channel),
+		cmocka_unit_test(without_anybody_to_tell_the_loop_ends),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/ipc", tests, NULL, NULL);
