@@ -4,18 +4,7 @@
 # entry has words for the operator, and every refusal is shown by name in a test. One TAP line each.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-n=0
-
-# $1 what holds, $2 the places where it does not
-tap() {
-	n=$((n + 1))
-	if [ -z "$2" ]; then
-		echo "ok $n - $1"
-	else
-		echo "not ok $n - $1"
-		echo "$2"
-	fi
-}
+. tests/lib/tap-lib.sh
 
 # $1 table: name|code|text of each entry; evidence has no codes.
 entries() {
@@ -62,18 +51,16 @@ tap "$drop: codes count up from 0 without a gap" "$(broken_codes $drop)"
 fault=$(mktemp)
 trap 'rm -f "$fault"' EXIT
 printf 'DROP(NONE, 0, "passed")\nDROP(A, 2, "words")\n' >"$fault"
-[ -n "$(broken_codes "$fault")" ] && tap 'a planted gap is found' '' || tap 'a planted gap is found' 'it is not'
+tap_planted 'a planted gap is found' "broken_codes $fault"
 
 # The folders are filled room by room: a table whose tests are not there yet is told, not passed over.
 if [ -d tests/unit/identity ]; then
 	tap "$evidence: a test refuses by each name" "$(untested $evidence tests/unit tests/bpf tests/net)"
 else
-	n=$((n + 1))
-	echo "ok $n - $evidence: a test refuses by each name # SKIP no tests/unit/identity"
+	skip "$evidence: a test refuses by each name" 'no tests/unit/identity'
 fi
 if [ -d tests/bpf ]; then
 	tap "$drop: a test drops by each name" "$(untested $drop tests/bpf)"
 else
-	n=$((n + 1))
-	echo "ok $n - $drop: a test drops by each name # SKIP no tests/bpf"
+	skip "$drop: a test drops by each name" 'no tests/bpf'
 fi
