@@ -3,61 +3,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
 #define WHERE        "certificate"
 #define ORGANISATION "Dstack" /* what its CAs say; verifiers go by keys */
-#define SERIAL_LEN   16
-#define NAME_MAX_LEN 253 /* of a DNS name, RFC 1035 */
+#define NAME_MAX_LEN 253      /* of a DNS name, RFC 1035 */
 
 DEFINE_CLEANUP(names, GENERAL_NAMES, GENERAL_NAMES_free)
 DEFINE_CLEANUP(asn1, ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
-
-static bool name_add(X509_NAME *name, const char *field, const char *text)
-{
-	return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, (const uint8_t *)text, -1, -1, 0) == 1;
-}
-
-static bool serial_set(X509 *x509)
-{
-	uint8_t bytes[SERIAL_LEN];
-	BIGNUM *n;
-	bool ok;
-
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-		return false;
-	bytes[0] = (bytes[0] & 0x7f) | 0x40; /* positive, of constant length */
-	n = BN_bin2bn(bytes, sizeof(bytes), NULL);
-	ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x509));
-	BN_free(n);
-	return ok;
-}
-
-static bool ext_add(X509 *x509, int nid, const char *value)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *ext;
-	bool ok;
-
-	X509V3_set_ctx(&ctx, x509, x509, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	ok = ext && X509_add_ext(x509, ext, -1) == 1;
-	X509_EXTENSION_free(ext);
-	return ok;
-}
-
-static X509 *cert_new(EVP_PKEY *key, int64_t not_before, int64_t not_after)
-{
-	auto_call(cleanup_x509) X509 *x509 = X509_new();
-
-	if (!x509 || X509_set_version(x509, X509_VERSION_3) != 1 || !serial_set(x509) ||
-	    !ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before) ||
-	    !ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)not_after) || X509_set_pubkey(x509, key) != 1)
-		return NULL;
-	return take_ptr(x509);
-}
 
 static bool sign_by(X509 *x509, X509 *issuer, EVP_PKEY *key)
 {
@@ -68,12 +22,13 @@ static bool sign_by(X509 *x509, X509 *issuer, EVP_PKEY *key)
 
 static X509 *ca_new(EVP_PKEY *key, const char *cn, const char *basic, int64_t now)
 {
-	auto_call(cleanup_x509) X509 *x509 = key ? cert_new(key, ID_LEAF_NOT_BEFORE, now + ID_CERT_LIFE_S) : NULL;
+	auto_call(cleanup_x509) X509 *x509 = key ? id_x509_new(key, ID_LEAF_NOT_BEFORE, now + ID_CERT_LIFE_S) : NULL;
 
-	if (!x509 || !name_add(X509_get_subject_name(x509), "O", ORGANISATION) ||
-	    !name_add(X509_get_subject_name(x509), "CN", cn) || !ext_add(x509, NID_basic_constraints, basic) ||
-	    !ext_add(x509, NID_key_usage, "critical,digitalSignature,keyCertSign,cRLSign") ||
-	    !ext_add(x509, NID_subject_key_identifier, "hash"))
+	if (!x509 || !id_x509_name(X509_get_subject_name(x509), "O", ORGANISATION) ||
+	    !id_x509_name(X509_get_subject_name(x509), "CN", cn) ||
+	    !id_x509_ext(x509, x509, NID_basic_constraints, basic) ||
+	    !id_x509_ext(x509, x509, NID_key_usage, "critical,digitalSignature,keyCertSign,cRLSign") ||
+	    !id_x509_ext(x509, x509, NID_subject_key_identifier, "hash"))
 		return NULL;
 	return take_ptr(x509);
 }
@@ -173,8 +128,8 @@ static bool usage_add(X509 *x509, const struct id_leaf_request *req)
 			    : req->for_client                  ? "clientAuth"
 							       : NULL;
 
-	return ext_add(x509, NID_key_usage, "critical,digitalSignature") &&
-	       (!usage || ext_add(x509, NID_ext_key_usage, usage));
+	return id_x509_ext(x509, x509, NID_key_usage, "critical,digitalSignature") &&
+	       (!usage || id_x509_ext(x509, x509, NID_ext_key_usage, usage));
 }
 
 static bool ext_or_none(X509 *x509, enum id_ext n, struct in value)
@@ -200,13 +155,13 @@ int id_leaf(const struct id_authority *ca, EVP_PKEY *key, const struct id_leaf_r
 
 	if (req->not_before >= req->not_after)
 		return err_at(e, -EINVAL, WHERE, "not_before must be earlier than not_after");
-	x509 = cert_new(key, req->not_before, req->not_after);
+	x509 = id_x509_new(key, req->not_before, req->not_after);
 	if (!x509)
 		return err_at(e, -EINVAL, WHERE, "can not be made for this key and validity");
-	if (req->org && req->org[0] && !name_add(X509_get_subject_name(x509), "O", req->org))
+	if (req->org && req->org[0] && !id_x509_name(X509_get_subject_name(x509), "O", req->org))
 		return err_at(e, -EINVAL, "org_name", "\"%.64s\" can not be an organisation (64 characters at most)",
 			      req->org);
-	if (req->subject[0] && !name_add(X509_get_subject_name(x509), "CN", req->subject))
+	if (req->subject[0] && !id_x509_name(X509_get_subject_name(x509), "CN", req->subject))
 		return err_at(e, -EINVAL, "subject", "\"%.64s\" can not be a common name (64 characters at most)",
 			      req->subject);
 	ret = alt_names_add(x509, req, e);

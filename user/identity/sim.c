@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -18,7 +17,6 @@
 #define WHERE         "simulated identity"
 #define ROOT_LIFE_S   (10LL * 365 * 86400)
 #define ROOT_BACK_S   86400LL /* clocks of test machines differ */
-#define SERIAL_LEN    16
 #define ORGANISATION  "Bailey SIMULATED"
 #define AUTH_DATA_LEN 32
 
@@ -28,47 +26,16 @@ DEFINE_CLEANUP(json, json_t, json_decref)
 
 static bool name_set(X509_NAME *name, const char *cn)
 {
-	return X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const uint8_t *)ORGANISATION, -1, -1, 0) == 1 &&
-	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)cn, -1, -1, 0) == 1;
-}
-
-static bool serial_set(X509 *x509)
-{
-	uint8_t bytes[SERIAL_LEN];
-	BIGNUM *n;
-	bool ok;
-
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-		return false;
-	bytes[0] = (bytes[0] & 0x7f) | 0x40; /* positive, of constant length */
-	n = BN_bin2bn(bytes, sizeof(bytes), NULL);
-	ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x509));
-	BN_free(n);
-	return ok;
-}
-
-static bool ext_add(X509 *x509, X509 *issuer, int nid, const char *value)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *ext;
-	bool ok;
-
-	X509V3_set_ctx(&ctx, issuer, x509, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	ok = ext && X509_add_ext(x509, ext, -1) == 1;
-	X509_EXTENSION_free(ext);
-	return ok;
+	return id_x509_name(name, "O", ORGANISATION) && id_x509_name(name, "CN", cn);
 }
 
 /* Version, serial, validity, key, subject; issued by itself until issuer_set(). */
 static X509 *cert_new(const char *cn, EVP_PKEY *key, int64_t not_before, int64_t not_after)
 {
-	auto_call(cleanup_x509) X509 *x509 = X509_new();
+	auto_call(cleanup_x509) X509 *x509 = id_x509_new(key, not_before, not_after);
 
-	if (!x509 || X509_set_version(x509, X509_VERSION_3) != 1 || !serial_set(x509) ||
-	    !ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before) ||
-	    !ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)not_after) || X509_set_pubkey(x509, key) != 1 ||
-	    !name_set(X509_get_subject_name(x509), cn) || X509_set_issuer_name(x509, X509_get_subject_name(x509)) != 1)
+	if (!x509 || !name_set(X509_get_subject_name(x509), cn) ||
+	    X509_set_issuer_name(x509, X509_get_subject_name(x509)) != 1)
 		return NULL;
 	return take_ptr(x509);
 }
@@ -80,9 +47,10 @@ static X509 *platform_cert(const char *cn, EVP_PKEY *key, int64_t now, const cha
 	auto_call(cleanup_x509) X509 *x509 = cert_new(cn, key, now - ROOT_BACK_S, now + ROOT_LIFE_S);
 
 	if (!x509 || (issuer && X509_set_issuer_name(x509, X509_get_subject_name(issuer)) != 1) ||
-	    !ext_add(x509, issuer, NID_basic_constraints, basic) || !ext_add(x509, issuer, NID_key_usage, usage) ||
-	    !ext_add(x509, issuer, NID_subject_key_identifier, "hash") ||
-	    !ext_add(x509, issuer ? issuer : x509, NID_authority_key_identifier, "keyid:always") ||
+	    !id_x509_ext(x509, issuer, NID_basic_constraints, basic) ||
+	    !id_x509_ext(x509, issuer, NID_key_usage, usage) ||
+	    !id_x509_ext(x509, issuer, NID_subject_key_identifier, "hash") ||
+	    !id_x509_ext(x509, issuer ? issuer : x509, NID_authority_key_identifier, "keyid:always") ||
 	    X509_sign(x509, issuer_key, EVP_sha256()) <= 0)
 		return NULL;
 	return take_ptr(x509);
@@ -101,9 +69,9 @@ X509 *id_sim_leaf_new(const struct id_sim_request *req, EVP_PKEY *key)
 	char san[300];
 
 	snprintf(san, sizeof(san), "DNS:%s", req->common_name);
-	if (!x509 || (is_dns_name(req->common_name) && !ext_add(x509, NULL, NID_subject_alt_name, san)) ||
-	    !ext_add(x509, NULL, NID_key_usage, "critical,digitalSignature") ||
-	    !ext_add(x509, NULL, NID_ext_key_usage, "serverAuth,clientAuth"))
+	if (!x509 || (is_dns_name(req->common_name) && !id_x509_ext(x509, NULL, NID_subject_alt_name, san)) ||
+	    !id_x509_ext(x509, NULL, NID_key_usage, "critical,digitalSignature") ||
+	    !id_x509_ext(x509, NULL, NID_ext_key_usage, "serverAuth,clientAuth"))
 		return NULL;
 	return take_ptr(x509);
 }

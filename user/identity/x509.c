@@ -12,10 +12,6 @@
 #define EXTENSIONS_MAX 32
 #define WHERE          "certificate"
 
-DEFINE_CLEANUP(object, ASN1_OBJECT, ASN1_OBJECT_free)
-DEFINE_CLEANUP(octets, ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
-DEFINE_CLEANUP(extension, X509_EXTENSION, X509_EXTENSION_free)
-
 /* DER of 1.3.6.1.4.1.62397.1, one byte N follows */
 static const uint8_t arc[] = { 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xe7, 0x3d, 0x01 };
 
@@ -245,26 +241,4 @@ bool id_cert_is_bound(const struct id_cert *cert, const uint8_t report_data[ID_R
 	uint8_t bound[ID_REPORT_DATA_LEN];
 
 	return id_cert_report_data(cert->spki, bound) && memcmp(bound, report_data, sizeof(bound)) == 0;
-}
-
-bool id_x509_add_ext(X509 *x509, enum id_ext n, const void *data, size_t len)
-{
-	char oid[32];
-	auto_call(cleanup_object) ASN1_OBJECT *object = NULL;
-	auto_call(cleanup_octets) ASN1_OCTET_STRING *inner = ASN1_OCTET_STRING_new();
-	auto_call(cleanup_octets) ASN1_OCTET_STRING *outer = ASN1_OCTET_STRING_new();
-	auto_call(cleanup_extension) X509_EXTENSION *extension = NULL;
-	unsigned char *der = NULL;
-	int der_len;
-
-	snprintf(oid, sizeof(oid), "1.3.6.1.4.1.62397.1.%d", (int)n);
-	object = OBJ_txt2obj(oid, 1);
-	if (!object || !inner || !outer || ASN1_OCTET_STRING_set(inner, data, (int)len) != 1)
-		return false;
-	der_len = i2d_ASN1_OCTET_STRING(inner, &der);
-	if (der_len < 0)
-		return false;
-	ASN1_STRING_set0(outer, der, der_len);
-	extension = X509_EXTENSION_create_by_OBJ(NULL, object, 0, outer);
-	return extension && X509_add_ext(x509, extension, -1) == 1;
 }

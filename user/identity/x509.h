@@ -52,4 +52,11 @@ bool id_cert_report_data(const uint8_t spki[ID_SPKI_LEN], uint8_t report_data[ID
 /* Whether these are all 64 bytes of it. */
 bool id_cert_is_bound(const struct id_cert *cert, const uint8_t report_data[ID_REPORT_DATA_LEN]);
 
+/* --- what is made; the caller says the rest, and signs --- */
+
+/* Version 3, a random serial, the key and the time. NULL: one of them can not be. */
+X509 *id_x509_new(EVP_PKEY *key, int64_t not_before, int64_t not_after);
+bool id_x509_name(X509_NAME *name, const char *field, const char *text); /* false: it does not fit in the field */
+/* As x509v3_config(5) writes it. issuer: whose key identifier it may name; NULL where it names none. */
+bool id_x509_ext(X509 *x509, X509 *issuer, int nid, const char *value);
 bool id_x509_add_ext(X509 *x509, enum id_ext n, const void *data, size_t len);
