@@ -144,9 +144,7 @@ static bool chain_digest(const char *purpose, const struct ag_key *key, uint8_t 
 	char hex[2 * ID_K256_POINT_LEN + 1];
 
 	hex_print(hex, key->public, key->public_len);
-	out_bytes(&text, purpose, strlen(purpose));
-	out_bytes(&text, ":", 1);
-	out_bytes(&text, hex, strlen(hex));
+	out_print(&text, "%s:%s", purpose, hex);
 	if (!out_ok(&text))
 		return false;
 	id_keccak256(digest, text.data, text.len);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -8,28 +7,15 @@
 #include "base/text.h"
 #include "report_json.h"
 
-static void put(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct out *out, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	out_bytes(out, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
-}
-
 static void head(struct out *out, const char *name, const char *type, const char *help)
 {
-	put(out, "# HELP bailey_%s %s\n# TYPE bailey_%s %s\n", name, help, name, type);
+	out_print(out, "# HELP bailey_%s %s\n# TYPE bailey_%s %s\n", name, help, name, type);
 }
 
 static void single(struct out *out, const char *name, const char *type, const char *help, uint64_t v)
 {
 	head(out, name, type, help);
-	put(out, "bailey_%s %llu\n", name, (unsigned long long)v);
+	out_print(out, "bailey_%s %llu\n", name, (unsigned long long)v);
 }
 
 /* One line for each interface that has a policy. */
@@ -39,8 +25,8 @@ static void each_target(struct out *out, const struct parent *p, const char *nam
 	head(out, name, type, help);
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		if (p->targets[i].kind != TARGET_IS_FREE)
-			put(out, "bailey_%s{interface=\"%s\"} %llu\n", name, p->targets[i].interface,
-			    (unsigned long long)value(&p->report.counts[i].dp));
+			out_print(out, "bailey_%s{interface=\"%s\"} %llu\n", name, p->targets[i].interface,
+				  (unsigned long long)value(&p->report.counts[i].dp));
 }
 
 static uint64_t flows_of(const struct dp_status *dp)
@@ -64,9 +50,9 @@ static void packets(struct out *out, const struct parent *p)
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 			for (unsigned r = 0; r < BY_DROP_COUNT && p->targets[i].kind != TARGET_IS_FREE; r++)
-				put(out, "bailey_packets_total{interface=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
-				    p->targets[i].interface, report_dir_name[dir], dp_drop_name(r),
-				    (unsigned long long)p->report.counts[i].dp.stat[dir][r].packets);
+				out_print(out, "bailey_packets_total{interface=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
+					  p->targets[i].interface, report_dir_name[dir], dp_drop_name(r),
+					  (unsigned long long)p->report.counts[i].dp.stat[dir][r].packets);
 }
 
 /* Names of rules are [a-z0-9-], those of openings have an '@' in front: no escape is needed. */
@@ -80,9 +66,10 @@ static void rules(struct out *out, const struct parent *p)
 		const struct by_rule *rule = report_rule(p, hits->target, hits->number);
 
 		if (rule)
-			put(out, "bailey_rule_packets_total{interface=\"%s\",rule=\"%s\",mode=\"%s\"} %llu\n",
-			    p->targets[hits->target].interface, rule->name,
-			    rule->flags & BY_RULE_AUDIT ? "audit" : "enforce", (unsigned long long)hits->hits.packets);
+			out_print(out, "bailey_rule_packets_total{interface=\"%s\",rule=\"%s\",mode=\"%s\"} %llu\n",
+				  p->targets[hits->target].interface, rule->name,
+				  rule->flags & BY_RULE_AUDIT ? "audit" : "enforce",
+				  (unsigned long long)hits->hits.packets);
 	}
 }
 
@@ -92,10 +79,11 @@ static void peer_lines(struct out *out, const char *interface, const char *node,
 
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		for (int o = 0; o < BY_OUTCOME_COUNT; o++)
-			put(out,
-			    "bailey_peer_packets_total{interface=\"%s\",node=\"%s\",dir=\"%s\",outcome=\"%s\"} %llu\n",
-			    interface, node, report_dir_name[dir], outcome[o],
-			    (unsigned long long)pair->n[dir][o].packets);
+			out_print(out,
+				  "bailey_peer_packets_total{interface=\"%s\",node=\"%s\",dir=\"%s\",outcome=\"%s\"} "
+				  "%llu\n",
+				  interface, node, report_dir_name[dir], outcome[o],
+				  (unsigned long long)pair->n[dir][o].packets);
 }
 
 /* In the order in which they joined: the same peers each time, however many come after them. */
@@ -124,10 +112,11 @@ static void workload_packets(struct out *out, const char *name, const struct dp_
 	for (int dir = 0; dir < BY_DIR_COUNT; dir++)
 		for (unsigned r = 0; r < BY_DROP_COUNT; r++)
 			if (r == BY_DROP_NONE || dp->stat[dir][r].packets)
-				put(out,
-				    "bailey_workload_packets_total{workload=\"%s\",dir=\"%s\",reason=\"%s\"} %llu\n",
-				    name, report_dir_name[dir], dp_drop_name(r),
-				    (unsigned long long)dp->stat[dir][r].packets);
+				out_print(out,
+					  "bailey_workload_packets_total{workload=\"%s\",dir=\"%s\",reason=\"%s\"} "
+					  "%llu\n",
+					  name, report_dir_name[dir], dp_drop_name(r),
+					  (unsigned long long)dp->stat[dir][r].packets);
 }
 
 static void workloads(struct out *out, const struct parent *p)
@@ -135,9 +124,9 @@ static void workloads(struct out *out, const struct parent *p)
 	head(out, "workload_guarded", "gauge", "1: the programs are on the device that leads to the workload.");
 	for (uint32_t i = 0; i < p->n_targets; i++)
 		if (p->targets[i].kind == TARGET_IS_WORKLOAD)
-			put(out, "bailey_workload_guarded{workload=\"%s\",interface=\"%s\"} %d\n",
-			    p->targets[i].workload.name, p->targets[i].interface,
-			    strcmp(p->report.counts[i].attach, "none") != 0);
+			out_print(out, "bailey_workload_guarded{workload=\"%s\",interface=\"%s\"} %d\n",
+				  p->targets[i].workload.name, p->targets[i].interface,
+				  strcmp(p->report.counts[i].attach, "none") != 0);
 	head(out, "workload_packets_total", "counter",
 	     "Packets of a workload by direction (in: to it) and drop reason (NONE: passed).");
 	for (uint32_t i = 0; i < p->n_targets; i++)
@@ -149,8 +138,8 @@ static void evidence(struct out *out, const struct parent *p)
 {
 	head(out, "evidence_refused_total", "counter", "Refused certificates, quotes and records by reason.");
 	for (int r = ID_NONE + 1; r < ID_REASON_COUNT; r++)
-		put(out, "bailey_evidence_refused_total{reason=\"%s\"} %llu\n", id_reason_name(r),
-		    (unsigned long long)p->refused[r]);
+		out_print(out, "bailey_evidence_refused_total{reason=\"%s\"} %llu\n", id_reason_name(r),
+			  (unsigned long long)p->refused[r]);
 	single(out, "exchange_failed_total", "counter", "Record exchanges that failed before any evidence was judged.",
 	       p->refused[ID_NONE]);
 }
@@ -161,7 +150,7 @@ static void collateral(struct out *out, const struct parent *p, int64_t now)
 
 	if (t->bundles.n) {
 		head(out, "collateral_expires_seconds", "gauge", "Time left of the collateral that ends first.");
-		put(out, "bailey_collateral_expires_seconds %lld\n", (long long)(t->bundles.until - now));
+		out_print(out, "bailey_collateral_expires_seconds %lld\n", (long long)(t->bundles.until - now));
 	}
 	single(out, "collateral_fetched_total", "counter", "Bundles of collateral fetched and verified.", t->fetched);
 	single(out, "collateral_fetch_failed_total", "counter", "Fetches that failed or gave what is not Intel's.",
@@ -172,16 +161,16 @@ static void peers(struct out *out, const struct parent *p, int64_t now)
 {
 	head(out, "record_expires_seconds", "gauge", "Time left of each verified record.");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		put(out, "bailey_record_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
-		    (long long)(p->nodes[i]->id.record.not_after - now));
+		out_print(out, "bailey_record_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
+			  (long long)(p->nodes[i]->id.record.not_after - now));
 	head(out, "evidence_expires_seconds", "gauge",
 	     "Time left of each node's evidence: certificate, collateral or live proof, whichever ends first.");
 	for (size_t i = 0; i < p->n_nodes; i++)
-		put(out, "bailey_evidence_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
-		    (long long)(p->nodes[i]->id.claims.not_after - now));
+		out_print(out, "bailey_evidence_expires_seconds{node=\"%s\"} %lld\n", p->nodes[i]->id.record.node,
+			  (long long)(p->nodes[i]->id.claims.not_after - now));
 	head(out, "own_evidence_expires_seconds", "gauge", "Time left of this node's own certificate.");
 	if (p->has_self)
-		put(out, "bailey_own_evidence_expires_seconds %lld\n", (long long)(p->self.not_after - now));
+		out_print(out, "bailey_own_evidence_expires_seconds %lld\n", (long long)(p->self.not_after - now));
 }
 
 static void key(struct out *out, const struct parent *p)
@@ -199,12 +188,12 @@ static void key(struct out *out, const struct parent *p)
 static void processes(struct out *out, const struct parent *p)
 {
 	head(out, "process_restarts_total", "counter", "How often a process was started again.");
-	put(out, "bailey_process_restarts_total{process=\"net\"} %u\n", p->net.restarts);
-	put(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
+	out_print(out, "bailey_process_restarts_total{process=\"net\"} %u\n", p->net.restarts);
+	out_print(out, "bailey_process_restarts_total{process=\"edge\"} %u\n", p->edge.restarts);
 	if (p->conf.pcs_url[0])
-		put(out, "bailey_process_restarts_total{process=\"fetch\"} %u\n", p->trust.fetch.restarts);
+		out_print(out, "bailey_process_restarts_total{process=\"fetch\"} %u\n", p->trust.fetch.restarts);
 	if (p->conf.dns.is_on)
-		put(out, "bailey_process_restarts_total{process=\"dns\"} %u\n", p->dns.proc.restarts);
+		out_print(out, "bailey_process_restarts_total{process=\"dns\"} %u\n", p->dns.proc.restarts);
 }
 
 static void dns(struct out *out, const struct msg_dns_stats *n)
@@ -217,7 +206,8 @@ static void dns(struct out *out, const struct msg_dns_stats *n)
 	single(out, "dns_dropped_total", "counter", "What was no query, and who may not ask.", n->dropped);
 	head(out, "dns_answers_total", "counter", "Answers of this node's own, by their code.");
 	for (size_t i = 0; i < DNS_RCODES; i++)
-		put(out, "bailey_dns_answers_total{rcode=\"%s\"} %llu\n", rcodes[i], (unsigned long long)n->answers[i]);
+		out_print(out, "bailey_dns_answers_total{rcode=\"%s\"} %llu\n", rcodes[i],
+			  (unsigned long long)n->answers[i]);
 	single(out, "dns_forwarded_total", "counter", "Queries that other resolvers were asked.", n->forwarded);
 	single(out, "dns_forward_failed_total", "counter", "Those of them that nobody answered.", n->forward_failed);
 }
@@ -230,7 +220,8 @@ static void policy(struct out *out, const struct parent *p)
 
 	hex_print(hex, s->digest, sizeof(s->digest));
 	head(out, "policy_info", "gauge", "The policy that decides; always 1.");
-	put(out, "bailey_policy_info{digest=\"%s\",origin=\"%s\"} 1\n", hex, s->is_applied ? "applied" : "configured");
+	out_print(out, "bailey_policy_info{digest=\"%s\",origin=\"%s\"} 1\n", hex,
+		  s->is_applied ? "applied" : "configured");
 	single(out, "policy_confirm_seconds", "gauge",
 	       "Time left to confirm the policy that decides; 0: nothing to confirm.", left > 0 ? (uint64_t)left : 0);
 }
@@ -245,7 +236,8 @@ static void captured(struct out *out, const struct msg_status *s)
 	head(out, "captured_total", "counter",
 	     "Dialled and diverted by protocol; origins that a proxy asked for, known and unknown.");
 	for (int i = 0; i < BY_DIVERT_STATS; i++)
-		put(out, "bailey_captured_total{what=\"%s\"} %llu\n", what[i], (unsigned long long)s->divert.count[i]);
+		out_print(out, "bailey_captured_total{what=\"%s\"} %llu\n", what[i],
+			  (unsigned long long)s->divert.count[i]);
 }
 
 static void guarded(struct out *out, const struct msg_status *s)
@@ -257,8 +249,8 @@ static void guarded(struct out *out, const struct msg_status *s)
 	     "Packets of a mesh's connections whose peer or rule is gone, by reason.");
 	for (int i = 1; i < BY_DROP_COUNT; i++)
 		if (s->guard.dropped[i].packets)
-			put(out, "bailey_guard_dropped_packets_total{reason=\"%s\"} %llu\n", dp_drop_name((uint32_t)i),
-			    (unsigned long long)s->guard.dropped[i].packets);
+			out_print(out, "bailey_guard_dropped_packets_total{reason=\"%s\"} %llu\n",
+				  dp_drop_name((uint32_t)i), (unsigned long long)s->guard.dropped[i].packets);
 }
 
 char *report_metrics_text(struct parent *p)

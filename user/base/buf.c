@@ -2,6 +2,8 @@
 #include "buf.h"
 
 #include <endian.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,6 +132,24 @@ size_t out_bytes_max(struct out *out, size_t max, const void *p, size_t n)
 		return 0;
 	out_bytes(out, p, n);
 	return out_ok(out) ? n : 0;
+}
+
+void out_print(struct out *out, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		out->failed = true;
+	if (n <= 0 || !reserve(out, (size_t)n + 1))
+		return;
+	va_start(ap, fmt);
+	vsnprintf((char *)out->data + out->len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	out->len += (size_t)n;
 }
 
 void out_zero(struct out *out, size_t n)

@@ -42,6 +42,7 @@ void out_fini(struct out *out);
 void out_bytes(struct out *out, const void *p, size_t n);
 /* All of it, where there is room below `max` for all; 0 otherwise. How libcurl wants to be answered. */
 size_t out_bytes_max(struct out *out, size_t max, const void *p, size_t n);
+void out_print(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* text, without a NUL */
 void out_zero(struct out *out, size_t n);
 void out_u8(struct out *out, uint8_t v);
 void out_u16le(struct out *out, uint16_t v);

@@ -2,7 +2,6 @@
 #include "node_conf.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,23 +79,6 @@ int node_conf_check(struct node_conf *c, struct err *e)
 	return 0;
 }
 
-static void say(struct out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void say(struct out *out, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (n < 0 || n >= (int)sizeof(line))
-		out->failed = true;
-	else
-		out_bytes(out, line, (size_t)n);
-}
-
 /* In single quotes, in which only they themselves are special. */
 static void put_quoted(struct out *out, const char *s)
 {
@@ -108,14 +90,14 @@ static void put_quoted(struct out *out, const char *s)
 
 static void put_path(struct out *out, const char *key, const char *value, const char *end)
 {
-	say(out, "%s: ", key);
+	out_print(out, "%s: ", key);
 	put_quoted(out, value);
-	say(out, "%s", end);
+	out_print(out, "%s", end);
 }
 
 static void print_identity(const struct node_conf *c, struct out *out)
 {
-	say(out, "identity: { ");
+	out_print(out, "identity: { ");
 	if (c->agent) {
 		put_path(out, "agent", c->agent, " }\n");
 	} else {
@@ -128,7 +110,7 @@ static void put_trust(struct out *out, bool *is_open, const char *key, const cha
 {
 	if (!value)
 		return;
-	say(out, *is_open ? ", " : "trust: { ");
+	out_print(out, *is_open ? ", " : "trust: { ");
 	put_path(out, key, value, "");
 	*is_open = true;
 }
@@ -138,34 +120,34 @@ static void print_trust(const struct node_conf *c, struct out *out)
 	bool is_open = c->roots, is_service = c->collateral && *c->collateral != '/';
 
 	if (c->roots) {
-		say(out, "trust: { allow_simulated: true, ");
+		out_print(out, "trust: { allow_simulated: true, ");
 		put_path(out, "simulated_roots", c->roots, "");
 	}
 	put_trust(out, &is_open, "evidence_policy", c->evidence);
 	put_trust(out, &is_open, is_service ? "collateral_service" : "collateral", c->collateral);
 	if (is_open)
-		say(out, " }\n");
+		out_print(out, " }\n");
 }
 
 static void print_overlay(const struct node_conf *c, struct out *out)
 {
 	char text[ENDPOINT_TEXT];
 
-	say(out, "overlay:\n  interface: %s\n  ", c->interface);
+	out_print(out, "overlay:\n  interface: %s\n  ", c->interface);
 	put_path(out, "private_key", c->wg_key, "\n");
 	if (c->port)
-		say(out, "  listen_port: %u\n", c->port);
+		out_print(out, "  listen_port: %u\n", c->port);
 	if (c->mtu)
-		say(out, "  mtu: %u\n", c->mtu);
-	say(out, "  networks: [");
+		out_print(out, "  mtu: %u\n", c->mtu);
+	out_print(out, "  networks: [");
 	for (uint32_t i = 0; i < c->n_networks; i++)
-		say(out, "%s\"%s\"", i ? ", " : "", prefix_print(&c->networks[i], text));
-	say(out, "]\n");
+		out_print(out, "%s\"%s\"", i ? ", " : "", prefix_print(&c->networks[i], text));
+	out_print(out, "]\n");
 	for (uint32_t i = 0; i < c->n_addrs; i++)
-		say(out, "%s\"%s\"", i ? ", " : "  addresses: [", addr_print(&c->addrs[i].addr, text));
-	say(out, c->n_addrs ? "]\n" : "");
+		out_print(out, "%s\"%s\"", i ? ", " : "  addresses: [", addr_print(&c->addrs[i].addr, text));
+	out_print(out, c->n_addrs ? "]\n" : "");
 	if (c->endpoint)
-		say(out, "  endpoints: [\"%s\"]\n", c->endpoint);
+		out_print(out, "  endpoints: [\"%s\"]\n", c->endpoint);
 }
 
 static void print_exchange(const struct node_conf *c, struct out *out)
@@ -175,15 +157,15 @@ static void print_exchange(const struct node_conf *c, struct out *out)
 
 	if (!c->endpoint && !c->n_peers)
 		return;
-	say(out, "exchange:\n");
+	out_print(out, "exchange:\n");
 	if (c->endpoint && endpoint_parse(&at, c->endpoint)) {
 		at.port = EXCHANGE_PORT;
-		say(out, "  listen: [\"%s\"]\n", endpoint_print(&at, text));
+		out_print(out, "  listen: [\"%s\"]\n", endpoint_print(&at, text));
 	}
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		at = c->peers[i];
 		at.port = EXCHANGE_PORT;
-		say(out, "%s    - \"%s\"\n", i ? "" : "  peers:\n", endpoint_print(&at, text));
+		out_print(out, "%s    - \"%s\"\n", i ? "" : "  peers:\n", endpoint_print(&at, text));
 	}
 }
 
@@ -191,21 +173,21 @@ static void print_servers(const struct node_conf *c, struct out *out)
 {
 	char text[ENDPOINT_TEXT];
 
-	say(out, "vpc:\n  app: %s\n  servers: [", c->app);
+	out_print(out, "vpc:\n  app: %s\n  servers: [", c->app);
 	for (uint32_t i = 0; i < c->n_servers; i++)
-		say(out, "%s\"%s\"", i ? ", " : "", endpoint_print(&c->servers[i], text));
-	say(out, "]\n");
+		out_print(out, "%s\"%s\"", i ? ", " : "", endpoint_print(&c->servers[i], text));
+	out_print(out, "]\n");
 	if (c->host)
-		say(out, "  host: %s\n", c->host);
+		out_print(out, "  host: %s\n", c->host);
 	if (c->auth_key) {
-		say(out, "  ");
+		out_print(out, "  ");
 		put_path(out, "key", c->auth_key, "\n");
 	}
 }
 
 void node_conf_print(const struct node_conf *c, struct out *out)
 {
-	say(out, "instance: %s\nnode: %s\n", c->name, c->name);
+	out_print(out, "instance: %s\nnode: %s\n", c->name, c->name);
 	put_path(out, "policy", c->policy, "\n");
 	if (c->state)
 		put_path(out, "state", c->state, "\n");
@@ -213,11 +195,11 @@ void node_conf_print(const struct node_conf *c, struct out *out)
 	print_trust(c, out);
 	print_overlay(c, out);
 	if (c->has_dns)
-		say(out, "dns: {}\n");
+		out_print(out, "dns: {}\n");
 	if (c->n_servers)
 		print_servers(c, out);
 	else if (c->server)
-		say(out, "vpc: { server: \"%s\", app: %s }\n", c->server, c->app);
+		out_print(out, "vpc: { server: \"%s\", app: %s }\n", c->server, c->app);
 	else
 		print_exchange(c, out);
 }

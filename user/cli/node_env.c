@@ -201,11 +201,8 @@ void node_env_print(char *const *vars, struct out *out)
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		for (char *const *v = vars; *v; v++) {
-			if (!env_split(&var, *v) || !env_is(&var, known[i].name))
-				continue;
-			out_bytes(out, "# ", 2);
-			out_bytes(out, *v, strlen(*v));
-			out_bytes(out, "\n", 1);
+			if (env_split(&var, *v) && env_is(&var, known[i].name))
+				out_print(out, "# %s\n", *v);
 		}
 	}
 }

@@ -37,8 +37,7 @@ int ctl_socket_below(const char *run, const char *program, const char *instance,
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(only, sizeof(only), "%s", entry->d_name);
-		out_bytes(&all, " ", 1);
-		out_bytes(&all, entry->d_name, strlen(entry->d_name));
+		out_print(&all, " %s", entry->d_name);
 		n++;
 	}
 	if (dir)

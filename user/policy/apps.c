@@ -52,48 +52,36 @@ bool pol_apps_parse(struct pol_apps *apps, const char *text)
 	return good;
 }
 
-static void put(struct out *out, const char *text)
-{
-	out_bytes(out, text, strlen(text));
-}
-
 static void put_names(struct out *out, const struct pol_apps *apps)
 {
-	char name[32];
-
 	if (apps->any) {
-		put(out, "any-attested");
+		out_print(out, "any-attested");
 		return;
 	}
-	for (uint32_t i = 0; i < apps->n; i++) {
-		snprintf(name, sizeof(name), "%sapp-%u", i ? ", " : "[", i);
-		put(out, name);
-	}
-	put(out, "]");
+	for (uint32_t i = 0; i < apps->n; i++)
+		out_print(out, "%sapp-%u", i ? ", " : "[", i);
+	out_print(out, "]");
 }
 
 char *pol_apps_text(const struct pol_apps *apps, const char *to, const char *allow)
 {
-	char line[80], hex[2 * BY_APP_ID_LEN + 1];
+	char hex[2 * BY_APP_ID_LEN + 1];
 	auto_out struct out out = { 0 };
 	size_t len;
 
-	put(&out, apps->any ? "version: 1\n" : "version: 1\napps:\n");
+	out_print(&out, "version: 1\n%s", apps->any ? "" : "apps:\n");
 	for (uint32_t i = 0; i < apps->n && !apps->any; i++) {
 		hex_print(hex, apps->app[i], BY_APP_ID_LEN);
-		snprintf(line, sizeof(line), "  app-%u: { app-id: %s }\n", i, hex);
-		put(&out, line);
+		out_print(&out, "  app-%u: { app-id: %s }\n", i, hex);
 	}
-	put(&out, "rules:\n  - { name: allowed-apps, from: ");
+	out_print(&out, "rules:\n  - { name: allowed-apps, from: ");
 	put_names(&out, apps);
-	put(&out, ", to: ");
+	out_print(&out, ", to: ");
 	if (to)
-		put(&out, to);
+		out_print(&out, "%s", to);
 	else
 		put_names(&out, apps);
-	put(&out, ", allow: [");
-	put(&out, allow);
-	put(&out, "] }\n");
+	out_print(&out, ", allow: [%s] }\n", allow);
 	out_u8(&out, 0);
 	return (char *)out_take(&out, &len);
 }

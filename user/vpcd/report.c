@@ -199,25 +199,17 @@ json_t *vs_report_status(const struct vs_report *r)
 
 static void put(struct out *out, const char *name, const char *type, const char *help, uint64_t v)
 {
-	char text[400];
-	int n = snprintf(text, sizeof(text), "# HELP bailey_vpc_%s %s\n# TYPE bailey_vpc_%s %s\nbailey_vpc_%s %llu\n",
-			 name, help, name, type, name, (unsigned long long)v);
-
-	out_bytes(out, text, (size_t)n);
+	out_print(out, "# HELP bailey_vpc_%s %s\n# TYPE bailey_vpc_%s %s\nbailey_vpc_%s %llu\n", name, help, name, type,
+		  name, (unsigned long long)v);
 }
 
 static void refusals_put(struct out *out, const struct vs_msg_stats *stats)
 {
-	char text[200] = "# HELP bailey_vpc_refused_total Refused nodes by reason; NONE: connections that failed.\n"
-			 "# TYPE bailey_vpc_refused_total counter\n";
-
-	out_bytes(out, text, strlen(text));
-	for (int i = 0; i < ID_REASON_COUNT; i++) {
-		int n = snprintf(text, sizeof(text), "bailey_vpc_refused_total{reason=\"%s\"} %llu\n",
-				 i ? id_reason_name(i) : "NONE", (unsigned long long)stats->refused[i]);
-
-		out_bytes(out, text, (size_t)n);
-	}
+	out_print(out, "# HELP bailey_vpc_refused_total Refused nodes by reason; NONE: connections that failed.\n"
+		       "# TYPE bailey_vpc_refused_total counter\n");
+	for (int i = 0; i < ID_REASON_COUNT; i++)
+		out_print(out, "bailey_vpc_refused_total{reason=\"%s\"} %llu\n", i ? id_reason_name(i) : "NONE",
+			  (unsigned long long)stats->refused[i]);
 }
 
 char *vs_report_metrics(const struct vs_report *r)
