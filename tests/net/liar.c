@@ -2,9 +2,9 @@
 /*
  * A control plane that was stolen: its certificate and key are the real one's, what it says is the attacker's choice.
  *
- *   liar LISTEN CERT.pem KEY.pem NETWORK SERIAL MARK ADDRESS,... [RECORD...]
+ *   liar LISTEN CERT.pem KEY.pem NETWORK SERIAL MARK ADDRESS,... [RECORD|revoked=INSTANCE|allowed=INSTANCE]...
  *
- * To each node that dials it grants these addresses in this network at this serial, tells it the records, and marks.
+ * To each node that dials it grants these addresses in this network at this serial, tells it the rest, and marks.
  * ADDRESS may be `garbage`: then a grant that is no grant. MARK - : none.
  */
 #include <openssl/pem.h>
@@ -61,23 +61,42 @@ struct lie {
 	struct vpc_grant grant;
 	bool is_garbage;
 	const char *mark;
-	char **record;
-	int n_records;
+	char **word;
+	int n_words;
 };
+
+static bool tell_instance(const struct lie *lie, const char *word, const char *what, enum vpc_frame type,
+			  struct evbuffer *out)
+{
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	size_t len = strlen(what);
+
+	if (strncmp(word, what, len) != 0 || !hex_parse(instance_id, sizeof(instance_id), word + len))
+		return false;
+	vpc_send_serial(out, type, lie->grant.serial, instance_id, sizeof(instance_id));
+	return true;
+}
+
+static void tell(const struct lie *lie, const char *word, struct evbuffer *out)
+{
+	auto_free char *bytes = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+
+	if (tell_instance(lie, word, "revoked=", VPC_REVOKED, out) ||
+	    tell_instance(lie, word, "allowed=", VPC_ALLOWED, out))
+		return;
+	if (file_read(word, ID_RECORD_MAX, &bytes, &len, &e) == 0)
+		vpc_send_serial(out, VPC_CHANGE, lie->grant.serial, bytes, len);
+}
 
 static void compose(const struct lie *lie, struct evbuffer *out)
 {
 	auto_free char *text = lie->is_garbage ? strdup("{\"v\":1,\"addrs\":[]}") : vpc_grant_text(&lie->grant);
 
 	vpc_send(out, VPC_GRANT, text, strlen(text));
-	for (int i = 0; i < lie->n_records; i++) {
-		auto_free char *bytes = NULL;
-		struct err e = ERR_INIT;
-		size_t len;
-
-		if (file_read(lie->record[i], ID_RECORD_MAX, &bytes, &len, &e) == 0)
-			vpc_send_serial(out, VPC_CHANGE, lie->grant.serial, bytes, len);
-	}
+	for (int i = 0; i < lie->n_words; i++)
+		tell(lie, lie->word[i], out);
 	if (strcmp(lie->mark, "-") != 0)
 		vpc_send_serial(out, VPC_MARK, strtoull(lie->mark, NULL, 10), NULL, 0);
 }
@@ -121,15 +140,15 @@ int main(int argc, char **argv)
 
 	if (argc < 8 || !endpoint_parse(&at, argv[1]) ||
 	    !hex_parse(lie.grant.network, sizeof(lie.grant.network), argv[4]) || !grant_read(&lie, argv[7])) {
-		fprintf(stderr, "usage: liar LISTEN CERT KEY NETWORK SERIAL MARK ADDRESS,... [RECORD...]\n");
+		fprintf(stderr, "usage: liar LISTEN CERT KEY NETWORK SERIAL MARK ADDRESS,... [WORD...]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);
 	lie.grant.serial = strtoull(argv[5], NULL, 10);
 	lie.mark = argv[6];
-	lie.record = argv + 8;
-	lie.n_records = argc - 8;
+	lie.word = argv + 8;
+	lie.n_words = argc - 8;
 	ctx = context(argv[2], argv[3]);
 	fd = tcp_listen(&at, "liar", &e);
 	if (fd < 0) {

@@ -77,32 +77,10 @@ static void record_path(const struct parent *p, const uint8_t instance_id[BY_INS
 	snprintf(path, PATH_MAX, "%.*s/records/%s.record", PATH_MAX - 64, p->conf.state, hex);
 }
 
-/* Beside a stored record: what its node proved in a session, when, and since when it is known (microseconds).
- * "quote 1790000000 1789990000123456" */
-static void proof_path(const char *record, char path[PATH_MAX])
-{
-	snprintf(path, PATH_MAX, "%.*s.proof", PATH_MAX - 8, record);
-}
-
-/* 0: nothing is known of it. */
-static uint64_t since_load(const char *record)
-{
-	struct err e = ERR_INIT;
-	auto_free char *text = NULL;
-	unsigned long long since;
-	char path[PATH_MAX];
-	size_t len;
-
-	proof_path(record, path);
-	if (access(path, F_OK) < 0 || file_read(path, 64, &text, &len, &e) < 0 ||
-	    sscanf(text, "%*15s %*d %llu", &since) != 1)
-		return 0;
-	return since;
-}
-
 static struct node *node_add(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN])
 {
 	struct node *n = row_grow(p) ? calloc(1, sizeof(*n)) : NULL;
+	struct seen seen;
 	char path[PATH_MAX];
 
 	if (!n)
@@ -114,50 +92,23 @@ static struct node *node_add(struct parent *p, const uint8_t instance_id[BY_INST
 		return NULL;
 	}
 	record_path(p, instance_id, path);
-	n->since = since_load(path);
-	if (!n->since)
+	if (access(path, F_OK) == 0 && seen_read(path, &seen, NULL) == 0)
+		n->since = seen.since;
+	else /* new, or back after its end */
 		n->since = (uint64_t)(clock_ns(CLOCK_REALTIME) / 1000);
 	n->pos = p->n_nodes;
 	p->nodes[p->n_nodes++] = n;
 	return n;
 }
 
-static void proof_load(const char *record, struct msg_stored *m)
-{
-	struct err e = ERR_INIT;
-	auto_free char *text = NULL;
-	char path[PATH_MAX], level[16];
-	long long at;
-	size_t len;
-
-	proof_path(record, path);
-	if (access(path, F_OK) < 0 || file_read(path, 64, &text, &len, &e) < 0 ||
-	    sscanf(text, "%15s %lld", level, &at) != 2)
-		return;
-	for (unsigned i = 0; i < ID_FRESH_COUNT; i++)
-		if (strcmp(level, id_fresh_name(i)) == 0)
-			m->fresh = i;
-	m->fresh_at = at;
-}
-
-static int proof_store(const char *record, const struct node *n, struct err *e)
-{
-	const struct id_claims *claims = &n->id.claims;
-	char path[PATH_MAX], text[64];
-
-	proof_path(record, path);
-	snprintf(text, sizeof(text), "%s %lld %llu\n", id_fresh_name(claims->fresh), (long long)claims->fresh_at,
-		 (unsigned long long)n->since);
-	return file_write(path, text, strlen(text), 0600, e);
-}
-
+/* The epoch first: a record whose epoch a crash has lost could be followed by an older one. */
 static void record_store(const struct parent *p, const struct node *n, const uint8_t *bytes, size_t len)
 {
 	struct err e = ERR_INIT;
 	char path[PATH_MAX], text[600];
 
 	record_path(p, n->id.record.instance_id, path);
-	if (file_write(path, bytes, len, 0600, &e) < 0 || proof_store(path, n, &e) < 0)
+	if (seen_write(path, n, &e) < 0 || file_write(path, bytes, len, 0600, &e) < 0)
 		log_err("record of %s is not kept for a restart: %s", n->id.record.node,
 			err_text(&e, text, sizeof(text)));
 }
@@ -198,15 +149,6 @@ int64_t node_until(const struct node *n)
 	return record < evidence ? record : evidence;
 }
 
-static void record_unlink(const char *path)
-{
-	char proof[PATH_MAX];
-
-	proof_path(path, proof);
-	unlink(path);
-	unlink(proof);
-}
-
 /* Its record stays where it is. */
 static void node_take_out(struct parent *p, struct node *n)
 {
@@ -233,7 +175,7 @@ static void node_remove(struct parent *p, struct node *n, const char *why)
 	log_info("%s: %s", n->id.record.node, why);
 	record_path(p, n->id.record.instance_id, path);
 	node_take_out(p, n); /* the kernel first, then the disk */
-	record_unlink(path);
+	unlink(path);        /* what was seen of it stays (seen.c) */
 }
 
 /* The record is kept: it is judged again with each bundle, reload and start, and may be good again. */
@@ -342,11 +284,14 @@ static void send_file(struct parent *p, const char *path, bool is_own)
 	struct msg_stored m = { 0 };
 	struct err e = ERR_INIT;
 	auto_free char *bytes = NULL;
+	struct seen seen;
 	size_t len;
 
 	snprintf(m.origin, sizeof(m.origin), "%.*s", (int)sizeof(m.origin) - 1, path);
-	if (is_own)
-		proof_load(path, &m);
+	if (is_own && seen_read(path, &seen, NULL) == 0) {
+		m.fresh = seen.fresh;
+		m.fresh_at = seen.fresh_at;
+	}
 	if (file_read(path, ID_RECORD_MAX, &bytes, &len, &e) < 0)
 		report_refused(p, m.origin, &e);
 	else
@@ -410,7 +355,7 @@ static void records_sweep(struct parent *p)
 			p->backlog.path[kept++] = path;
 			continue;
 		}
-		record_unlink(path);
+		unlink(path);
 		free(path);
 	}
 	p->backlog.n = kept;

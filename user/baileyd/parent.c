@@ -173,9 +173,14 @@ static void on_edge_up(void *arg)
 static void on_edge_started(struct parent *p, const struct msg_started *m)
 {
 	struct err e = m->err;
+	int ret = m->code;
 	char text[600];
 
-	if (m->code) {
+	if (!ret) {
+		vpc_send_revoked(p);
+		ret = seen_send(p, &e);
+	}
+	if (ret) {
 		msg_terminate_err(&e);
 		log_err("%s: %s", e.reason ? id_reason_name(e.reason) : "edge", err_text(&e, text, sizeof(text)));
 		stop(p, 1);
@@ -185,7 +190,6 @@ static void on_edge_started(struct parent *p, const struct msg_started *m)
 		log_warn("this node's evidence is SIMULATED: it proves nothing about hardware");
 	p->self = m->claims;
 	p->has_self = true;
-	vpc_send_revoked(p);
 	nodes_send_stored(p);
 	if (vpc_has_addresses(p))
 		plan_sign_self(p);
@@ -345,6 +349,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	tick_add(p);
 	nodes_expire(p, time(NULL));
+	seen_tick(p, time(NULL));
 	knock_tick(p);
 	vpc_tick(p);
 	rotate_tick(p);

@@ -186,6 +186,7 @@ struct parent {
 	struct capture *captures;
 	struct adding *adding;
 	uint64_t last_token;
+	int64_t seen_swept_s; /* when seen.c last looked for what may be forgotten */
 	struct monitor *monitors;
 	struct follower *followers; /* report_peers.c */
 	struct event *signals[4];
@@ -210,6 +211,21 @@ void nodes_fini(struct parent *p);
 /* To the edge: state directory, then the configured one. */
 void nodes_send_stored(struct parent *p);
 bool nodes_stored_done(struct parent *p, uint64_t mark); /* the edge gave back a mark; true: it was the last one */
+
+/* seen.c: what outlives a node's record. Beside each stored record, and longer than it */
+struct seen {
+	enum id_fresh fresh; /* what the node proved in a session, and when */
+	int64_t fresh_at;
+	uint64_t since; /* microseconds */
+	struct id_seen id;
+};
+void seen_path(const char *record, char path[PATH_MAX]);
+/* 0 or -ENOENT: nothing was written, -EBADMSG: by nobody of us, or another error. An earlier daemon's has epoch 0. */
+int seen_read(const char *record, struct seen *seen, struct err *e);
+int seen_write(const char *record, const struct node *n, struct err *e);
+/* To an edge that has just started. An error: it is not known what this node knew. */
+int seen_send(struct parent *p, struct err *e);
+void seen_tick(struct parent *p, int64_t now); /* each second */
 
 /* knock.c: handshakes of nodes that WireGuard is not told of */
 void knock_tick(struct parent *p);  /* each second */

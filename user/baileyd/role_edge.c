@@ -392,6 +392,21 @@ static void on_revoke(struct edge *edge, const struct msg_revoked *m)
 		id_registry_revoke(edge->registry, m->instance_id, m->is_revoked);
 }
 
+/* A registry that knows less than this node did would take older records: rather none at all. */
+static void on_remember(struct edge *edge, const struct ipc_msg *msg)
+{
+	const struct id_seen *seen = msg->data;
+	size_t n = msg->len / sizeof(*seen);
+	int ret = edge->registry && msg->len % sizeof(*seen) == 0 ? 0 : -EPROTO;
+
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = id_registry_remember(edge->registry, &seen[i]);
+	if (!ret)
+		return;
+	log_err("what was seen of other nodes can not be kept in mind: %s", strerror(-ret));
+	event_base_loopbreak(edge->base);
+}
+
 static void take_blob(const struct ipc_msg *msg, char **text, size_t *len)
 {
 	uint8_t *data;
@@ -478,6 +493,9 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	case MSG_EDGE_REVOKE:
 		if ((p = ipc_as(msg, sizeof(struct msg_revoked))))
 			on_revoke(edge, p);
+		break;
+	case MSG_EDGE_REMEMBER:
+		on_remember(edge, msg);
 		break;
 	case MSG_EDGE_JOIN:
 		if ((p = ipc_as(msg, sizeof(struct vpc_seen))))

@@ -207,6 +207,20 @@ int id_registry_remove(struct id_registry *reg, const uint8_t instance_id[BY_INS
 int id_registry_revoke(struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN], bool is_revoked);
 /* Removes one node whose record's or certificate's end has passed and hands it out; false when there is none. */
 bool id_registry_expire(struct id_registry *reg, int64_t now, struct id_node *gone);
+
+/* What is known of an instance after its node has gone, for a registry that has just been made. */
+struct id_seen {
+	uint8_t instance_id[BY_INSTANCE_ID_LEN];
+	uint8_t digest[32]; /* of the last record */
+	uint64_t epoch;     /* its epoch; ID_EPOCH_LOST: no record is newer than that */
+	int64_t until;      /* unix seconds: no older record can be valid after it */
+};
+#define ID_EPOCH_LOST UINT64_MAX
+/* When an older record than this one can not be valid any more: it was made before, for ID_RECORD_LIFE_MAX_S at most.
+ */
+int64_t id_record_seen_until(const struct id_record *r);
+/* 0 or -ENOSPC, -ENOMEM. What is known already stays unless this is of a higher epoch. */
+int id_registry_remember(struct id_registry *reg, const struct id_seen *seen);
 /* Who has it; NULL: nobody. Valid until the registry is next changed. */
 const struct id_node *id_registry_find(const struct id_registry *reg, const uint8_t instance_id[BY_INSTANCE_ID_LEN]);
 const struct id_node *id_registry_find_addr(const struct id_registry *reg, const struct by_addr *addr);

@@ -6,7 +6,8 @@
  * An instance that is gone keeps a slot with its last epoch, so that an older record can not come back. A record can
  * not be presented once its own end has passed, and lives ID_RECORD_LIFE_MAX_S at most; a slot is forgotten that long
  * after the end of the last record seen. There are at most max_nodes live and max_nodes remembered instances; when
- * both are full, a new instance is refused (-ENOSPC) rather than an old one forgotten early.
+ * both are full, a new instance is refused (-ENOSPC) rather than an old one forgotten early. What another registry knew
+ * (id_registry_remember) is of nodes that may come back, and may fill both places until they have.
  */
 #include <errno.h>
 #include <search.h>
@@ -239,6 +240,9 @@ static int claims_check(const struct id_registry *reg, const struct id_record *r
 
 static int epoch_check(const struct slot *slot, const struct id_node *node, struct err *e)
 {
+	if (slot->epoch == ID_EPOCH_LOST)
+		return err_reason(e, ID_RECORD_EPOCH, WHERE, "epoch %llu, and what was seen before can not be read",
+				  (unsigned long long)node->record.epoch);
 	if (node->record.epoch < slot->epoch)
 		return err_reason(e, ID_RECORD_EPOCH, WHERE, "epoch %llu, %llu was already seen",
 				  (unsigned long long)node->record.epoch, (unsigned long long)slot->epoch);
@@ -274,6 +278,11 @@ static void slot_forget(struct id_registry *reg, struct slot *slot)
 	free(slot);
 }
 
+int64_t id_record_seen_until(const struct id_record *r)
+{
+	return r->not_after + ID_RECORD_LIFE_MAX_S;
+}
+
 /* Puts `live` in the place of slot->live. Nothing can fail any more. */
 static void slot_fill(struct id_registry *reg, struct slot *slot, struct live *live)
 {
@@ -289,8 +298,8 @@ static void slot_fill(struct id_registry *reg, struct slot *slot, struct live *l
 	slot->live = live;
 	slot->epoch = live->node.record.epoch;
 	memcpy(slot->digest, live->node.digest, sizeof(slot->digest));
-	if (slot->forget_s < live->node.record.not_after + ID_RECORD_LIFE_MAX_S)
-		slot->forget_s = live->node.record.not_after + ID_RECORD_LIFE_MAX_S;
+	if (slot->forget_s < id_record_seen_until(&live->node.record))
+		slot->forget_s = id_record_seen_until(&live->node.record);
 }
 
 static int slot_update(struct id_registry *reg, struct slot *slot, const struct id_node *node, struct err *e)
@@ -398,6 +407,25 @@ int id_registry_revoke(struct id_registry *reg, const uint8_t instance_id[BY_INS
 	if (is_revoked && slot->live)
 		node_remove(reg, slot);
 	slot->is_revoked = is_revoked;
+	return 0;
+}
+
+int id_registry_remember(struct id_registry *reg, const struct id_seen *seen)
+{
+	struct slot *slot = slot_find(reg, seen->instance_id);
+
+	if (!slot && reg->n_gone + reg->n_nodes >= 2 * reg->conf.max_nodes)
+		return -ENOSPC;
+	if (!slot)
+		slot = slot_new(reg, seen->instance_id);
+	if (!slot)
+		return -ENOMEM;
+	if (seen->epoch > slot->epoch) {
+		slot->epoch = seen->epoch;
+		memcpy(slot->digest, seen->digest, sizeof(slot->digest));
+	}
+	if (slot->forget_s < seen->until)
+		slot->forget_s = seen->until;
 	return 0;
 }
 

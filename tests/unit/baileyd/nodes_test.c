@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The parent's nodes, with the test at the other end of the edge's channel. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,8 @@
 
 #include "../../lib/channel.h"
 #include "baileyd/parent.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/file.h"
 
 #define STORED 600
@@ -22,6 +25,8 @@ struct edge {
 	struct parent *p;
 	struct ipc *ipc;
 	unsigned n_records, n_marks;
+	struct id_seen seen[8];
+	size_t n_seen;
 	uint64_t mark;
 	char last[MSG_ORIGIN_LEN];
 };
@@ -35,6 +40,10 @@ static void edge_takes(struct ipc_msg *msg, void *arg)
 
 		edge->n_records++;
 		snprintf(edge->last, sizeof(edge->last), "%s", m->origin);
+	} else if (msg->type == MSG_EDGE_REMEMBER) {
+		edge->n_seen = msg->len / sizeof(edge->seen[0]);
+		assert_true(edge->n_seen <= 8 && msg->len == edge->n_seen * sizeof(edge->seen[0]));
+		memcpy(edge->seen, msg->data, msg->len);
 	} else if (msg->type == MSG_EDGE_MARK) {
 		edge->n_marks++;
 		edge->mark = ((const struct msg_token *)ipc_as(msg, sizeof(struct msg_token)))->token;
@@ -206,6 +215,133 @@ static void a_renewed_record_lives_and_its_old_address_has_no_name(void **state)
 	assert_int_equal(p->n_nodes, 1);
 }
 
+/* --- what outlives a record --- */
+
+static void seen_at(const struct parent *p, uint8_t n, char record[PATH_MAX], char path[PATH_MAX])
+{
+	int at = snprintf(record, PATH_MAX, "%s/records/", p->conf.state);
+
+	for (unsigned i = 0; i < BY_INSTANCE_ID_LEN; i++)
+		at += snprintf(record + at, PATH_MAX - (size_t)at, "%02x", n);
+	snprintf(record + at, PATH_MAX - (size_t)at, ".record");
+	seen_path(record, path);
+}
+
+static void known(struct parent *p, uint8_t n, uint64_t epoch, int64_t end)
+{
+	struct msg_node m = node_of(n, end);
+
+	m.node.record.epoch = epoch;
+	memset(m.node.digest, (int)epoch, sizeof(m.node.digest));
+	assert_int_equal(node_upsert(p, &m, (const uint8_t *)"r", 1), 0);
+}
+
+/* What an edge that starts is told. */
+static size_t told(struct edge *edge)
+{
+	struct err e = ERR_INIT;
+
+	edge->n_seen = 0;
+	assert_int_equal(seen_send(edge->p, &e), 0);
+	spin(edge);
+	return edge->n_seen;
+}
+
+static void an_epoch_outlives_its_record(void **state)
+{
+	struct edge *edge = *state;
+	struct parent *p = edge->p;
+	char record[PATH_MAX], path[PATH_MAX];
+	int64_t end = time(NULL) + 100;
+	uint64_t since;
+
+	records_make(p, 0);
+	seen_at(p, 1, record, path);
+	known(p, 1, 7, end);
+	assert_int_equal(told(edge), 1);
+	known(p, 1, 8, end);
+	since = p->nodes[0]->since;
+	nodes_expire(p, end + 1);
+	assert_int_equal(p->n_nodes, 0);
+	assert_int_equal(access(record, F_OK), -1);
+	assert_int_equal(told(edge), 1);
+	assert_int_equal(edge->seen[0].epoch, 8);
+	assert_int_equal(edge->seen[0].until, end + ID_RECORD_LIFE_MAX_S);
+	assert_int_equal(edge->seen[0].digest[31], 8);
+	assert_int_equal(edge->seen[0].instance_id[19], 1);
+	known(p, 1, 9, end); /* it is a newcomer then: who came meanwhile has its name */
+	assert_true(p->nodes[0]->since > since);
+	node_revoke(p, p->nodes[0]);
+	assert_int_equal(told(edge), 1);
+	assert_int_equal(edge->seen[0].epoch, 9);
+}
+
+static void it_is_forgotten_when_nothing_older_can_be_valid(void **state)
+{
+	struct edge *edge = *state;
+	struct parent *p = edge->p;
+	struct timespec old[2] = { { .tv_sec = time(NULL) - 2 * ID_RECORD_LIFE_MAX_S - 60 } };
+	char record[PATH_MAX], path[PATH_MAX];
+
+	old[1] = old[0];
+	records_make(p, 0);
+	known(p, 1, 7, time(NULL) - ID_RECORD_LIFE_MAX_S + 100);
+	known(p, 2, 7, time(NULL) - ID_RECORD_LIFE_MAX_S - 100);
+	assert_int_equal(told(edge), 1);
+	assert_int_equal(edge->seen[0].instance_id[0], 1);
+	seen_at(p, 2, record, path);
+	assert_int_equal(access(path, F_OK), -1);
+	seen_at(p, 1, record, path);
+	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+	seen_tick(p, time(NULL) + 100); /* looks once a day */
+	assert_int_equal(access(path, F_OK), 0);
+	seen_tick(p, time(NULL) + 86401);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_memory_that_can_not_be_read_lets_nobody_in(void **state)
+{
+	static const char *const broken[] = {
+		"",
+		"garbage\n",
+		"quote 1 2",
+		"quote 1 2 7\n",
+		"nothing 1 2\n",
+		"off 0 5 7 1999999999 0707070707070707070707070707070707070707070707070707070707070707",
+		"off 0 5 7 1999999999 070707\n",
+		"off 0 5 0 1999999999 0707070707070707070707070707070707070707070707070707070707070707\n",
+		"off 0 5 7 1999999999 0707070707070707070707070707070707070707070707070707070707070707\nmore\n",
+	};
+	struct edge *edge = *state;
+	char record[PATH_MAX], path[PATH_MAX];
+	struct err e = ERR_INIT;
+
+	records_make(edge->p, 0);
+	seen_at(edge->p, 3, record, path);
+	for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+		assert_int_equal(file_write(path, broken[i], strlen(broken[i]), 0600, &e), 0);
+		assert_int_equal(told(edge), 1);
+		assert_true(edge->seen[0].epoch == ID_EPOCH_LOST);
+		assert_int_equal(edge->seen[0].instance_id[0], 3);
+		assert_true(edge->seen[0].until >= time(NULL) + 2 * ID_RECORD_LIFE_MAX_S - 60);
+	}
+	assert_int_equal(file_write(path, "quote 1 2\n", 10, 0600, &e), 0); /* an earlier daemon's */
+	assert_int_equal(told(edge), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0); /* what is no file can not be read either */
+	assert_int_equal(told(edge), 1);
+	assert_true(edge->seen[0].epoch == ID_EPOCH_LOST);
+}
+
+static void without_its_directory_nothing_is_known(void **state)
+{
+	struct edge *edge = *state;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(seen_send(edge->p, &e), -ENOENT);
+	assert_non_null(strstr(e.where, "/records"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +352,10 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_renewed_record_lives_and_its_old_address_has_no_name, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(an_epoch_outlives_its_record, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(it_is_forgotten_when_nothing_older_can_be_valid, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_memory_that_can_not_be_read_lets_nobody_in, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_its_directory_nothing_is_known, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("baileyd/nodes", tests, NULL, NULL);

@@ -197,6 +197,88 @@ static void record_epoch_survives_removal_and_expiry(void **state)
 	admitted(&older, ID_ADMIT_NEW);
 }
 
+static struct id_seen seen_of(const struct id_node *node)
+{
+	struct id_seen seen = { .epoch = node->record.epoch, .until = id_record_seen_until(&node->record) };
+
+	memcpy(seen.instance_id, node->record.instance_id, sizeof(seen.instance_id));
+	memcpy(seen.digest, node->digest, sizeof(seen.digest));
+	return seen;
+}
+
+/* As after a restart: the registry is new, the node that it is about has ended or not come yet. */
+static void what_another_registry_knew_counts(void **state)
+{
+	struct id_node a = node_of(1, 7), older = node_of(1, 6), other = a, newer = node_of(1, 8);
+	struct id_seen seen = seen_of(&a), before = seen_of(&older);
+
+	(void)state;
+	other.digest[31] ^= 1;
+	assert_int_equal(id_registry_remember(reg, &seen), 0);
+	assert_int_equal(id_registry_remember(reg, &before), 0); /* says less */
+	assert_int_equal(id_registry_count(reg), 0);
+	refused(&older, "RECORD_EPOCH");
+	refused(&other, "RECORD_EPOCH");
+	admitted(&a, ID_ADMIT_NEW);
+	admitted(&newer, ID_ADMIT_UPDATED);
+	assert_int_equal(id_registry_remember(reg, &seen), 0);
+	refused(&a, "RECORD_EPOCH");
+}
+
+static void a_revocation_taken_back_brings_nothing_older(void **state)
+{
+	struct id_node a = node_of(1, 7), older = node_of(1, 6);
+	struct id_seen seen = seen_of(&a);
+
+	(void)state;
+	assert_int_equal(id_registry_revoke(reg, seen.instance_id, true), 0);
+	assert_int_equal(id_registry_remember(reg, &seen), 0);
+	refused(&a, "RECORD_REVOKED");
+	assert_int_equal(id_registry_revoke(reg, seen.instance_id, false), 0);
+	refused(&older, "RECORD_EPOCH");
+	admitted(&a, ID_ADMIT_NEW);
+}
+
+static void who_was_seen_and_forgotten_is_not_taken(void **state)
+{
+	struct id_node a = node_of(1, (UINT64_C(1) << 53) - 1), gone;
+	struct id_seen lost = seen_of(&a);
+
+	(void)state;
+	lost.epoch = ID_EPOCH_LOST;
+	assert_int_equal(id_registry_remember(reg, &lost), 0);
+	refused(&a, "RECORD_EPOCH");
+	assert_false(id_registry_expire(reg, lost.until, &gone));
+	refused(&a, "RECORD_EPOCH");
+	assert_false(id_registry_expire(reg, lost.until + 1, &gone));
+	admitted(&a, ID_ADMIT_NEW);
+}
+
+/* Four live and four gone (start()) may have been known before; with all of them, nobody new has a place. */
+static void what_is_remembered_is_bounded(void **state)
+{
+	struct id_node node, newcomer = node_of(9, 1);
+	enum id_admit what;
+	struct err e = ERR_INIT;
+	struct id_seen seen;
+
+	(void)state;
+	for (uint32_t n = 1; n <= 8; n++) {
+		node = node_of(n, 1);
+		seen = seen_of(&node);
+		assert_int_equal(id_registry_remember(reg, &seen), 0);
+		assert_int_equal(id_registry_remember(reg, &seen), 0);
+	}
+	seen = seen_of(&newcomer);
+	assert_int_equal(id_registry_remember(reg, &seen), -ENOSPC);
+	assert_int_equal(id_registry_admit(reg, &newcomer, &what, &e), -ENOSPC);
+	for (uint32_t n = 1; n <= 4; n++) {
+		node = node_of(n, 1);
+		admitted(&node, ID_ADMIT_NEW);
+	}
+	assert_int_equal(id_registry_remember(reg, &seen), -ENOSPC);
+}
+
 static void record_address(void **state)
 {
 	struct id_node a = node_of(1, 1), thief = node_of(2, 1), outside = node_of(3, 1), second = node_of(4, 1);
@@ -454,6 +536,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(record_name, start, stop),
 		cmocka_unit_test_setup_teardown(record_revoked, start, stop),
 		cmocka_unit_test_setup_teardown(record_epoch_survives_removal_and_expiry, start, stop),
+		cmocka_unit_test_setup_teardown(what_another_registry_knew_counts, start, stop),
+		cmocka_unit_test_setup_teardown(a_revocation_taken_back_brings_nothing_older, start, stop),
+		cmocka_unit_test_setup_teardown(who_was_seen_and_forgotten_is_not_taken, start, stop),
+		cmocka_unit_test_setup_teardown(what_is_remembered_is_bounded, start, stop),
 		cmocka_unit_test_setup_teardown(record_address, start, stop),
 		cmocka_unit_test_setup_teardown(record_key, start, stop),
 		cmocka_unit_test_setup_teardown(record_detour_key, start, stop),
