@@ -78,12 +78,6 @@ check 'and by which way one goes' status_has web '.peers[] | select(.node == "db
 like 'ping tells the way' "$(in_ns db "$bailey" ping web --count 1 --instance "$prefix-db")" '*and hub hub to 10.99.0.1:51820*'
 check 'metrics know the hub' sh -c "'$bailey' metrics --instance '$prefix-web' | grep -qx 'bailey_hub_known 1'"
 
-for n in hub web; do
-	like "the key of $n is not rotated" "$("$bailey" key rotate --instance "$prefix-$n" 2>&1)" '*overlay.topology*does not rotate its key*'
-	sed 's/^  interface:.*/&\n  rotate: 3600/' "$dir/$n.yaml" >"$dir/bad.yaml"
-	like 'nor on schedule' "$("$baileyd" -c "$dir/bad.yaml" --check 2>&1)" '*bad.yaml:*rotate*is of a mesh*'
-done
-
 # --- a hub opens nothing ------------------------------------------------------------------------------------------------
 check 'a spoke that may talks to the hub' ping_from web "$(overlay_of hub)"
 attacked 'the hub pings a spoke, which policy allows' hub out HUB_ORIGIN ping_from hub "$(overlay_of web)"

@@ -136,11 +136,11 @@ ping_from() { # NODE ADDRESS [OPTION...]
 
 # --- load ----------------------------------------------------------------------------------------------------------------
 # Each one ends on SIGTERM and says how it went. Slowly, as on an emulated machine: what wireguard-go loses when it gets no
-# processor would be taken for a loss of the rotation.
+# processor would be taken for a loss of the rotation. PACE: more slowly still (traffic.c, PATIENCE).
 go() { # NODE NAME ARGUMENT...
 	node=$1 name=$2
 	shift 2
-	PATIENCE=2 nsenter --net="$(netns_of "$node")" "$traffic" "$@" >"$TMP/$name.out" 2>&1 &
+	PATIENCE=${PACE:-2} nsenter --net="$(netns_of "$node")" "$traffic" "$@" >"$TMP/$name.out" 2>&1 &
 	eval "pid_$name=$!"
 	at_end "kill $!"
 }

@@ -6,10 +6,11 @@
  *   traffic stream ADDR PORT   bytes to an echo server, as fast as it takes them; "N bytes" and why it ended early;
  *                              status 0 when all of them came back, in order, over one connection
  *   traffic knock ADDR PORT    a numbered UDP datagram each millisecond; "N sent"
+ *   traffic ask ADDR PORT      likewise to an echo server; "N sent, M came back", status 0 when all did
  *   traffic count PORT         UDP datagrams that came; "N received", and which did not come in their turn, and when
  *
- * Where PATIENCE is above 1, on an emulated machine, a stream gives a block each 50 ms and a knock comes each 8 ms: the
- * machine would do nothing else.
+ * Where PATIENCE is above 1, on an emulated machine, a stream gives a block each 25 ms times that and a knock comes
+ * each 4 ms times that: the machine would do nothing else.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 
 #include "base/addr.h"
 
+#define LATE_MS  10000 /* of an answer, when nothing more is asked */
 #define DRAIN_MS 60000 /* a lost segment is sent again after seconds, on a busy machine after tens of them */
 
 static volatile sig_atomic_t is_over;
@@ -81,16 +83,19 @@ static bool give(int fd, uint64_t *sent)
 	return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
-static bool is_patient(void)
+/* As often as that, or more slowly where the environment says so. */
+static struct timespec pause_of(long ns, long patient_ns)
 {
-	const char *patience = getenv("PATIENCE");
+	const char *text = getenv("PATIENCE");
+	int patience = text ? atoi(text) : 1;
+	long all = patience > 1 ? patience * patient_ns : ns;
 
-	return patience && atoi(patience) > 1;
+	return (struct timespec){ .tv_sec = all / 1000000000, .tv_nsec = all % 1000000000 };
 }
 
 static int stream(int fd)
 {
-	const struct timespec pause = { .tv_nsec = is_patient() ? 50000000 : 0 };
+	const struct timespec pause = pause_of(0, 25000000);
 	uint64_t sent = 0, got = 0;
 	const char *why = "";
 
@@ -109,24 +114,41 @@ static int stream(int fd)
 			why = strerror(errno);
 		if (*why)
 			break;
-		if (pause.tv_nsec && !is_over)
+		if ((pause.tv_sec || pause.tv_nsec) && !is_over)
 			nanosleep(&pause, NULL);
 	}
 	printf("%llu bytes %s\n", (unsigned long long)got, why);
 	return !(is_over && got == sent && sent);
 }
 
-static int knock(int fd)
+/* Answers that come within `ms` of each other; stops when there are as many as wanted. */
+static uint64_t answers(int fd, uint64_t want, int ms)
 {
-	const struct timespec pause = { .tv_nsec = is_patient() ? 8000000 : 1000000 };
-	uint64_t sent = 0;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t number, n = 0;
+
+	while (n < want && poll(&p, 1, ms) > 0)
+		n += recv(fd, &number, sizeof(number), MSG_DONTWAIT) == sizeof(number);
+	return n;
+}
+
+static int knock(int fd, bool is_asked)
+{
+	const struct timespec pause = pause_of(1000000, 4000000);
+	uint64_t sent = 0, came = 0;
 
 	while (!is_over) {
 		sent += send(fd, &sent, sizeof(sent), 0) == sizeof(sent);
 		nanosleep(&pause, NULL);
+		came += is_asked ? answers(fd, sent - came, 0) : 0;
 	}
-	printf("%llu sent\n", (unsigned long long)sent);
-	return 0;
+	if (!is_asked) {
+		printf("%llu sent\n", (unsigned long long)sent);
+		return 0;
+	}
+	came += answers(fd, sent - came, LATE_MS);
+	printf("%llu sent, %llu came back\n", (unsigned long long)sent, (unsigned long long)came);
+	return !(sent && came == sent);
 }
 
 /* Of one sender: its numbers rise. */
@@ -158,10 +180,11 @@ int main(int argc, char **argv)
 	struct sigaction sa = { .sa_handler = on_term };
 	unsigned port = argc > 2 ? (unsigned)strtoul(argv[argc - 1], NULL, 10) : 0;
 	bool is_count = argc == 3 && strcmp(argv[1], "count") == 0;
-	bool is_stream = argc == 4 && strcmp(argv[1], "stream") == 0;
+	bool is_stream = argc == 4 && strcmp(argv[1], "stream") == 0, is_asked = argc == 4 && !strcmp(argv[1], "ask");
 	int fd;
 
-	if (!port || port > 65535 || (!is_count && !is_stream && (argc != 4 || strcmp(argv[1], "knock") != 0)))
+	if (!port || port > 65535 ||
+	    (!is_count && !is_stream && !is_asked && (argc != 4 || strcmp(argv[1], "knock") != 0)))
 		return 2;
 	sigaction(SIGTERM, &sa, NULL);
 	fd = socket_to(is_count ? "::" : argv[2], port, is_stream ? SOCK_STREAM : SOCK_DGRAM, is_count);
@@ -169,5 +192,5 @@ int main(int argc, char **argv)
 		perror("traffic");
 		return 1;
 	}
-	return is_count ? count(fd) : is_stream ? stream(fd) : knock(fd);
+	return is_count ? count(fd) : is_stream ? stream(fd) : knock(fd, is_asked);
 }

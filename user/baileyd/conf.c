@@ -251,8 +251,6 @@ static void read_overlay(struct conf_parse *p)
 	c->lazy_peers = (uint32_t)conf_number(p, map, "lazy_peers", 0, BY_MAX_IDENTITIES, 2000);
 	c->lazy_idle_s = (uint32_t)conf_number(p, map, "lazy_idle", 5, 86400, 300);
 	read_topology(p, map);
-	if (c->rotate_s && c->topology != BY_TOPOLOGY_MESH)
-		yaml_error(p->doc, yaml_get(map, "rotate"), p->d, "is of a mesh: what a hub passes on would be lost");
 	if (c->rotate_s && !conf_has_next_port(c))
 		yaml_error(p->doc, yaml_get(map, "rotate"), p->d,
 			   "needs the port behind listen_port and those of endpoints, and 65535 has none");

@@ -33,7 +33,7 @@ struct target {
 struct peer {
 	uint8_t instance_id[BY_INSTANCE_ID_LEN];
 	uint64_t named;         /* bit per target: the parent named it there */
-	bool has_wg, is_behind; /* a peer of the overlay's WireGuard; reached by way of one */
+	bool has_wg, is_behind; /* a peer of the overlay's WireGuard; reached by way of one, so never this node */
 	struct ov_peer wg;
 	bool has_detour; /* its record names the key of its second device */
 	uint8_t detour_key[OV_KEY_LEN];

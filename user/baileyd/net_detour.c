@@ -70,7 +70,7 @@ uint32_t detour_via(const struct net *net, const struct msg_node_set *m)
 	const uint8_t *id = way ? way->instance_id : m->identity.instance_id;
 	uint32_t second = dp_via_second(net->detour.ifindex);
 
-	if (net->detour.ifindex && dp_via_get(datapath(net), id) == second)
+	if (net->detour.ifindex && !m->identity.is_local && dp_via_get(datapath(net), id) == second)
 		return second;
 	return ov_ifindex(net->ov);
 }

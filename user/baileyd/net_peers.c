@@ -103,7 +103,7 @@ int peer_name(struct net *net, const struct msg_node_set *m)
 	p->named |= 1ull << m->target;
 	if (m->target == TARGET_OVERLAY) {
 		p->has_wg = m->is_wg_peer;
-		p->is_behind = !m->is_wg_peer && m->way == TARGET_OVERLAY;
+		p->is_behind = !m->is_wg_peer && !m->identity.is_local && m->way == TARGET_OVERLAY;
 	}
 	if (m->is_wg_peer) {
 		peer_fill(net, &p->wg, m);

@@ -141,9 +141,6 @@ int rotate_begin(struct parent *p, struct err *e)
 
 	if (p->rotate.phase != DETOUR_NONE)
 		return err_at(e, -EALREADY, "key", "is being rotated");
-	if (p->conf.topology != BY_TOPOLOGY_MESH)
-		return err_at(e, -EOPNOTSUPP, "overlay.topology",
-			      "a hub or a spoke does not rotate its key: what the hub passes on would be lost");
 	if (!conf_has_next_port(&p->conf))
 		return err_at(e, -EINVAL, "overlay",
 			      "a rotation needs the port behind listen_port and those of "
