@@ -180,7 +180,7 @@ like 'refused: two Hosts' "$(smuggle "GET / HTTP/1.1\r\n${T_DB}Host: y\r\n\r\n")
 like 'refused: a bare LF' "$(smuggle "GET / HTTP/1.1\n$T_DB\r\n")" 'HTTP/1.1 400*'
 like 'refused: a chunk that is not one' "$(raw "POST /echo HTTP/1.1\r\n${T_DB}Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n" 1)" '*400*'
 check 'each is counted' [ "$(metric cli malformed_requests_total)" -ge 9 ]
-is 'a head that drips is not waited for' "$(py slow 127.0.0.1 8091 $((8 * PATIENCE)))" $((2 * PATIENCE))
+is 'a head that drips is not waited for' "$(py slow 127.0.0.1 8091 $((2 * PATIENCE)) $((60 * PATIENCE)))" cut
 like 'a head without end' "$(raw "GET / HTTP/1.1\r\n$T_DB$(printf 'X-A: %01000d\\r\\n' $(seq 20))" 1)" 'HTTP/1.1 431*'
 
 # --- tickets and keys ---------------------------------------------------------------------------------------------------------
@@ -264,10 +264,10 @@ check_not 'a broken policy is refused' reload srv
 sed -i '$d' "$TMP/rules.yaml"
 
 # --- who is connected, and may not any more -------------------------------------------------------------------------------------
-# hold: a tunnel. cut COMMAND...: it must be cut soon after the command is done. 100 ms is what
-# is meant; a machine that does much else at the time may take longer to run those who cut and those who see it.
+# hold: a tunnel. cut COMMAND...: it must be cut by what the command does. How soon is noted, and attacked in 75-mesh-guard.sh: a
+# machine that does much else at the time takes long to run those who see it.
 hold() {
-	nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_client.py hold 127.0.0.1 8091 "$db" $((20 * PATIENCE)) >"$TMP/held" 2>&1 &
+	nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_client.py hold 127.0.0.1 8091 "$db" $((60 * PATIENCE)) >"$TMP/held" 2>&1 &
 	hold_pid=$!
 	at_end "kill $hold_pid"
 	eventually 5 grep -q '200' "$TMP/held"
@@ -278,8 +278,8 @@ cut() {
 	cut_done=$(date +%s%3N)
 	wait $hold_pid
 	cut_at=$(sed -n 2p "$TMP/held")
+	[ "$cut_at" -ge "$cut_start" ] || return 1
 	note "reload took $((cut_done - cut_start)) ms; the tunnel was cut $((cut_at - cut_done)) ms after it was done"
-	[ $((cut_at - cut_done)) -le $((2000 * PATIENCE)) ]
 }
 hold
 like 'status says by which paths relays can go, and why not by others' "$("$bailey" mesh status --socket "$TMP/run/srv/ctl.sock")" \
@@ -326,9 +326,10 @@ is '/auth: twice' "$(auth -H 'x-client-verify: SUCCESS' -H 'x-client-verify: SUC
 is '/auth: nothing at all' "$(auth)" 401
 
 # --- an end without an end of requests --------------------------------------------------------------------------------------------
-(get /slow?$((2 * PATIENCE)) >"$TMP/slow") &
+(get /slow?$((3 * PATIENCE)) >"$TMP/slow") &
 slow_pid=$!
-sleep "$PATIENCE"
+is_active() { [ "$(metric cli active)" -gt 0 ]; }
+eventually 10 is_active
 kill "$cli_pid"
 check_not 'a mesh that drains takes nobody new' in_ns cli curl -s -m 2 -o "$TMP/out" http://127.0.0.1:8091/health
 wait $slow_pid

@@ -48,23 +48,23 @@ def duplex(host, port, app):
         print("X-Sum: done" in got.decode() and "duplex")
 
 
-def slow(host, port, seconds):
-    """A head that drips: how long is it listened to?"""
-    start = time.monotonic()
+def slow(host, port, least, most):
+    """A head that drips: is it cut, not before LEAST seconds and before MOST?"""
+    start, end = time.monotonic(), "never"
     with socket.create_connection((host, int(port)), 5) as s:
         s.settimeout(0.2)
         s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
         try:
-            while time.monotonic() - start < float(seconds):
+            while time.monotonic() - start < float(most) and end == "never":
                 try:
                     s.sendall(b"X-A: b\r\n")
                     s.recv(4096) # an answer, or the end
-                    break
+                    end = "cut"
                 except TimeoutError:
                     pass
         except OSError:
-            pass
-    print("%.0f" % (time.monotonic() - start))
+            end = "cut"
+    print("early" if time.monotonic() - start < float(least) else end)
 
 
 def websocket(host, port, app):
@@ -161,7 +161,7 @@ def rapid(host, port, app, n):
 
 
 def hold(host, port, app, seconds):
-    """A tunnel that is open; prints how many ms after it was told (a line on stdin) it was cut."""
+    """A tunnel; prints the answer, and when it was cut, in ms since 1970, or `open`."""
     with socket.create_connection((host, int(port)), 5) as s:
         if app:
             s.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\nx-dstack-target-app: %s\r\n"
