@@ -41,7 +41,7 @@ run() {
 	name=${1#"$build"/}
 	out=$log/$(echo "$name" | tr / -).log
 	start=$(date +%s)
-	timeout "${TEST_TIMEOUT:-300}" "$@" >"$out" 2>&1
+	timeout "${TEST_TIMEOUT:-900}" "$@" >"$out" 2>&1
 	rc=$?
 	took=$(($(date +%s) - start))
 	before=$(grep -c '^F' "$tally")
