@@ -156,6 +156,11 @@ like 'a method and path that are allowed' "$(api 'GET /v1/items/3')" 'HTTP/1.1 2
 like 'another method' "$(api 'DELETE /v1/items/3')" 'HTTP/1.1 403*'
 like 'another path' "$(api 'GET /v1/itemsets')" 'HTTP/1.1 403*'
 like 'a path that can be read in two ways' "$(api 'GET /v1/items/../../hello')" 'HTTP/1.1 403*'
+denied=$(metric cli denied_total)
+is 'each request on a kept connection is judged as itself' \
+	"$(in_ns cli curl -s -m $((10 * PATIENCE)) -H "x-dstack-target-app: $db" -o "$TMP/out" -o "$TMP/out" -o "$TMP/out" -w '%{num_connects}:%{http_code} ' \
+		http://127.0.0.1:8091/admin/a http://127.0.0.1:8091/hello http://127.0.0.1:8091/admin/b)" '1:403 0:200 0:403 '
+is 'by the side that asks, too' "$(metric cli denied_total)" $((denied + 2))
 check 'denials are counted' [ "$(metric srv denied_total)" -ge 5 ]
 
 # --- in circles ---------------------------------------------------------------------------------------------------------------

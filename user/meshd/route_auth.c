@@ -84,11 +84,6 @@ static struct md_peer *peer_of(struct md_worker_state *w, const struct mp_reques
 	return peer;
 }
 
-static void copy(char *to, size_t size, struct mp_text from)
-{
-	snprintf(to, size, "%.*s", (int)from.len, from.p ? from.p : "");
-}
-
 /* What nginx was asked, where it says so: proxy_set_header X-Original-Method $request_method, X-Original-URI. */
 static bool may(struct md_worker_state *w, const struct mp_request *req, struct md_peer *peer, struct err *e)
 {
@@ -99,8 +94,8 @@ static bool may(struct md_worker_state *w, const struct mp_request *req, struct 
 	static char m[64], u[32768];
 	struct md_decision d;
 
-	copy(m, sizeof(m), method);
-	copy(u, sizeof(u), uri);
+	md_copy(m, sizeof(m), method);
+	md_copy(u, sizeof(u), uri);
 	md_decide(w->rules, peer, false, w->conf->auth_port, is_told ? m : NULL, is_told ? u : NULL, &d);
 	w->counts.audited += d.is_audited;
 	if (!d.is_allowed)

@@ -88,17 +88,27 @@ const struct md_asked_for *md_asked_for(const struct md_worker_state *w, uint64_
 	return a->token == token && a->method ? a : NULL;
 }
 
+/* One after the other comes by a connection, with one token: each is judged as itself. */
 static void remember(struct md_worker_state *w, const struct mp_request *req)
 {
 	struct md_asked_for *a = &w->recent[req->token % MD_RECENT];
+	const size_t size = req->method.len + req->target.len + 2;
 
-	if (a->token == req->token && a->method)
-		return;
-	free(a->method);
-	free(a->target);
 	a->token = req->token;
-	a->method = req->is_http ? strndup(req->method.p, req->method.len) : NULL;
-	a->target = req->is_http ? strndup(req->target.p, req->target.len) : NULL;
+	a->method = a->target = NULL;
+	if (!req->is_http)
+		return;
+	if (a->size < size) {
+		free(a->text);
+		a->text = malloc(size);
+		a->size = a->text ? size : 0;
+	}
+	if (!a->text)
+		return;
+	a->method = a->text;
+	a->target = a->text + req->method.len + 1;
+	md_copy(a->text, size, req->method);
+	md_copy(a->text + req->method.len + 1, req->target.len + 1, req->target);
 }
 
 static bool may_ask(struct md_worker_state *w, const struct mp_request *req, struct mp_upstream *up,

@@ -89,11 +89,6 @@ bool md_still_may(struct md_worker_state *w, const struct mp_relay *relay, const
 	return d.is_allowed;
 }
 
-static void copy(char *to, size_t size, struct mp_text from)
-{
-	snprintf(to, size, "%.*s", (int)from.len, from.p ? from.p : "");
-}
-
 static bool may(struct md_worker_state *w, const struct mp_request *req, const struct md_service *s,
 		struct md_peer *peer, struct mp_route *route, struct err *e)
 {
@@ -101,8 +96,8 @@ static bool may(struct md_worker_state *w, const struct mp_request *req, const s
 	char method[64];
 	struct md_decision d;
 
-	copy(method, sizeof(method), req->method);
-	copy(target, sizeof(target), req->target);
+	md_copy(method, sizeof(method), req->method);
+	md_copy(target, sizeof(target), req->target);
 	md_decide(w->rules, peer, false, s->port, req->is_http ? method : NULL, req->is_http ? target : NULL, &d);
 	w->counts.audited += d.is_audited;
 	snprintf(route->rule, sizeof(route->rule), "%s", d.rule);

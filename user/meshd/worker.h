@@ -8,6 +8,7 @@
 #include <event2/dns.h>
 #include <event2/event.h>
 #include <openssl/ssl.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #include "baileyd/edge_trust.h"
@@ -218,7 +219,9 @@ struct md_worker_state {
 	char headers[8192]; /* of the request that is routed */
 	struct md_asked_for {
 		uint64_t token;
-		char *method, *target;
+		const char *method, *target; /* in `text`; NULL: a whole connection, or nothing */
+		char *text;
+		size_t size;
 	} recent[MD_RECENT]; /* what is asked of peers that are being dialled, by token */
 };
 
@@ -247,6 +250,15 @@ bool md_still_may(struct md_worker_state *w, const struct mp_relay *relay, const
 bool md_node_is_gone(const struct md_worker_state *w, const struct md_want *want);
 /* What the request with this token asks; NULL: a whole connection, or forgotten since. */
 const struct md_asked_for *md_asked_for(const struct md_worker_state *w, uint64_t token);
+/* As much of it as there is room for, and NUL. */
+static inline void md_copy(char *to, size_t size, struct mp_text from)
+{
+	size_t n = from.len < size ? from.len : size - 1;
+
+	if (n)
+		memcpy(to, from.p, n);
+	to[n] = '\0';
+}
 /* A text answer. */
 enum mp_verdict md_respond(struct mp_route *route, int status, const char *type, const char *body);
 enum mp_verdict md_refuse(struct mp_route *route, enum mp_error error, struct err *e, const char *fmt, ...)
