@@ -265,6 +265,7 @@ int mp_new(const struct mp_conf *conf, struct mp **out, struct err *e)
 		return err_at(e, -ENOMEM, "mesh", "no timer");
 	}
 	guard_open(mp);
+	due_init(mp);
 	*out = mp;
 	return 0;
 }
@@ -299,6 +300,7 @@ void mp_free(struct mp *mp)
 		upstream_unref(up);
 	}
 	event_free(mp->sweep);
+	event_del(&mp->turn_end);
 	kept_free(mp->bufs);
 	kept_free(mp->heads);
 	splice_fini(mp);

@@ -237,19 +237,24 @@ bool conn_tls(struct conn *c, SSL *ssl, bool is_server)
 static void on_event(int fd, short what, void *arg)
 {
 	struct conn *c = arg;
+	struct mp *mp = c->mp;
 
 	(void)fd;
-	mp_clock(c->mp);
+	mp_clock(mp);
 	if (what & (EV_READ | EV_CLOSED))
 		c->is_drained = false;
 	if (what & EV_CLOSED)
 		c->has_rdhup = true;
+	if (c->phase != PHASE_OPEN) /* a handshake takes long */
+		due_flush(mp);
 	if (c->relay)
 		relay_run(c->relay);
 	else if (c->session)
 		h2_event(c);
 	else
 		pool_event(c);
+	if (mp->n_due >= DUE_MAX)
+		due_flush(mp);
 }
 
 static bool conn_watch(struct conn *c, int fd)

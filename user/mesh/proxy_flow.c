@@ -7,6 +7,60 @@
 
 #include "proxy_internal.h"
 
+/* --- writes at the end of a turn --- */
+
+/*
+ * Each head, with what there is of the body, is written when all that was ready in this turn of the loop has been read:
+ * whom the first write wakes finds the others at once, and is not woken for each. Nobody waits for a clock.
+ */
+void due_drop(struct relay *s)
+{
+	if (!s->is_due)
+		return;
+	s->is_due = false;
+	s->mp->n_due--;
+	TAILQ_REMOVE(&s->mp->due, s, due);
+}
+
+void due_flush(struct mp *mp)
+{
+	struct relay *s;
+
+	mp->is_flushing = true;
+	while ((s = TAILQ_FIRST(&mp->due))) {
+		due_drop(s);
+		relay_run(s);
+	}
+	mp->is_flushing = false;
+}
+
+static void on_turn_end(int fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	due_flush(arg);
+}
+
+void due_init(struct mp *mp)
+{
+	TAILQ_INIT(&mp->due);
+	event_assign(&mp->turn_end, mp->conf.base, -1, 0, on_turn_end, mp);
+}
+
+/* True: what waits in dst->out is written when all that is ready has been read. */
+static bool is_for_later(struct relay *s, const struct conn *dst)
+{
+	struct mp *mp = s->mp;
+
+	if (!buf_len(&dst->out) || dst->stream || mp->is_flushing)
+		return false;
+	if (s->is_due)
+		return true;
+	if (!mp->n_due++)
+		event_active(&mp->turn_end, EV_TIMEOUT, 0);
+	TAILQ_INSERT_TAIL(&mp->due, s, due);
+	return s->is_due = true;
+}
+
 /* What is whole and checked at the front of the buffer. */
 static enum http_error flow_check(struct conn *src, struct flow *f)
 {
@@ -126,6 +180,8 @@ enum moved flow_move(struct relay *s, struct conn *src, struct conn *dst, struct
 		enum moved moved;
 		size_t n;
 
+		if (is_for_later(s, dst))
+			return MOVED_WAIT;
 		if (!conn_flush(dst))
 			return dst->cannot_write || dst->is_broken ? MOVED_DST : MOVED_WAIT;
 		if (!f->piped && !ktls_turn(src, dst, flow_is_opaque(src, dst, f) && flow_has_moved(s, src)))

@@ -6,7 +6,8 @@
  *
  * Sockets are registered once, edge-triggered for both directions. A read that gave less than was asked for has emptied
  * the socket, so it is not read again before the next event (`is_drained`), but for streams, whose end must not be
- * missed when a reset comes with the last bytes.
+ * missed when a reset comes with the last bytes. All that is ready in a turn of the loop is read before heads are
+ * written.
  */
 #pragma once
 
@@ -22,6 +23,7 @@
 #define ASIDES_MAX  32           /* messages of TLS itself that a peer sends between two pieces of text */
 #define KEPT_MAX    64           /* buffers, and heads, kept for the next user */
 #define PIPES_KEPT  8
+#define DUE_MAX     64 /* relays whose writes wait for the end of a turn of the loop */
 
 struct buf {
 	char *p; /* NULL: none */
@@ -87,7 +89,7 @@ enum stage {
 };
 
 struct relay {
-	TAILQ_ENTRY(relay) link;
+	TAILQ_ENTRY(relay) link, due;
 	struct mp *mp;
 	struct mp_listener *listener; /* a reference */
 	struct conn *in, *out;
@@ -106,6 +108,7 @@ struct relay {
 	enum stage stage;
 	struct mp_upstream *waits_for; /* a session to it is being made */
 	bool is_stream;
+	bool is_due;                                     /* what it writes is kept for the end of the turn */
 	bool is_running, is_cut, must_rerun, is_waiting; /* is_waiting: for mp_again() */
 	bool is_over;                                    /* ended in order: no reset */
 	bool is_http0, to_head, to_connect, keep_alive, wants_upgrade, expects_continue, may_retry, was_retried;
@@ -157,6 +160,10 @@ struct mp {
 	unsigned n_bufs, n_heads, n_pipes, n_pipes_used;
 	struct mp_counters counters;
 	struct event *sweep;
+	TAILQ_HEAD(, relay) due;
+	struct event turn_end; /* while somebody is due */
+	unsigned n_due;
+	bool is_flushing;
 	uint64_t last_token;
 	int64_t now_ms, drain_ms;
 	struct {
@@ -300,6 +307,9 @@ enum step http_answer_with(struct relay *s, int status, const char *type, struct
 			   size_t len);
 
 /* proxy_flow.c */
+void due_init(struct mp *mp);
+void due_flush(struct mp *mp); /* writes what is kept for the turn's end; not from within relay_run() */
+void due_drop(struct relay *s);
 enum moved { MOVED_WAIT, MOVED_ALL, MOVED_BAD, MOVED_SRC, MOVED_DST };
 void flow_begin(struct flow *f, const struct http_head *h, const char *const *reserved); /* a message's body */
 /* Nobody here looks at what comes, and that is no little: a tunnel, or the rest of a body of known length. */

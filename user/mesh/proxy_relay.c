@@ -100,6 +100,7 @@ void relay_free(struct relay *s, bool reset)
 		s->is_cut = true;
 		return;
 	}
+	due_drop(s);
 	http_reset(s);
 	sockmap_drop(s, reset);
 	splice_drop(mp, &s->up);
