@@ -326,13 +326,20 @@ void conn_reset(struct conn *c)
 
 /* --- plain text in, plain text out --- */
 
+/* SSL_get_error() is misled by what another left. Mostly it is nothing, and OpenSSL frees thirty-two times nothing. */
+static void errors_clear(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 static size_t tls_read(struct conn *c, char *p, size_t len)
 {
 	size_t n = 0;
 
 	if (c->is_drained && !SSL_has_pending(c->ssl))
 		return 0;
-	ERR_clear_error();
+	errors_clear();
 	if (SSL_read_ex(c->ssl, p, len, &n) == 1) {
 		c->asides = 0;
 		return n;
@@ -349,7 +356,7 @@ static size_t tls_read(struct conn *c, char *p, size_t len)
 	default:
 		c->is_truncated = true;
 		c->is_eof = c->is_broken = c->cannot_write = true;
-		ERR_clear_error();
+		errors_clear();
 		return 0;
 	}
 }
@@ -388,7 +395,7 @@ static size_t tls_write(struct conn *c, const char *p, size_t len)
 {
 	size_t n = 0;
 
-	ERR_clear_error();
+	errors_clear();
 	ktls_wrote(c, false);
 	if (SSL_write_ex(c->ssl, p, len, &n) == 1)
 		return n;
@@ -399,7 +406,7 @@ static size_t tls_write(struct conn *c, const char *p, size_t len)
 		return 0;
 	default:
 		c->cannot_write = true;
-		ERR_clear_error();
+		errors_clear();
 		return 0;
 	}
 }
@@ -440,10 +447,10 @@ static bool tls_shut(struct conn *c)
 		return true;
 	if (ktls_has(c, false))
 		return ktls_shut(c);
-	ERR_clear_error();
+	errors_clear();
 	rc = SSL_shutdown(c->ssl);
 	error = rc < 0 ? SSL_get_error(c->ssl, rc) : SSL_ERROR_NONE;
-	ERR_clear_error();
+	errors_clear();
 	return error != SSL_ERROR_WANT_WRITE;
 }
 
@@ -474,7 +481,7 @@ enum step conn_handshake(struct conn *c)
 {
 	int rc;
 
-	ERR_clear_error();
+	errors_clear();
 	rc = SSL_do_handshake(c->ssl);
 	if (rc == 1)
 		return STEP_AGAIN;
