@@ -280,22 +280,6 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		if ((m = ipc_as(msg, sizeof(struct msg_token))))
 			on_edge_marked(p, m);
 		break;
-	case MSG_EDGE_GRANT:
-		if ((m = ipc_as(msg, sizeof(struct vpc_grant))))
-			vpc_on_grant(p, m);
-		break;
-	case MSG_EDGE_REVOKED:
-		if ((m = ipc_as(msg, sizeof(struct msg_revoked))))
-			vpc_on_revoked(p, m);
-		break;
-	case MSG_EDGE_SEEN:
-		if ((m = ipc_as(msg, sizeof(struct vpc_seen))))
-			vpc_on_seen(p, m);
-		break;
-	case MSG_EDGE_VPC_LINK:
-		if ((m = ipc_as(msg, sizeof(struct msg_vpc_link))))
-			vpc_on_link(p, m);
-		break;
 	case MSG_EDGE_KNOCK:
 		if ((m = ipc_as(msg, sizeof(struct msg_knock))))
 			knock_heard(p, m);
@@ -315,7 +299,8 @@ static void on_edge_message(struct ipc_msg *msg, void *arg)
 		on_edge_signed(p, msg);
 		break;
 	default:
-		log_err("edge: message of unknown type %u", msg->type);
+		if (!vpc_on_message(p, msg))
+			log_err("edge: message of unknown type %u", msg->type);
 	}
 }
 

@@ -252,9 +252,7 @@ void vpc_fini(struct parent *p);
 bool vpc_has_addresses(const struct parent *p); /* configured, or granted once */
 void vpc_send_revoked(struct parent *p);
 void vpc_send_join(struct parent *p);
-void vpc_on_grant(struct parent *p, const struct vpc_grant *g);
-void vpc_on_seen(struct parent *p, const struct vpc_seen *seen);
-void vpc_on_link(struct parent *p, const struct msg_vpc_link *m);
+bool vpc_on_message(struct parent *p, const struct ipc_msg *msg); /* of the edge's; false: of something else */
 void vpc_on_revoked(struct parent *p, const struct msg_revoked *m);
 void vpc_tick(struct parent *p); /* each second */
 

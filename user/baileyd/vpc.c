@@ -203,7 +203,7 @@ static bool is_same(const struct parent *p, const struct vpc_grant *g)
 	return p->conf.n_addrs == g->n_addrs && memcmp(p->conf.addrs, g->addrs, g->n_addrs * sizeof(g->addrs[0])) == 0;
 }
 
-void vpc_on_grant(struct parent *p, const struct vpc_grant *g)
+static void on_grant(struct parent *p, const struct vpc_grant *g)
 {
 	char text[ADDR_TEXT];
 
@@ -224,13 +224,13 @@ void vpc_on_grant(struct parent *p, const struct vpc_grant *g)
 	plan_send_addrs(p);
 }
 
-void vpc_on_seen(struct parent *p, const struct vpc_seen *seen)
+static void on_seen(struct parent *p, const struct vpc_seen *seen)
 {
 	p->vpc.seen = *seen;
 	p->vpc.is_dirty = true; /* written each second at most */
 }
 
-void vpc_on_link(struct parent *p, const struct msg_vpc_link *m)
+static void on_link(struct parent *p, const struct msg_vpc_link *m)
 {
 	if (m->is_up != p->vpc.is_up)
 		log_info("control plane: %s", m->is_up ? "connected" : "connection lost; what was verified goes on");
@@ -262,6 +262,32 @@ void vpc_on_revoked(struct parent *p, const struct msg_revoked *m)
 	if (p->vpc.revoked_saved_s != time(NULL)) /* many at once are written once a second */
 		revoked_save(p);
 	log_limited(LOG_INFO, "instance %s: %s", hex, m->is_revoked ? "revoked" : "not revoked any more");
+}
+
+bool vpc_on_message(struct parent *p, const struct ipc_msg *msg)
+{
+	const void *m;
+
+	switch (msg->type) {
+	case MSG_EDGE_GRANT:
+		if ((m = ipc_as(msg, sizeof(struct vpc_grant))))
+			on_grant(p, m);
+		return true;
+	case MSG_EDGE_REVOKED:
+		if ((m = ipc_as(msg, sizeof(struct msg_revoked))))
+			vpc_on_revoked(p, m);
+		return true;
+	case MSG_EDGE_SEEN:
+		if ((m = ipc_as(msg, sizeof(struct vpc_seen))))
+			on_seen(p, m);
+		return true;
+	case MSG_EDGE_VPC_LINK:
+		if ((m = ipc_as(msg, sizeof(struct msg_vpc_link))))
+			on_link(p, m);
+		return true;
+	default:
+		return false;
+	}
 }
 
 void vpc_tick(struct parent *p)
