@@ -234,34 +234,33 @@ int ctl_text(const char *socket, const char *url_path, char **text, struct err *
 	return *text ? 0 : err_at(e, -ENOMEM, socket, "out of memory");
 }
 
+/* What comes is given to the call's functions; only a refusal's body is kept. */
+static int follow(struct call *c, const char *socket, const char *url_path, struct err *e)
+{
+	int ret;
+
+	if (!c->curl)
+		return err_at(e, -ENOMEM, socket, "out of memory");
+	ret = perform(c, socket, "GET", url_path, e);
+	curl_easy_cleanup(c->curl);
+	if (ret >= 300)
+		ret = answer_error(&c->body, ret, e);
+	out_fini(&c->body);
+	return ret < 0 ? ret : 0;
+}
+
 int ctl_follow(const char *socket, const char *url_path, bool (*line)(const json_t *obj, void *arg), void *arg,
 	       struct err *e)
 {
 	struct call c = { .curl = curl_easy_init(), .line = line, .arg = arg };
-	int ret;
 
-	if (!c.curl)
-		return err_at(e, -ENOMEM, socket, "out of memory");
-	ret = perform(&c, socket, "GET", url_path, e);
-	curl_easy_cleanup(c.curl);
-	if (ret >= 300)
-		ret = answer_error(&c.body, ret, e);
-	out_fini(&c.body);
-	return ret < 0 ? ret : 0;
+	return follow(&c, socket, url_path, e);
 }
 
 int ctl_stream(const char *socket, const char *url_path, unsigned seconds, const volatile sig_atomic_t *stop,
 	       bool (*bytes)(const void *data, size_t n, void *arg), void *arg, struct err *e)
 {
 	struct call c = { .curl = curl_easy_init(), .bytes = bytes, .arg = arg, .stop = stop, .seconds = seconds };
-	int ret;
 
-	if (!c.curl)
-		return err_at(e, -ENOMEM, socket, "out of memory");
-	ret = perform(&c, socket, "GET", url_path, e);
-	curl_easy_cleanup(c.curl);
-	if (ret >= 300)
-		ret = answer_error(&c.body, ret, e);
-	out_fini(&c.body);
-	return ret < 0 ? ret : 0;
+	return follow(&c, socket, url_path, e);
 }
