@@ -402,18 +402,11 @@ static void on_stop(evutil_socket_t sig, short what, void *arg)
 
 static int watch_signals(struct parent *p, struct err *e)
 {
-	static const struct {
-		int sig;
-		event_callback_fn fn;
-	} want[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGCHLD, on_child } };
+	static const struct proc_signal want[] = {
+		{ SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGCHLD, on_child }
+	};
 
-	signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
-		p->signals[i] = evsignal_new(p->base, want[i].sig, want[i].fn, p);
-		if (!p->signals[i] || event_add(p->signals[i], NULL) < 0)
-			return err_at(e, -ENOMEM, "signals", "out of memory");
-	}
-	return 0;
+	return proc_signals(p->base, want, ARRAY_LEN(want), p, p->signals, e);
 }
 
 /* --- start and end --- */

@@ -156,6 +156,18 @@ void proc_fini(struct proc *p)
 	p->retry = NULL;
 }
 
+int proc_signals(struct event_base *base, const struct proc_signal *want, size_t n, void *arg, struct event **event,
+		 struct err *e)
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < n; i++) {
+		event[i] = evsignal_new(base, want[i].sig, want[i].fn, arg);
+		if (!event[i] || event_add(event[i], NULL) < 0)
+			return err_at(e, -ENOMEM, "signals", "out of memory");
+	}
+	return 0;
+}
+
 int proc_serve(struct event_base *base, int ret, const struct err *e)
 {
 	char text[600];

@@ -33,6 +33,14 @@ void proc_stop(struct proc *p);  /* asks, waits a second, ends it */
 void proc_again(struct proc *p); /* ends it; it starts again at once */
 void proc_fini(struct proc *p);
 
+struct proc_signal {
+	int sig;
+	event_callback_fn fn;
+};
+/* What a parent hears of, and SIGPIPE is ignored. event[i] is of want[i], the caller's to free, after an error too. */
+int proc_signals(struct event_base *base, const struct proc_signal *want, size_t n, void *arg, struct event **event,
+		 struct err *e);
+
 /*
  * What a child ends with, once it is set up (ret 0) or could not be (negative; why is `e`'s, where it says so): serves
  * until its loop ends. base: NULL only with a ret that is not 0. The exit status.

@@ -333,16 +333,11 @@ static void on_child(evutil_socket_t sig, short what, void *arg)
 
 static int watch_signals(struct md_parent *p, struct err *e)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const struct proc_signal want[] = {
+		{ SIGTERM, on_signal }, { SIGINT, on_signal }, { SIGHUP, on_signal }, { SIGCHLD, on_child }
+	};
 
-	signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-		p->signals[i] = evsignal_new(p->base, signals[i], on_signal, p);
-	p->signals[3] = evsignal_new(p->base, SIGCHLD, on_child, p);
-	for (size_t i = 0; i < ARRAY_LEN(p->signals); i++)
-		if (!p->signals[i] || event_add(p->signals[i], NULL) < 0)
-			return err_at(e, -ENOMEM, "event loop", "out of memory");
-	return 0;
+	return proc_signals(p->base, want, ARRAY_LEN(want), p, p->signals, e);
 }
 
 /* --- start and end --- */

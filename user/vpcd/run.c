@@ -15,6 +15,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "baileyd/agent_link.h"
+#include "baileyd/proc.h"
 #include "identity/collateral.h"
 #include "internal.h"
 
@@ -224,16 +225,13 @@ static void on_front_down(void *arg)
 static int watch(struct run *run, struct event *events[EVENTS], struct err *e)
 {
 	static const struct timeval each = { .tv_sec = LOOK_S };
-	static const struct {
-		int sig;
-		event_callback_fn fn;
-	} want[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGCHLD, on_child } };
+	static const struct proc_signal want[] = {
+		{ SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGCHLD, on_child }
+	};
+	int ret = proc_signals(run->base, want, ARRAY_LEN(want), run, events, e);
 
-	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
-		events[i] = evsignal_new(run->base, want[i].sig, want[i].fn, run);
-		if (!events[i] || event_add(events[i], NULL) < 0)
-			return err_at(e, -ENOMEM, "signals", "out of memory");
-	}
+	if (ret < 0)
+		return ret;
 	events[EVENTS - 1] = event_new(run->base, -1, EV_PERSIST, on_look, run);
 	if (!events[EVENTS - 1] || event_add(events[EVENTS - 1], &each) < 0)
 		return err_at(e, -ENOMEM, "timer", "out of memory");
