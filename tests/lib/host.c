@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "counted.h"
 
 #define INSTANCE "test"
 
@@ -122,26 +123,6 @@ void host_world_policy(struct host_world *w)
 		for (uint32_t c = CLASS_FRIEND; c <= CLASS_WORLD; c++)
 			img_rule(img, BY_DIR_OUT, out[i], out[i], c, BY_ALLOW);
 	host_world_commit(w, img);
-}
-
-/* The counter that moved between two readings. */
-static enum by_drop counted(const struct dp_status *before, const struct dp_status *after, enum by_dir dir)
-{
-	int reason = -1;
-
-	for (int d = 0; d < BY_DIR_COUNT; d++)
-		for (int r = 0; r < BY_DROP_COUNT; r++) {
-			uint64_t n = after->stat[d][r].packets - before->stat[d][r].packets;
-
-			assert_true(n <= 1);
-			if (!n)
-				continue;
-			assert_int_equal(d, dir);
-			assert_int_equal(reason, -1);
-			reason = r;
-		}
-	assert_int_not_equal(reason, -1);
-	return (enum by_drop)reason;
 }
 
 /* XDP_DROP, XDP_PASS, XDP_TX; TC_ACT_SHOT, or on to the next program */

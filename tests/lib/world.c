@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "counted.h"
 
 #define INSTANCE "test"
 
@@ -189,26 +190,6 @@ void world_allow(struct world *w, enum by_dir dir, uint32_t first, uint32_t last
 
 	img_rule(img, dir, first, last, CLASS_DB, BY_ALLOW);
 	world_commit(w, img);
-}
-
-/* The counter that moved between two readings. */
-static enum by_drop counted(const struct dp_status *before, const struct dp_status *after, enum by_dir dir)
-{
-	int reason = -1;
-
-	for (int d = 0; d < BY_DIR_COUNT; d++)
-		for (int r = 0; r < BY_DROP_COUNT; r++) {
-			uint64_t n = after->stat[d][r].packets - before->stat[d][r].packets;
-
-			assert_true(n <= 1);
-			if (!n)
-				continue;
-			assert_int_equal(d, dir);
-			assert_int_equal(reason, -1);
-			reason = r;
-		}
-	assert_int_not_equal(reason, -1);
-	return (enum by_drop)reason;
 }
 
 bool world_try_frame(struct world *w, enum by_dir dir, const struct frame *f, enum by_drop *got)
