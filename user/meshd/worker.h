@@ -225,6 +225,11 @@ struct md_worker_state {
 	} recent[MD_RECENT]; /* what is asked of peers that are being dialled, by token */
 };
 
+/* door.c */
+void md_on_listen(struct md_worker_state *w, struct ipc_msg *msg); /* one more for the next configuration */
+/* Those that are not named any more, or speak something else now, are closed; who came by them goes on. */
+int md_doors_apply(struct md_worker_state *w, struct err *e);
+
 /* The engine's questions. */
 extern const struct mp_ops md_ops;
 enum mp_verdict md_route_client(struct md_worker_state *w, const struct mp_request *req, struct mp_route *route,
