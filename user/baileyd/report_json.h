@@ -10,18 +10,22 @@ int report_peer_order(const void *a, const void *b);
 
 json_t *report_status_json(struct parent *p);
 json_t *report_counters_json(struct parent *p);
-json_t *report_event_json(struct parent *p, const struct seen_event *seen);
 char *report_metrics_text(struct parent *p); /* Prometheus text format 0.0.4 */
 
-/* One end of a packet: address, port (0: none), whose it is. */
-json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t port_be);
-const char *report_proto_name(uint8_t l4_proto, char buf[8]);
+/* What policy calls the app, or null. */
+json_t *report_app_json(const struct parent *p, const uint8_t app_id[BY_APP_ID_LEN]);
 extern const char *const report_dir_name[BY_DIR_COUNT];
 /* Rule `number` of the image that the target was last given; NULL: it has none of that number. */
 const struct by_rule *report_rule(const struct parent *p, uint32_t target, uint32_t number);
 
 json_t *report_drops_json(const struct dp_status *dp);
 json_t *report_rules_json(const struct parent *p, uint32_t target);
+
+/* report_event_json.c */
+json_t *report_event_json(struct parent *p, const struct seen_event *seen);
+/* One end of a packet: address, port (0: none), whose it is. */
+json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t port_be);
+const char *report_proto_name(uint8_t l4_proto, char buf[8]);
 
 /* report_capture.c */
 void report_on_capture(struct evhttp_request *req, void *arg);
