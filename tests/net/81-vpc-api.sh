@@ -3,7 +3,7 @@
 # dstack-vpc's REST API through bailey-mesh: its answers, who may ask, whose is what; and pre-auth keys, with which a node
 # joins where newcomers wait; server and nodes by dstack-vpc's environment.
 . tests/net/lib.sh
-need ip nsenter jq curl setpriv wg python3 openssl
+need ip nsenter jq curl setpriv wg python3 openssl pgrep
 need_file "$BUILD/bailey-vpc" 'run make'
 need_file "$BUILD/bailey-kms" 'run make'
 
@@ -11,7 +11,7 @@ dir=$TMP
 prefix=$T
 vpc=$PWD/$BUILD/bailey-vpc
 mesh=$PWD/$BUILD/bailey-mesh
-host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; x) echo 5 ;; v) echo 6 ;; w) echo 7 ;; esac; }
+host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; x) echo 5 ;; v) echo 6 ;; w) echo 7 ;; u) echo 8 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
@@ -19,9 +19,9 @@ ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
 load wireguard tun sch_ingress cls_bpf bridge veth
-ns_add hub s a b x
+ns_add hub s a b x u
 bridge hub br0
-for n in s a b x; do
+for n in s a b x u; do
 	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
 done
 make_root || exit 1
@@ -213,6 +213,56 @@ like 'which is seen' "$(key list)" "*$many  revoked*"
 like 'who is no key is told so' "$(key revoke 00000000 2>&1)" '*there is no such key*'
 check_not 'nor is a year and a day' key create --expires 366d
 is 'status and metrics' "$(status '[.authkeys, .api.nodes, .api.refused > 5]') $(curl -s --unix-socket "$dir/run/ctl.sock" http://vpc/metrics | grep -c 'bailey_vpc_api_\(nodes\|requests_total\|refused_total\) [1-9]')" '[0,3,true] 3'
+
+# --- bailey up, with a key -------------------------------------------------------------------------------------------------------------
+identity u "$member" "$(instance_of u)"
+up_name=$prefix-u
+# shellcheck disable=SC2317 # called through check, too
+up_u() {
+	in_ns u "$bailey" up --server "$(underlay_of s):7947" --app "$control" --policy "$dir/policy.yaml" --certificate "$dir/u.pem" \
+		--key "$dir/u.key" --simulated-root "$dir/root/root.pem" --endpoint "$(underlay_of u):51820,$(underlay_of u):51821" \
+		--name "$up_name" --interface "$(ifname_of u)" --config "$dir/u.yaml" "$@"
+}
+daemon_of_u() { pgrep -f -x "baileyd -c $dir/u.yaml"; }
+daemon_end() {
+	pid=$(daemon_of_u) || return 0
+	kill "$pid"
+	eventually 10 sh -c "! kill -0 $pid"
+}
+up_end() {
+	daemon_end
+	in_ns u "$baileyd" -c "$dir/u.yaml" --down
+	rm -rf "/run/bailey/$up_name" "/var/lib/bailey/$up_name" "/var/log/bailey-$up_name.log"
+}
+at_end up_end
+like 'a key in a file that is not there' "$(up_u --authkey "file:$dir/none" 2>&1)" '*pre-auth key: */none: No such file*'
+like 'what is no key' "$(up_u --authkey short 2>&1)" '*pre-auth key: needs 16 to 127 characters*'
+check_not 'nothing is written for either' test -e "$dir/u.yaml"
+wrong=no-such-key-0123456789
+nsenter --net="$(netns_of u)" "$bailey" up --server "$(underlay_of s):7947" --app "$control" --policy "$dir/policy.yaml" --certificate "$dir/u.pem" \
+	--key "$dir/u.key" --simulated-root "$dir/root/root.pem" --endpoint "$(underlay_of u):51820,$(underlay_of u):51821" --name "$up_name" \
+	--interface "$(ifname_of u)" --config "$dir/u.yaml" --wait 600 --authkey $wrong >"$dir/up.log" 2>&1 &
+up_pid=$!
+at_end "kill $up_pid"
+check 'a key that nobody made admits nobody' eventually 30 has_reason u AUTH_KEY 600
+check_not 'who lists processes does not see it' grep -q $wrong "/proc/$up_pid/cmdline"
+kill $up_pid
+is 'it is in a file for root alone' "$(stat -c %a "/var/lib/bailey/$up_name/authkey") $(cat "/var/lib/bailey/$up_name/authkey")" "600 $wrong"
+check_not 'and not in the configuration' grep -q $wrong "$dir/u.yaml"
+daemon_end
+key create >"$dir/u.authkey"
+BAILEY_AUTHKEY=$(cat "$dir/u.authkey")
+export BAILEY_AUTHKEY
+check 'with one of the environment a newcomer joins' up_u --wait 60
+unset BAILEY_AUTHKEY
+check_not 'which baileyd does not inherit' grep -qF "$(cat "$dir/u.authkey")" "/proc/$(daemon_of_u)/environ"
+is 'it was this one' "$(key list --json | jq -c ".[] | select(.used_by == \"$(instance_of u)\") | .state")" '"used"'
+check 'of two endpoints' grep -qF "endpoints: [\"$(underlay_of u):51820\", \"$(underlay_of u):51821\"]" "$dir/u.yaml"
+rm "$dir/u.yaml"
+# shellcheck disable=SC2317 # called through check
+up_in_dir() { (cd "$dir" && up_u --authkey file:u.authkey); }
+check 'a file is named from where one is' up_in_dir
+check 'and by the configuration' grep -qF "key: '$dir/u.authkey'" "$dir/u.yaml"
 stop_server
 check 'the control plane starts again' start_server
 is 'entries are there' "$(eventually 20 api b /api/discover/mongodb)" '{"count":1,"node_type":"mongodb","nodes":[{"hostname":"db-0","tailscale_ip":"192.0.2.7","uuid":"u-a"}]} 200'
@@ -320,10 +370,14 @@ there() { # NODE HOST PATH: as an application on NODE
 answers() { [ "$(there w vpc-server /health)" = 'OK 200' ]; }
 check 'server and meshes are there' eventually 30 answers
 is 'by the name of the forks, too' "$(there v dstack-vpc-server /health)" 'OK 200'
-start_of v v "$bailey" up --env
+env_key=$("$bailey" authkey create --ephemeral --socket "$dir/env-run/ctl.sock")
+start_of v v BAILEY_NODE_AUTHKEY="$env_key" "$bailey" up --env
 env_up() { status_has "$1" "(.vpc.connected and (.peers | length == 1))"; }
 for n in v w; do check "$n joins by its environment alone" eventually 60 env_up $n; done
 check 'they reach each other' eventually 20 in_ns w "$bailey" ping "$prefix-v" --count 1 --instance "$prefix-w"
+is "a key of one's own is taken in place of the server's" "$("$bailey" node list --json --socket "$dir/env-run/ctl.sock" |
+	jq -c '[.[] | [.node, .ephemeral]] | sort')" "[[\"$prefix-v\",true],[\"$prefix-w\",false]]"
+is 'and is for root alone' "$(stat -c %a "$dir/env-state-v/authkey") $(grep -rlF "$env_key" "$dir/env-state-v" "$dir/env-shared-v")" "600 $dir/env-state-v/authkey"
 is 'the gateway was asked by name, and by no other' "$(grep . "$dir/names" | sort -u | tr '\n' ' ')" "$(printf '%s\n' "$gateway" "$vpc_name" | sort | tr '\n' ' ')"
 like 'a hello without the name leads nowhere' "$(of w timeout 5 openssl s_client -noservername -connect "$gateway:443" </dev/null 2>&1)" '*no peer certificate available*'
 discovered() { there v vpc-server /api/discover/mongodb | sed 's/ [0-9]*$//' | jq -r '.nodes[]? | "\(.uuid) \(.hostname) \(.tailscale_ip)"'; }

@@ -28,7 +28,8 @@ static const char usage[] =
 	"usage: bailey up --server ADDRESS:PORT --app APP-ID|any --policy FILE [--network PREFIX]... [--interface "
 	"NAME]\n"
 	"                 [--agent SOCKET | --certificate FILE --key FILE] [--simulated-root PEM]\n"
-	"                 [--endpoint ADDRESS:PORT] [--name NAME] [--config FILE] [--wait SECONDS]\n"
+	"                 [--endpoint ADDRESS:PORT[,...]] [--authkey KEY|file:PATH] [--name NAME] [--config FILE]\n"
+	"                 [--wait SECONDS]\n"
 	"       bailey up [--name NAME] [--config FILE]       with a configuration that is there\n"
 	"       bailey up --env                               by dstack-vpc's variables of a node; it is baileyd then\n"
 	"\n"
@@ -36,7 +37,9 @@ static const char usage[] =
 	"it is\n"
 	"not there yet, checked, and baileyd is started with it, by systemd where that runs. NAME is the host's. "
 	"APP-ID is\n"
-	"what the control plane's evidence must prove. Exit status: 0 joined, 1 not (and why), 2 usage. As root.\n";
+	"what the control plane's evidence must prove. A pre-auth key (bailey authkey) is better in a file or in "
+	"BAILEY_AUTHKEY\n"
+	"than among the arguments. Exit status: 0 joined, 1 not (and why), 2 usage. As root.\n";
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 
@@ -44,6 +47,7 @@ struct request {
 	struct node_conf conf;
 	char name[64], interface[IF_NAMESIZE], wg_key[PATH_MAX], file[PATH_MAX];
 	const char *config;
+	char authkey[PATH_MAX], authkey_file[PATH_MAX]; /* as given, "": none; where it is */
 	struct ip_prefix networks[NETWORKS_MAX];
 	unsigned wait_s;
 	bool has_settings; /* beside name and config */
@@ -66,7 +70,18 @@ static bool take_network(struct request *r, const char *text)
 	return c->n_networks < NETWORKS_MAX && prefix_parse(&r->networks[c->n_networks++], text);
 }
 
-static bool take_option(struct request *r, int letter, const char *value)
+/* Whoever lists processes sees arguments. */
+static bool take_authkey(struct request *r, char *value)
+{
+	bool is_good = *value && strlen(value) < sizeof(r->authkey);
+
+	if (is_good)
+		snprintf(r->authkey, sizeof(r->authkey), "%s", value);
+	up_authkey_forget(value);
+	return is_good;
+}
+
+static bool take_option(struct request *r, int letter, char *value)
 {
 	char *end;
 
@@ -86,6 +101,8 @@ static bool take_option(struct request *r, int letter, const char *value)
 	case 'C':
 		r->config = value;
 		return true;
+	case 'K':
+		return take_authkey(r, value);
 	case 'w':
 		r->wait_s = (unsigned)strtoul(value, &end, 10);
 		return *value && !*end && r->wait_s <= 3600;
@@ -120,6 +137,7 @@ static int request_read(int argc, char **argv, struct request *r)
 						 { "network", required_argument, NULL, 'N' },
 						 { "interface", required_argument, NULL, 'i' },
 						 { "config", required_argument, NULL, 'C' },
+						 { "authkey", required_argument, NULL, 'K' },
 						 { "wait", required_argument, NULL, 'w' },
 						 { "help", no_argument, NULL, 'h' },
 						 { 0 } };
@@ -136,6 +154,8 @@ static int request_read(int argc, char **argv, struct request *r)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
+	if (!r->authkey[0] && r->has_settings && getenv("BAILEY_AUTHKEY"))
+		take_authkey(r, getenv("BAILEY_AUTHKEY"));
 	name_take(r);
 	return -1;
 }
@@ -154,12 +174,25 @@ static int check_server(const struct node_conf *c, struct err *e)
 	return 0;
 }
 
+static int authkey_place(struct request *r, struct err *e)
+{
+	char keep[PATH_MAX];
+
+	if (!r->authkey[0])
+		return 0;
+	snprintf(keep, sizeof(keep), "/var/lib/bailey/%.31s/authkey", r->conf.name);
+	r->conf.auth_key = r->authkey_file;
+	return up_authkey(r->authkey, keep, r->authkey_file, e);
+}
+
 static int conf_text(struct request *r, struct out *text, struct err *e)
 {
 	int ret = node_conf_check(&r->conf, e);
 
 	if (!ret)
 		ret = check_server(&r->conf, e);
+	if (!ret)
+		ret = authkey_place(r, e);
 	if (ret)
 		return ret;
 	if (!r->conf.n_networks) {
@@ -186,6 +219,8 @@ static int conf_settle(struct request *r, struct err *e)
 	if (ret)
 		return ret;
 	if (access(r->file, F_OK) < 0) {
+		if (r->authkey[0] && up_authkey_check(r->authkey_file, e) < 0)
+			return e->code;
 		r->is_new = true;
 		return file_write(r->file, text.data, text.len, 0644, e);
 	}

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node_lists.h"
+
 #define AGENT "/var/run/dstack.sock"
 
 bool node_conf_option(struct node_conf *c, int letter, const char *value)
@@ -58,7 +60,7 @@ static bool is_plain(const char *s)
 int node_conf_check(struct node_conf *c, struct err *e)
 {
 	const char *const paths[] = { c->policy, c->agent, c->certificate, c->key, c->roots };
-	struct ip_endpoint endpoint;
+	struct ip_endpoint endpoints[NODE_ENDPOINTS_MAX];
 
 	if (!is_name(c->name, 31))
 		return err_at(e, -EINVAL, "--name", "needs 1 to 31 of a-z, 0-9 and '-', found '%.60s'", c->name);
@@ -71,8 +73,9 @@ int node_conf_check(struct node_conf *c, struct err *e)
 		return err_at(e, -EINVAL, "--agent", "or --certificate and --key, not both and not half");
 	if (!c->agent && !c->certificate)
 		c->agent = AGENT;
-	if (c->endpoint && !endpoint_parse(&endpoint, c->endpoint))
-		return err_at(e, -EINVAL, "--endpoint", "needs address:port, found '%.60s'", c->endpoint);
+	if (c->endpoint && !node_endpoints_parse(c->endpoint, endpoints))
+		return err_at(e, -EINVAL, "--endpoint", "needs address:port, or up to %d with commas, found '%.60s'",
+			      NODE_ENDPOINTS_MAX, c->endpoint);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
 		if (!is_plain(paths[i]))
 			return err_at(e, -EINVAL, "path", "has a control character");
@@ -129,6 +132,35 @@ static void print_trust(const struct node_conf *c, struct out *out)
 		out_print(out, " }\n");
 }
 
+static void print_endpoints(const char *key, const char *text, uint16_t port, struct out *out)
+{
+	struct ip_endpoint list[NODE_ENDPOINTS_MAX];
+	uint32_t n = text ? node_endpoints_parse(text, list) : 0;
+	char buf[ENDPOINT_TEXT];
+
+	for (uint32_t i = 0; i < n; i++) {
+		list[i].port = port ? port : list[i].port;
+		if (!i)
+			out_print(out, "  %s: [", key);
+		out_print(out, "%s\"%s\"%s", i ? ", " : "", endpoint_print(&list[i], buf), i + 1 == n ? "]\n" : "");
+	}
+}
+
+static void print_ways(const struct node_conf *c, struct out *out)
+{
+	struct node_via via[NODE_VIA_MAX];
+	uint32_t n = c->via ? node_via_parse(c->via, via) : 0;
+	char from[ENDPOINT_TEXT], to[ENDPOINT_TEXT];
+
+	for (uint32_t i = 0; i < n; i++)
+		out_print(out, "%s    \"%s\": \"%s\"\n", i ? "" : "  via:\n", endpoint_print(&via[i].recorded, from),
+			  endpoint_print(&via[i].dialled, to));
+	if (c->topology)
+		out_print(out, "  topology: %s\n", c->topology);
+	if (c->hub)
+		out_print(out, "  hub: %s\n", c->hub);
+}
+
 static void print_overlay(const struct node_conf *c, struct out *out)
 {
 	char text[ENDPOINT_TEXT];
@@ -146,8 +178,8 @@ static void print_overlay(const struct node_conf *c, struct out *out)
 	for (uint32_t i = 0; i < c->n_addrs; i++)
 		out_print(out, "%s\"%s\"", i ? ", " : "  addresses: [", addr_print(&c->addrs[i].addr, text));
 	out_print(out, c->n_addrs ? "]\n" : "");
-	if (c->endpoint)
-		out_print(out, "  endpoints: [\"%s\"]\n", c->endpoint);
+	print_endpoints("endpoints", c->endpoint, 0, out);
+	print_ways(c, out);
 }
 
 static void print_exchange(const struct node_conf *c, struct out *out)
@@ -158,10 +190,7 @@ static void print_exchange(const struct node_conf *c, struct out *out)
 	if (!c->endpoint && !c->n_peers)
 		return;
 	out_print(out, "exchange:\n");
-	if (c->endpoint && endpoint_parse(&at, c->endpoint)) {
-		at.port = EXCHANGE_PORT;
-		out_print(out, "  listen: [\"%s\"]\n", endpoint_print(&at, text));
-	}
+	print_endpoints("listen", c->endpoint, EXCHANGE_PORT, out);
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		at = c->peers[i];
 		at.port = EXCHANGE_PORT;
@@ -185,6 +214,16 @@ static void print_servers(const struct node_conf *c, struct out *out)
 	}
 }
 
+static void print_server(const struct node_conf *c, struct out *out)
+{
+	out_print(out, "vpc: { server: \"%s\", app: %s", c->server, c->app);
+	if (c->auth_key) {
+		out_print(out, ", ");
+		put_path(out, "key", c->auth_key, "");
+	}
+	out_print(out, " }\n");
+}
+
 void node_conf_print(const struct node_conf *c, struct out *out)
 {
 	out_print(out, "instance: %s\nnode: %s\n", c->name, c->name);
@@ -199,7 +238,7 @@ void node_conf_print(const struct node_conf *c, struct out *out)
 	if (c->n_servers)
 		print_servers(c, out);
 	else if (c->server)
-		out_print(out, "vpc: { server: \"%s\", app: %s }\n", c->server, c->app);
+		print_server(c, out);
 	else
 		print_exchange(c, out);
 }

@@ -21,7 +21,7 @@ struct node_conf {
 	uint32_t mtu;
 	const struct ip_prefix *networks, *addrs; /* addrs: none where a control plane says them */
 	uint32_t n_networks, n_addrs;
-	const char *endpoint; /* where others reach WireGuard, "a.b.c.d:port"; NULL: nowhere */
+	const char *endpoint; /* where others reach WireGuard (node_endpoints_parse); NULL: nowhere */
 	const struct ip_endpoint *peers;
 	uint32_t n_peers;
 	const char *server, *app; /* the control plane; NULL: none */
@@ -29,7 +29,8 @@ struct node_conf {
 	const char *state, *evidence, *collateral; /* collateral: a file, or a service's https:// */
 	const struct ip_endpoint *servers;
 	uint32_t n_servers;
-	const char *host, *auth_key; /* the name that servers are asked for; file of a pre-auth key */
+	const char *host, *auth_key;      /* the name that servers are asked for; file of a pre-auth key */
+	const char *topology, *hub, *via; /* hub: an app-id; via: node_via_parse() */
 	bool has_dns;
 };
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/env.h"
 #include "base/text.h"
+#include "node_lists.h"
 #include "policy/apps.h"
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz0123456789-"
@@ -126,11 +127,38 @@ static bool is_collateral(const char *s)
 	return is_path(s) || is_https(s);
 }
 
-static bool is_endpoint(const char *s)
+static bool is_endpoints(const char *s)
 {
-	struct ip_endpoint at;
+	struct ip_endpoint list[NODE_ENDPOINTS_MAX];
 
-	return endpoint_parse(&at, s);
+	return node_endpoints_parse(s, list);
+}
+
+static bool is_via(const char *s)
+{
+	struct node_via list[NODE_VIA_MAX];
+
+	return node_via_parse(s, list);
+}
+
+static bool is_topology(const char *s)
+{
+	return strcmp(s, "mesh") == 0 || strcmp(s, "hub") == 0 || strcmp(s, "spoke") == 0;
+}
+
+bool node_authkey_ok(const char *key)
+{
+	size_t len = strlen(key);
+
+	for (size_t i = 0; i < len; i++)
+		if (key[i] <= ' ' || key[i] > '~')
+			return false;
+	return len >= 16 && len <= 127;
+}
+
+static bool is_authkey(const char *s)
+{
+	return strncmp(s, "file:", 5) == 0 ? is_path(s + 5) : node_authkey_ok(s);
 }
 
 #define AT(member) offsetof(struct node_env, member)
@@ -149,7 +177,11 @@ static const struct {
 	{ "DSTACK_MESH_URL", AT(mesh_url), is_http, "http://HOST[:PORT]" },
 	{ "DSTACK_AGENT_ADDRESS", AT(agent), is_agent, "unix:/PATH" },
 	{ "TUN_DEV_NAME", AT(interface), is_interface, "1 to 15 of a-z, 0-9 and '-'" },
-	{ "BAILEY_NODE_ENDPOINT", AT(endpoint), is_endpoint, "ADDRESS:PORT" },
+	{ "BAILEY_NODE_ENDPOINT", AT(endpoint), is_endpoints, "ADDRESS:PORT, or up to 4 with commas between" },
+	{ "BAILEY_NODE_VIA", AT(via), is_via, "ADDRESS:PORT=ADDRESS:PORT, or up to 64 with commas between" },
+	{ "BAILEY_NODE_TOPOLOGY", AT(topology), is_topology, "mesh, hub or spoke" },
+	{ "BAILEY_NODE_HUB", AT(hub), is_app, "the hub's app-id, 40 hex digits, or self" },
+	{ "BAILEY_NODE_AUTHKEY", AT(authkey), is_authkey, "16 to 127 characters without blanks, or file:/PATH" },
 	{ "BAILEY_NODE_DSTACK_POOL", AT(dstack_pool), is_flag, "true or false" },
 	{ "BAILEY_NODE_POLICY", AT(policy), is_path, "a path from the root" },
 	{ "BAILEY_NODE_STATE", AT(state), is_path, "a path from the root" },
@@ -158,6 +190,12 @@ static const struct {
 	{ "BAILEY_NODE_COLLATERAL", AT(collateral), is_collateral, "a path from the root, or https://HOST[:PORT]" },
 	{ "BAILEY_NODE_SIMULATED_ROOTS", AT(simulated_roots), is_path, "a path from the root" },
 };
+
+/* Neither repeated nor written down, but for the name of a file. */
+static bool is_shown(size_t i, const char *value)
+{
+	return known[i].good != is_authkey || strncmp(value, "file:", 5) == 0;
+}
 
 static int take(struct node_env *env, const char *text, struct err *e)
 {
@@ -170,7 +208,8 @@ static int take(struct node_env *env, const char *text, struct err *e)
 		if (!env_is(&var, known[i].name))
 			continue;
 		if (!known[i].good(var.value))
-			return err_at(e, -EINVAL, known[i].name, "needs %s, found '%.60s'", known[i].needs, var.value);
+			return err_at(e, -EINVAL, known[i].name, "needs %s, found '%.60s'", known[i].needs,
+				      is_shown(i, var.value) ? var.value : "another");
 		*(const char **)((char *)env + known[i].at) = var.value;
 		return 0;
 	}
@@ -190,6 +229,10 @@ int node_env_read(char *const *vars, struct node_env *env, struct err *e)
 		return err_at(e, -EINVAL, "VPC_NODE_NAME", "is needed: what this node is called");
 	if (!made.server_app)
 		return err_at(e, -EINVAL, "VPC_SERVER_APP_ID", "is needed: the control plane's app-id, or self");
+	if (!made.hub != !(made.topology && strcmp(made.topology, "spoke") == 0))
+		return err_at(e, -EINVAL, "BAILEY_NODE_HUB",
+			      made.hub ? "is what a spoke says of its hub, with BAILEY_NODE_TOPOLOGY=spoke"
+				       : "is needed: the app-id of this spoke's hub");
 	made.agent += strlen("unix:");
 	*env = made;
 	return 0;
@@ -201,7 +244,7 @@ void node_env_print(char *const *vars, struct out *out)
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		for (char *const *v = vars; *v; v++) {
-			if (env_split(&var, *v) && env_is(&var, known[i].name))
+			if (env_split(&var, *v) && env_is(&var, known[i].name) && is_shown(i, var.value))
 				out_print(out, "# %s\n", *v);
 		}
 	}

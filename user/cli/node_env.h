@@ -14,17 +14,20 @@ struct node_env {
 	const char *apps, *policy;         /* NULL: none; policy stands in place of apps */
 	const char *mesh_url, *agent;      /* agent: the socket's path */
 	const char *interface;             /* NULL: by the name */
-	const char *endpoint;              /* NULL: nobody can reach this node first */
+	const char *endpoint;              /* a list; NULL: nobody can reach this node first */
+	const char *topology, *hub, *via;  /* as of overlay; hub: 40 hex digits or self */
+	const char *authkey;               /* KEY or file:/PATH; NULL: the control plane gives one */
 	const char *state, *shared;        /* folders; state NULL: by the name */
 	const char *evidence, *collateral; /* NULL: strict; Intel's service, or none where evidence is simulated */
 	const char *dstack_pool;           /* true, false, NULL */
 	const char *simulated_roots;       /* NULL: no such evidence is believed */
 };
 
+bool node_authkey_ok(const char *key); /* a pre-auth key's text: 16 to 127 printable characters */
 /* vars: "NAME=VALUE", NULL at the end. */
 int node_env_read(char *const *vars, struct node_env *env, struct err *e);
 bool node_env_is_true(const char *value); /* NULL is not */
-/* The variables that were given, one comment each: what a configuration was written for. */
+/* The variables that were given, one comment each, but no key: what a configuration was written for. */
 void node_env_print(char *const *vars, struct out *out);
 
 #define NODE_URL_HOST 254

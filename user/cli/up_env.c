@@ -245,6 +245,9 @@ static int config_write(struct node *n, struct err *e)
 			       .networks = networks,
 			       .n_networks = ARRAY_LEN(networks),
 			       .endpoint = env->endpoint,
+			       .topology = env->topology,
+			       .hub = env->hub && strcmp(env->hub, "self") == 0 ? n->app : env->hub,
+			       .via = env->via,
 			       .app = n->target,
 			       .state = n->state,
 			       .evidence = env->evidence,
@@ -378,6 +381,18 @@ static void on_stop(int sig)
 	_exit(128 + sig);
 }
 
+/* In place of the one that the control plane gives. */
+static int authkey_place(struct node *n, struct err *e)
+{
+	char keep[PATH_MAX];
+	int ret;
+
+	snprintf(keep, sizeof(keep), "%.255s/authkey", n->state);
+	ret = up_authkey(n->env.authkey, keep, n->auth_key, e);
+	up_authkey_forget(getenv("BAILEY_NODE_AUTHKEY"));
+	return ret;
+}
+
 static int place(struct node *n, struct err *e)
 {
 	const struct node_env *env = &n->env;
@@ -392,9 +407,9 @@ static int place(struct node *n, struct err *e)
 	snprintf(n->auth_key, sizeof(n->auth_key), "%.255s/pre_auth_key", env->shared);
 	node_conf_interface(n->interface, env->name);
 	snprintf(n->socket, sizeof(n->socket), "/run/bailey/%s/ctl.sock", env->name);
-	if (dir_make(n->state, 0700, e) < 0)
+	if (dir_make(n->state, 0700, e) < 0 || dir_make(env->shared, 0755, e) < 0)
 		return e->code;
-	return dir_make(env->shared, 0755, e);
+	return env->authkey ? authkey_place(n, e) : 0;
 }
 
 int up_env(void)

@@ -39,6 +39,7 @@ static void little_is_needed(void **state)
 	assert_string_equal(env.agent, "/var/run/dstack.sock");
 	assert_string_equal(env.shared, "/shared");
 	assert_true(!env.type && !env.server_url && !env.apps && !env.policy && !env.interface && !env.endpoint);
+	assert_true(!env.topology && !env.hub && !env.via && !env.authkey);
 	assert_true(!env.state && !env.evidence && !env.collateral && !env.simulated_roots && !env.dstack_pool);
 }
 
@@ -50,7 +51,11 @@ static const char *const everything[] = { "VPC_NODE_NAME=web-1",
 					  "DSTACK_MESH_URL=http://dstack-service:8080",
 					  "DSTACK_AGENT_ADDRESS=unix:/run/a.sock",
 					  "TUN_DEV_NAME=tailscale1",
-					  "BAILEY_NODE_ENDPOINT=[2001:db8::1]:51820",
+					  "BAILEY_NODE_ENDPOINT=[2001:db8::1]:51820, 192.0.2.2:51820",
+					  "BAILEY_NODE_VIA=192.0.2.3:51820=127.0.0.1:51821,192.0.2.4:1=[::1]:2",
+					  "BAILEY_NODE_TOPOLOGY=spoke",
+					  "BAILEY_NODE_HUB=" OTHER,
+					  "BAILEY_NODE_AUTHKEY=file:/run/secrets/authkey",
 					  "BAILEY_NODE_DSTACK_POOL=true",
 					  "BAILEY_NODE_POLICY=/etc/policy.yaml",
 					  "BAILEY_NODE_STATE=/data/node",
@@ -72,7 +77,9 @@ static void all_may_be_said(void **state)
 	assert_string_equal(env.apps, APP ", " OTHER);
 	assert_string_equal(env.agent, "/run/a.sock");
 	assert_string_equal(env.interface, "tailscale1");
-	assert_string_equal(env.endpoint, "[2001:db8::1]:51820");
+	assert_string_equal(env.endpoint, "[2001:db8::1]:51820, 192.0.2.2:51820");
+	assert_string_equal(env.hub, OTHER);
+	assert_string_equal(env.authkey, "file:/run/secrets/authkey");
 	assert_true(node_env_is_true(env.dstack_pool));
 	node_env_print((char *const *)everything, &text);
 	out_u8(&text, 0);
@@ -109,6 +116,16 @@ static void refuses_by_name(void **state)
 		{ { name, app, "DSTACK_AGENT_ADDRESS=/run/a.sock" }, "DSTACK_AGENT_ADDRESS" },
 		{ { name, app, "TUN_DEV_NAME=0123456789abcdef" }, "TUN_DEV_NAME" },
 		{ { name, app, "BAILEY_NODE_ENDPOINT=example.com:1" }, "BAILEY_NODE_ENDPOINT" },
+		{ { name, app, "BAILEY_NODE_ENDPOINT=192.0.2.1:1," }, "BAILEY_NODE_ENDPOINT" },
+		{ { name, app, "BAILEY_NODE_ENDPOINT=192.0.2.1:1,192.0.2.1:2,192.0.2.1:3,192.0.2.1:4,192.0.2.1:5" },
+		  "BAILEY_NODE_ENDPOINT" },
+		{ { name, app, "BAILEY_NODE_VIA=192.0.2.1:1" }, "BAILEY_NODE_VIA" },
+		{ { name, app, "BAILEY_NODE_VIA=192.0.2.1:1=host:1" }, "BAILEY_NODE_VIA" },
+		{ { name, app, "BAILEY_NODE_TOPOLOGY=star" }, "BAILEY_NODE_TOPOLOGY" },
+		{ { name, app, "BAILEY_NODE_TOPOLOGY=spoke" }, "BAILEY_NODE_HUB: is needed" },
+		{ { name, app, "BAILEY_NODE_HUB=self" }, "BAILEY_NODE_HUB: is what a spoke says" },
+		{ { name, app, "BAILEY_NODE_AUTHKEY=file:authkey" }, "BAILEY_NODE_AUTHKEY" },
+		{ { name, app, "BAILEY_NODE_AUTHKEY=with blank in it" }, "BAILEY_NODE_AUTHKEY" },
 		{ { name, app, "BAILEY_NODE_DSTACK_POOL=yes" }, "BAILEY_NODE_DSTACK_POOL" },
 		{ { name, app, "BAILEY_NODE_POLICY=policy.yaml" }, "BAILEY_NODE_POLICY" },
 		{ { name, app, "BAILEY_NODE_STATE=/a\nb" }, "BAILEY_NODE_STATE" },
@@ -129,6 +146,24 @@ static void refuses_by_name(void **state)
 		if (!strstr(err_text(&e, text, sizeof(text)), tries[i].where))
 			fail_msg("%zu: %s", i, text);
 	}
+}
+
+static void a_key_is_not_repeated(void **state)
+{
+	static const char *const vars[] = { "VPC_NODE_NAME=n", "VPC_SERVER_APP_ID=self",
+					    "BAILEY_NODE_AUTHKEY=secret-0123456789", NULL };
+	static const char *const bad[] = { "BAILEY_NODE_AUTHKEY=secret", NULL };
+	auto_out struct out text = { 0 };
+	struct err e;
+
+	(void)state;
+	assert_int_equal(read_env(vars, &e), 0);
+	assert_string_equal(env.authkey, "secret-0123456789");
+	node_env_print((char *const *)vars, &text);
+	out_u8(&text, 0);
+	assert_null(strstr((char *)text.data, "secret"));
+	assert_true(read_env(bad, &e) < 0);
+	assert_null(strstr(e.msg, "secret"));
 }
 
 static void urls_are_hosts_and_ports(void **state)
@@ -194,6 +229,9 @@ static void the_configuration_is_one(void **state)
 	c.evidence = env.evidence;
 	c.collateral = env.collateral;
 	c.endpoint = env.endpoint;
+	c.topology = env.topology;
+	c.hub = env.hub;
+	c.via = env.via;
 	prefix_parse(&networks[0], "100.64.0.0/10");
 	endpoint_parse(&servers[0], "192.0.2.1:443");
 	endpoint_parse(&servers[1], "[2001:db8::9]:443");
@@ -210,7 +248,9 @@ static void the_configuration_is_one(void **state)
 	assert_string_equal(conf.evidence_policy, "/etc/evidence.yaml");
 	assert_string_equal(conf.pcs_url, "https://pccs.example.com:8081");
 	assert_string_equal(conf.simulated_roots, "/etc/root's.pem");
-	assert_true(conf.allow_simulated && conf.n_endpoints == 1);
+	assert_true(conf.allow_simulated && conf.n_endpoints == 2);
+	assert_true(conf.topology == BY_TOPOLOGY_SPOKE && conf.hub_app[0] == 0xb2 && conf.n_via == 2);
+	assert_true(conf.endpoints[1].port == 51820 && conf.via[1].recorded.port == 1 && conf.via[1].dialled.port == 2);
 }
 
 static void allowed_apps_reach_each_other(void **state)
@@ -234,9 +274,13 @@ static void allowed_apps_reach_each_other(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(little_is_needed),         cmocka_unit_test(all_may_be_said),
-		cmocka_unit_test(refuses_by_name),          cmocka_unit_test(urls_are_hosts_and_ports),
-		cmocka_unit_test(the_configuration_is_one), cmocka_unit_test(allowed_apps_reach_each_other),
+		cmocka_unit_test(little_is_needed),
+		cmocka_unit_test(all_may_be_said),
+		cmocka_unit_test(refuses_by_name),
+		cmocka_unit_test(a_key_is_not_repeated),
+		cmocka_unit_test(urls_are_hosts_and_ports),
+		cmocka_unit_test(the_configuration_is_one),
+		cmocka_unit_test(allowed_apps_reach_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
