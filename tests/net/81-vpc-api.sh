@@ -227,7 +227,7 @@ daemon_of_u() { pgrep -f -x "baileyd -c $dir/u.yaml"; }
 daemon_end() {
 	pid=$(daemon_of_u) || return 0
 	kill "$pid"
-	eventually 10 sh -c "! kill -0 $pid"
+	eventually 10 sh -c "! kill -0 $pid 2>/dev/null"
 }
 up_end() {
 	daemon_end
@@ -242,11 +242,11 @@ wrong=no-such-key-0123456789
 nsenter --net="$(netns_of u)" "$bailey" up --server "$(underlay_of s):7947" --app "$control" --policy "$dir/policy.yaml" --certificate "$dir/u.pem" \
 	--key "$dir/u.key" --simulated-root "$dir/root/root.pem" --endpoint "$(underlay_of u):51820,$(underlay_of u):51821" --name "$up_name" \
 	--interface "$(ifname_of u)" --config "$dir/u.yaml" --wait 600 --authkey $wrong >"$dir/up.log" 2>&1 &
-up_pid=$!
-at_end "kill $up_pid"
+echo $! >"$dir/up.pid"
+at_end "end_pid $dir/up.pid"
 check 'a key that nobody made admits nobody' eventually 30 has_reason u AUTH_KEY 600
-check_not 'who lists processes does not see it' grep -q $wrong "/proc/$up_pid/cmdline"
-kill $up_pid
+check_not 'who lists processes does not see it' grep -q $wrong "/proc/$(cat "$dir/up.pid")/cmdline"
+end_pid "$dir/up.pid"
 is 'it is in a file for root alone' "$(stat -c %a "/var/lib/bailey/$up_name/authkey") $(cat "/var/lib/bailey/$up_name/authkey")" "600 $wrong"
 check_not 'and not in the configuration' grep -q $wrong "$dir/u.yaml"
 daemon_end
@@ -263,6 +263,24 @@ rm "$dir/u.yaml"
 up_in_dir() { (cd "$dir" && up_u --authkey file:u.authkey); }
 check 'a file is named from where one is' up_in_dir
 check 'and by the configuration' grep -qF "key: '$dir/u.authkey'" "$dir/u.yaml"
+
+# --- more connections than the API takes -------------------------------------------------------------------------------------------------
+# As the mesh's user, and so past the mesh, which would wait for whole requests. 64 is api.c's bound.
+slow() { nsenter --net="$(netns_of s)" setpriv --reuid daemon --clear-groups python3 tests/net/api_slow.py "$1" "$dir/run/api.sock" "$2"; }
+is 'the 65th waits until a slow one was cut, and all of those are' "$(slow bound 64)" 'HTTP/1.1 200 OK, after a cut; 64 cut, 0 bytes to them'
+nsenter --net="$(netns_of s)" setpriv --reuid daemon --clear-groups python3 tests/net/api_slow.py hold "$dir/run/api.sock" 100 >"$dir/slow.log" 2>&1 &
+echo $! >"$dir/slow.pid"
+at_end "end_pid $dir/slow.pid"
+check 'a hundred hold all that there is' eventually 20 grep -q held "$dir/slow.log"
+daemon_end
+check 'a node joins meanwhile' up_u --authkey "file:$dir/u.authkey" --wait 60
+u_epoch=$(jq -r .payload "/var/lib/bailey/$up_name/self.record" | base64 -d | jq .epoch)
+check 'and the others are told' eventually 30 status_has b ".peers[] | select(.node == \"$up_name\" and .epoch == $u_epoch)"
+check 'the slow ones are still there' kill -0 "$(cat "$dir/slow.pid")"
+end_pid "$dir/slow.pid"
+# shellcheck disable=SC2317 # called through eventually
+is_served() { [ "$(api b /health)" = 'OK 200' ]; }
+check 'when they have gone the API is there for others' eventually 60 is_served
 stop_server
 check 'the control plane starts again' start_server
 is 'entries are there' "$(eventually 20 api b /api/discover/mongodb)" '{"count":1,"node_type":"mongodb","nodes":[{"hostname":"db-0","tailscale_ip":"192.0.2.7","uuid":"u-a"}]} 200'
