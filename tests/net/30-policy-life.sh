@@ -102,11 +102,19 @@ check 'which decides' decides a
 # The loaded programs themselves, with packets that nobody sends.
 live() { "$bailey" policy explain --live --instance "$prefix-db" "$@" 2>&1; echo "status $?"; }
 pair="web (100.64.0.2) -> db (100.64.0.3)"
+write_policy 5432 | sed 's/^\(  web: {.*\) }/\1, require: { simulated: false } }/' >"$dir/claims.yaml"
+check 'a policy that asks for more than web proves' policy apply "$dir/claims.yaml"
+like 'what it lacks is told' "$(live --from web --to db tcp/5432)" \
+	"DENY   $pair tcp/5432 in on *: POLICY_DENY: *; nearest only-5432 *claims.yaml:6 allows tcp/5432, but the sender's simulated is true*status 1"
+check 'the configured one again' policy apply
 dropped=$(status_of db | jq '[.datapath.drops[].packets] | add')
 is 'the program allows what the policy allows' "$(live --from web --to db tcp/5432)" \
 	"ALLOW  $pair tcp/5432 in on $(ifname_of db): rule only-5432 (configured.yaml:6)
 status 0"
 like 'and denies what it does not' "$(live --from web --to db tcp/8080)" "DENY   $pair tcp/8080 in on *: POLICY_DENY: *status 1"
+is 'the nearest rule is told' "$("$bailey" policy explain --live --json --instance "$prefix-db" --from web --to db tcp/5433 |
+	jq -r '.answers[0].nearest | [.rule, .allows] | join(" ")') $(live --from web --to db tcp/5433 | sed -n 's/.*; //p')" \
+	'only-5432 tcp/5432 nearest only-5432 configured.yaml:6 allows tcp/5432'
 like 'out, too' "$(live --from db --to web tcp/5432)" 'DENY   db (100.64.0.3) -> web (100.64.0.2) tcp/5432 out on *: POLICY_DENY: *status 1'
 like 'over IPv6 by address' "$(live --from fdba:11e7::2 --to db tcp/5432)" 'ALLOW  web (fdba:11e7::2) -> db (fdba:11e7::3) *status 0'
 like 'ICMPv6 over IPv6' "$(live --from web --to db icmpv6/128)" 'DENY   web (fdba:11e7::2) -> *status 1'

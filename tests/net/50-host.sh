@@ -199,7 +199,7 @@ cli4=$(underlay_of cli) cli6=$(underlay6_of cli) adm4=$(underlay_of adm)
 like 'the programs are asked: an allowed port' "$(asked "$dir/open.yaml" --from "$cli4" --to host tcp/5432)" \
 	"ALLOW  $cli4 -> $web4 tcp/5432 in on eth0: rule store (open.yaml:9)"
 like 'IPv6' "$(asked --from "$cli6" --to host tcp/5432)" "ALLOW  $cli6 -> $web6 tcp/5432 in on eth0: rule store (open.yaml:9)"
-like 'another source of the same' "$(asked --from "$adm4" --to host tcp/5432)" 'DENY   *POLICY_DENY: no rule allows it'
+like 'another source of the same' "$(asked --from "$adm4" --to host tcp/5432)" 'DENY   *POLICY_DENY: no rule allows it*'
 like 'outwards' "$(asked --from host --to "$cli4" tcp/8080)" "ALLOW  $web4 -> $cli4 tcp/8080 out on eth0: rule out (open.yaml:11)"
 like 'an opening' "$(asked --from "$adm4" --to host tcp/22)" 'ALLOW  *rule @failsafe-1 (web.yaml:*)'
 like "WireGuard's port" "$(asked --from "$adm4" --to host udp/51820)" 'ALLOW  *passes by itself*'

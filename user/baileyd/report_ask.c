@@ -233,6 +233,8 @@ static json_t *answer_json(struct parent *p, uint32_t target, const struct dp_qu
 		json_object_set_new(o, "reason", json_string(dp_drop_name(a->dp.reason)));
 		json_object_set_new(o, "text", json_string(dp_drop_text(a->dp.reason)));
 	}
+	if (a->dp.reason == BY_DROP_POLICY_DENY && !a->rule.name[0])
+		report_nearest(o, p, target, q);
 	return o;
 }
 

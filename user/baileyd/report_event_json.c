@@ -44,49 +44,59 @@ json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t 
 	return o;
 }
 
-/* Between two nodes of the overlay, by what they prove now. */
-static bool ask_overlay(struct parent *p, const struct by_event *ev, struct pol_answer *a)
+/* Between two nodes of the overlay. */
+static bool explain_overlay(struct parent *p, const struct dp_question *q, struct pol_answer *a)
 {
-	const struct id_claims *src = node_who(p, &ev->src).claims, *dst = node_who(p, &ev->dst).claims;
-	struct pol_subject from, to;
+	const struct id_claims *local = node_who(p, &q->local).claims, *peer = node_who(p, &q->peer).claims;
+	struct pol_subject own, other;
 
-	if (!src || !dst)
+	if (!local || !peer)
 		return false;
-	from = evp_subject(src);
-	to = evp_subject(dst);
-	pol_explain_nodes(p->model, &from, &to, selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type), a);
+	own = evp_subject(local);
+	other = evp_subject(peer);
+	pol_explain_nodes(p->model, q->dir == BY_DIR_IN ? &other : &own, q->dir == BY_DIR_IN ? &own : &other,
+			  q->selector, a);
 	return true;
 }
 
 /* Between this host and an address. */
-static bool ask_host(struct parent *p, const struct by_event *ev, struct pol_answer *a)
+static bool explain_host(struct parent *p, const struct dp_question *q, struct pol_answer *a)
 {
-	bool is_in = ev->dir == BY_DIR_IN;
 	char peer[ADDR_TEXT], on[2 * BY_APP_ID_LEN + 1];
-	struct pol_question q = { .from = is_in ? addr_print(&ev->src, peer) : "host",
-				  .to = is_in ? "host" : addr_print(&ev->dst, peer),
-				  .on = on,
-				  .selector = selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type) };
+	bool is_in = q->dir == BY_DIR_IN;
+	struct pol_question ask = { .from = "host", .to = "host", .on = on, .selector = q->selector };
 	struct err e = ERR_INIT;
 
+	*(is_in ? &ask.from : &ask.to) = addr_print(&q->peer, peer);
 	hex_print(on, p->self.app_id, BY_APP_ID_LEN);
-	return pol_ask(p->model, &q, a, &e) == 0;
+	return pol_ask(p->model, &ask, a, &e) == 0;
 }
 
-/* For a packet that no rule covers: the rule of these two that comes nearest. */
-static void add_nearest(json_t *o, struct parent *p, const struct msg_event *m)
+void report_nearest(json_t *o, struct parent *p, uint32_t target, const struct dp_question *q)
 {
-	bool is_host = p->targets[m->target].kind == TARGET_IS_UNDERLAY;
+	bool is_host = p->targets[target].kind == TARGET_IS_UNDERLAY;
 	struct pol_answer a;
 	json_t *near;
 
-	if (!p->model || !(is_host ? ask_host(p, &m->event, &a) : ask_overlay(p, &m->event, &a)) || !a.nearest_rule)
+	if (!p->model || !(is_host ? explain_host(p, q, &a) : explain_overlay(p, q, &a)) || !a.nearest_rule)
 		return;
 	near = json_pack("{s:s, s:s, s:i, s:s}", "rule", a.nearest_rule, "file", a.nearest_file, "line",
 			 (int)a.nearest_line, "allows", a.nearest_ports);
 	if (a.unmet[0] || a.unmet[1])
 		json_object_set_new(near, "needs", pol_lacks_json(&a));
 	json_object_set_new(o, "nearest", near);
+}
+
+static void add_nearest(json_t *o, struct parent *p, const struct msg_event *m)
+{
+	const struct by_event *ev = &m->event;
+	bool is_in = ev->dir == BY_DIR_IN;
+	struct dp_question q = { .dir = ev->dir,
+				 .local = is_in ? ev->dst : ev->src,
+				 .peer = is_in ? ev->src : ev->dst,
+				 .selector = selector_of(ev->l4_proto, ev->dst_port_be, ev->icmp_type) };
+
+	report_nearest(o, p, m->target, &q);
 }
 
 json_t *report_event_json(struct parent *p, const struct seen_event *seen)

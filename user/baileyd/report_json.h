@@ -23,6 +23,8 @@ json_t *report_rules_json(const struct parent *p, uint32_t target);
 
 /* report_event_json.c */
 json_t *report_event_json(struct parent *p, const struct seen_event *seen);
+/* For a packet that no rule covers: "nearest", the rule of these two that comes nearest, by what they prove now. */
+void report_nearest(json_t *o, struct parent *p, uint32_t target, const struct dp_question *q);
 /* One end of a packet: address, port (0: none), whose it is. */
 json_t *report_side_json(struct parent *p, const struct by_addr *addr, uint16_t port_be);
 const char *report_proto_name(uint8_t l4_proto, char buf[8]);

@@ -41,19 +41,29 @@ static void needs_text(const json_t *needs, char *buf, size_t size)
 	}
 }
 
-/* Which rule decided, or which comes nearest when none did. */
-void rule_text(const json_t *ev, char *buf, size_t size)
+void nearest_text(const json_t *ev, char *buf, size_t size)
 {
 	const json_t *near = json_object_get(ev, "nearest");
-	bool by_policy = strcmp(js(ev, "reason"), "POLICY_DENY") == 0;
 	char needs[256];
 
 	needs_text(json_object_get(near, "needs"), needs, sizeof(needs));
+	buf[0] = '\0';
+	if (near)
+		snprintf(buf, size, "nearest %s %s:%lld allows %s%s", js(near, "rule"), js(near, "file"),
+			 ji(near, "line"), js(near, "allows"), needs);
+}
+
+/* Which rule decided, or which comes nearest when none did. */
+void rule_text(const json_t *ev, char *buf, size_t size)
+{
+	bool by_policy = strcmp(js(ev, "reason"), "POLICY_DENY") == 0;
+	char near[512];
+
+	nearest_text(ev, near, sizeof(near));
 	if (*js(ev, "rule"))
 		snprintf(buf, size, "%s %s", js(ev, "rule"), js(ev, "where"));
-	else if (near)
-		snprintf(buf, size, "no rule; nearest %s %s:%lld allows %s%s", js(near, "rule"), js(near, "file"),
-			 ji(near, "line"), js(near, "allows"), needs);
+	else if (*near)
+		snprintf(buf, size, "no rule; %s", near);
 	else
 		snprintf(buf, size, "%s", by_policy ? "no rule" : js(ev, "text"));
 }

@@ -13,7 +13,7 @@
 static void print_answer(const json_t *a)
 {
 	const json_t *rule = json_object_get(a, "rule"), *audit = json_object_get(a, "audit");
-	char src[160], dst[160];
+	char src[160], dst[160], near[512];
 
 	side_text(json_object_get(a, "src"), src, sizeof(src));
 	side_text(json_object_get(a, "dst"), dst, sizeof(dst));
@@ -27,6 +27,9 @@ static void print_answer(const json_t *a)
 		printf("passes by itself, no rule is asked");
 	else
 		printf("%s: %s", js(a, "reason"), js(a, "text"));
+	nearest_text(a, near, sizeof(near));
+	if (*near)
+		printf("; %s", near);
 	if (json_is_object(rule) && *js(a, "reason") && strcmp(js(a, "reason"), "POLICY_DENY") != 0)
 		printf(", %s", js(a, "reason"));
 	if (json_is_object(audit))

@@ -54,4 +54,6 @@ int mesh_flows(const char *socket, bool json);
 /* cmd_monitor.c: one end of a packet or flow, "web (100.64.0.2) 5432"; which rule, or which is nearest; one line. */
 void side_text(const json_t *side, char *buf, size_t size);
 void rule_text(const json_t *ev, char *buf, size_t size);
+/* "nearest RULE FILE:LINE allows tcp/443, but the sender's tcb is OutOfDate"; "": no rule comes near. */
+void nearest_text(const json_t *ev, char *buf, size_t size);
 void event_text(const json_t *ev, char *buf, size_t size);

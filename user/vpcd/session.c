@@ -102,20 +102,36 @@ static int have_take(struct session *s, struct in in, struct err *e)
 	return 0;
 }
 
+/* "; rule may-join needs tcb UpToDate of the node, which is OutOfDate": what would have let it in. */
+static void needs_print(const struct pol_answer *a, char *buf, size_t size)
+{
+	struct pol_lack lack[POL_LACKS_MAX];
+	size_t n = pol_lacks(a, lack), len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < n && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s%s%s%s %.70s of the %s, which is %.70s",
+					i ? " and " : "; rule ", i ? "" : a->nearest_rule, i ? "" : " needs ",
+					lack[i].claim, lack[i].needed, lack[i].is_to ? "control plane" : "node",
+					lack[i].has[0] ? lack[i].has : "unknown");
+}
+
 /* The policy that is named by `admit`, asked whether this node may reach the control plane's port. */
 static int admit(const struct session *s, const struct id_claims *claims, struct err *e)
 {
 	const struct front *f = s->front;
 	struct pol_subject from = evp_subject(claims), to = evp_subject(&f->self);
 	struct pol_answer answer;
+	char needs[240];
 
 	if (!claims->has_instance_id)
 		return err_reason(e, ID_RECORD_IDENTITY, s->who.from, "the certificate proves no instance-id");
 	pol_explain_nodes(f->loaded->admit, &from, &to, f->selector, &answer);
 	if (answer.action == BY_ALLOW)
 		return 0;
-	return err_reason(e, ID_NOT_ADMITTED, s->who.from, "%s: %s of %s", s->who.node, answer.rung,
-			  f->loaded->conf.admit);
+	needs_print(&answer, needs, sizeof(needs));
+	return err_reason(e, ID_NOT_ADMITTED, s->who.from, "%s: %s of %s%s", s->who.node, answer.rung,
+			  f->loaded->conf.admit, needs);
 }
 
 static int grant_ask(struct session *s, struct err *e)
