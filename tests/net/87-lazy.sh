@@ -3,7 +3,7 @@
 # More nodes than overlay.lazy_peers: WireGuard is told of those that somebody talks to, from either side, and forgets the idle.
 # shellcheck disable=SC2317 # functions are called through check
 . tests/net/lib.sh
-need ip nsenter jq wg
+need ip nsenter jq wg python3
 need_file "$BUILD/baileyd" 'run make'
 
 dir=$TMP
@@ -127,6 +127,95 @@ sleep 2
 is 'a key of nobody wakes nobody' "$(peers db)" 0
 check 'the edge lives' status_has db '.processes.edge.restarts == 0'
 in_ns stranger "$PWD/$BUILD/tests/net/overlay_probe" down "x$U" >/dev/null
+
+# --- handshakes by former keys, recorded and sent again, at either port ---------------------------------------------------------
+# message KEYFILE PUBLIC-KEY FILE: the initiation that the first sends to the second
+message() {
+	in_ns stranger python3 -c 'import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 9999))
+s.settimeout(60)
+open(sys.argv[2], "w")
+while True:
+	data = s.recv(2048)
+	if len(data) == 148 and data[0] == 1:
+		break
+open(sys.argv[1], "wb").write(data)' "$3" "$3.ready" &
+	listener=$!
+	eventually 20 [ -e "$3.ready" ]
+	in_ns stranger "$PWD/$BUILD/tests/net/overlay_probe" up "x$U" backend=$backend key="$1" port=51820 mtu=1420 addr=100.64.0.77/10 \
+		peer="$2" endpoint=127.0.0.1:9999 keepalive=1 allowed=100.64.0.78/32 >/dev/null
+	wait "$listener"
+	in_ns stranger "$PWD/$BUILD/tests/net/overlay_probe" down "x$U" >/dev/null
+}
+say() { # FILE PORT: to web
+	in_ns stranger python3 -c 'import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(open(sys.argv[1], "rb").read(), (sys.argv[2], int(sys.argv[3])))' \
+		"$1" "$(underlay_of web)" "$2"
+}
+peer_is() { in_ns web wg show "$(ifname_of web)" peers | grep -qxF "$1"; }
+says_until() { # FILE PORT COMMAND...: a flood of others may have taken its turn
+	file=$1 port=$2
+	shift 2
+	say "$file" "$port"
+	eventually 2 "$@"
+}
+key_of() { status_of "$1" | jq -r .overlay.public_key; }
+phase_is() { [ "$(status_of web | jq -r .overlay.key.phase)" = "$1" ]; }
+
+# a node whose keys this test has
+host_of_t=99
+for n in t old new; do (umask 077 && "$bailey" genkey >"$TMP/$n.wgkey"); done
+public() { "$bailey" pubkey <"$TMP/$1.wgkey"; }
+make_t() { # OPTION...: its record, at web
+	"$bailey" record sign --cert "$dir/t.pem" --key "$dir/t.key" --node t --addr 100.64.0.$host_of_t \
+		--endpoint 10.99.0.$host_of_t:51820 "$@" --out "$dir/records-web/t.record" >/dev/null &&
+		"$bailey" reload --instance "$prefix-web" >/dev/null
+}
+"$bailey" dev-identity issue --root "$dir/root" --app-id "$(app_of intruder)" --instance-id "$(printf '%040d' $host_of_t)" --name t \
+	--out "$dir/t" >/dev/null
+at=$(date +%s)
+make_t --wg-key "$(public t)" --epoch "$at"
+check 'web knows one more' wait_until 30 knows web $((many + 2))
+former=$(key_of web) db_key=$(key_of db) t_key=$(public t)
+message "$TMP/t.wgkey" "$former" "$TMP/t-former"
+message "$TMP/stranger.key" "$former" "$TMP/stranger-former"
+check 'awake on both sides' wait_until 20 tcp_ok web "$(overlay_of db)"
+check 'the key of web is rotated again' "$bailey" key rotate --instance "$prefix-web"
+# db hears that it shall leave, and not that it shall come back: that half waits for it
+is_told() { "$bailey" record show "$dir/state-web/self.record" --json | jq -e .detour_key >/dev/null; }
+check 'its record says so' eventually 20 is_told
+cp "$dir/state-web/self.record" "$dir/records-db/" && "$bailey" reload --instance "$prefix-db" >/dev/null
+check 'web comes back to its new key' wait_until 90 phase_is returning
+is 'awake is who was' "$(in_ns web wg show "$(ifname_of web)" peers)" "$db_key"
+says_until "$TMP/stranger-former" 51821 false
+is 'for the former key a handshake of nobody wakes nobody' "$(in_ns web wg show "$(ifname_of web)" peers)" "$db_key"
+check "a member's, at the second port, wakes the member" eventually 20 says_until "$TMP/t-former" 51821 peer_is "$t_key"
+is_on_second() { in_ns web wg show "$(ifname_of web)~" peers | grep -qxF "$t_key"; }
+check 'on the second device, too' eventually 5 is_on_second
+check 'all this while the key came back' phase_is returning
+check 'the rotation ends' wait_until 90 follow status_has web '.overlay.key.rotated == 2'
+check 'all sleep again' wait_until 60 follow has_peers web 0
+for port in 51821 51820; do
+	says_until "$TMP/t-former" $port false
+	is "then the same handshake, recorded, wakes nobody at $port" "$(peers web)" 0
+done
+message "$TMP/t.wgkey" "$(key_of web)" "$TMP/t-now"
+check 'one for the new key does' eventually 20 says_until "$TMP/t-now" 51821 peer_is "$t_key"
+check 'and sleeps again' wait_until 60 has_peers web 0
+
+# the other end's former key
+message "$TMP/old.wgkey" "$(key_of web)" "$TMP/t-old"
+check 'web takes a record with a former key' make_t --wg-key "$(public new)" --detour-key "$(public old)" --epoch $((at + 1))
+check 'a handshake by that, at the second port, wakes its node' \
+	eventually 20 says_until "$TMP/t-old" 51821 peer_is "$(public new)"
+check 'its rotation is over' make_t --wg-key "$(public new)" --epoch $((at + 2))
+check 'it sleeps again' wait_until 60 has_peers web 0
+for port in 51821 51820; do
+	says_until "$TMP/t-old" $port false
+	is "its former key wakes nobody at $port" "$(peers web)" 0
+done
+check 'the edge lives' status_has web '.processes.edge.restarts == 0'
 
 for n in web db; do
 	take_down $n
