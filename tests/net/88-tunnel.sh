@@ -50,10 +50,23 @@ start_tunnel() { # NODE OPTION...
 }
 for n in web db; do at_end "end_pid $dir/tunnel-$n.pid"; done
 chmod 711 "$TMP"
+via() { in_ns web "$bailey" doctor --instance "$prefix-web" --json | jq -r '.findings[] | select(.area == "via" or .area == "firewall") | "\(.state) \(.text)"'; }
+like 'doctor misses the tunnel' "$(via)" "*WRONG $(underlay_of db):51820 is dialled at 127.0.0.1:51831, where nothing listens*"
+like 'and the one for key rotations' "$(via)" '*look nothing listens at 127.0.0.1:51832, where*while a key is rotated*'
 start_tunnel web --listen udp:127.0.0.1:51831 --to "tcp:$(underlay_of db):4443"
 check 'where nobody listens yet it goes on trying' eventually 20 grep -q 'has ended' "$dir/tunnel-web.log"
 start_tunnel db --listen "tcp:0.0.0.0:4443" --to udp:127.0.0.1:51820
 check 'in TCP they reach each other' wait_until 30 tcp_ok web "$(overlay_of db)" 5432
+like 'doctor sees that it is taken' "$(via)" '*well*127.0.0.1:51831, and taken there*'
+if command -v nft >/dev/null; then
+	in_ns web nft add table inet planted
+	in_ns web nft add chain inet planted in '{ type filter hook input priority 10; }'
+	in_ns web nft add rule inet planted in udp dport 51832 drop
+	like 'and a rule that closes the port of rotations' "$(via)" "*WRONG*'drop' for udp/51832 (overlay.via)*"
+	in_ns web nft delete table inet planted
+else
+	skip 'and a rule that closes the port of rotations' 'needs nft, which is not installed'
+fi
 is 'the peer is dialled where the configuration says' "$(in_ns web wg show "$(ifname_of web)" endpoints | cut -f 2)" 127.0.0.1:51831
 is 'and learned where its datagrams come from' "$(in_ns db wg show "$(ifname_of db)" endpoints | cut -f 2 | cut -d : -f 1)" 127.0.0.1
 lossless() {

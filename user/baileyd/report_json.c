@@ -300,6 +300,8 @@ static json_t *overlay_part(const struct parent *p)
 		      (int)p->conf.mtu, "addresses", addr_list(p->conf.addrs, p->conf.n_addrs), "networks", networks,
 		      "public_key", key_text(p->wg_public), "topology", conf_topology_name[p->conf.topology], "hub",
 		      p->hub ? json_string(p->hub->id.record.node) : json_null(), "key", rotate_json(p, time(NULL)));
+	if (p->conf.n_via)
+		json_object_set_new(o, "via", report_via_json(&p->conf));
 	json_object_set_new(o, "wireguard",
 			    json_pack("{s:i, s:i, s:b, s:I}", "configured", (int)p->report.n_peers, "asleep",
 				      (int)p->report.status.n_asleep, "lazy", p->report.status.is_lazy, "woken",

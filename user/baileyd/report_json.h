@@ -18,6 +18,9 @@ extern const char *const report_dir_name[BY_DIR_COUNT];
 /* Rule `number` of the image that the target was last given; NULL: it has none of that number. */
 const struct by_rule *report_rule(const struct parent *p, uint32_t target, uint32_t number);
 
+/* report_peers.c: endpoints of records, and where they are dialled. */
+json_t *report_via_json(const struct conf *c);
+
 json_t *report_drops_json(const struct dp_status *dp);
 json_t *report_rules_json(const struct parent *p, uint32_t target);
 

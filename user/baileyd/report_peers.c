@@ -15,6 +15,17 @@
 
 DEFINE_CLEANUP(json, json_t, json_decref)
 
+json_t *report_via_json(const struct conf *c)
+{
+	char recorded[ENDPOINT_TEXT], dialled[ENDPOINT_TEXT];
+	json_t *o = json_object();
+
+	for (uint32_t i = 0; i < c->n_via; i++)
+		json_object_set_new(o, endpoint_print(&c->via[i].recorded, recorded),
+				    json_string(endpoint_print(&c->via[i].dialled, dialled)));
+	return o;
+}
+
 struct follower {
 	struct follower *next;
 	struct evhttp_request *req;

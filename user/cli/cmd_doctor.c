@@ -104,7 +104,7 @@ static void judge_processes(struct doctor *d, const json_t *s)
 static void add_port(struct doctor *d, bool is_udp, long long port, const char *used_for)
 {
 	if (d->n_ports < DOC_PORTS && port > 0 && port < 65536)
-		d->ports[d->n_ports++] = (struct doctor_port){ is_udp, (uint16_t)port, used_for };
+		d->ports[d->n_ports++] = (struct doctor_port){ is_udp, (uint16_t)port, used_for, false };
 }
 
 static void take_facts(struct doctor *d, const json_t *s)
@@ -116,6 +116,8 @@ static void take_facts(struct doctor *d, const json_t *s)
 	snprintf(d->overlay, sizeof(d->overlay), "%s", js(overlay, "interface"));
 	snprintf(d->underlay, sizeof(d->underlay), "%s", js(json_object_get(s, "underlay"), "interface"));
 	add_port(d, true, s ? ji(overlay, "listen_port") : DEFAULT_PORT, "WireGuard");
+	if (s)
+		add_port(d, true, ji(overlay, "listen_port") + 1, "WireGuard while a key is rotated");
 	json_array_foreach (json_object_get(s, "listens"), i, item)
 		if (endpoint_parse(&at, json_string_value(item)))
 			add_port(d, false, at.port, "records");
@@ -135,6 +137,7 @@ void doctor_daemon(struct doctor *d, const json_t *s)
 	}
 	judge_processes(d, s);
 	judge_evidence(d, s);
+	doctor_via(d, json_object_get(s, "overlay"));
 }
 
 /* --- kernel --- */

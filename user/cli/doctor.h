@@ -9,7 +9,7 @@
 
 enum doctor_state { DOC_WELL, DOC_LOOK, DOC_WRONG };
 
-#define DOC_PORTS 18
+#define DOC_PORTS 64
 #define DOC_NETS  4
 
 struct doctor {
@@ -23,6 +23,7 @@ struct doctor {
 		bool is_udp;
 		uint16_t port;
 		const char *used_for;
+		bool is_loopback; /* only this machine dials it: a rule that accepts all of `lo` lets it in */
 	} ports[DOC_PORTS];
 	uint32_t n_ports;
 };
@@ -31,6 +32,7 @@ void doctor_say(struct doctor *d, enum doctor_state state, const char *area, con
 	__attribute__((format(printf, 4, 5)));
 
 void doctor_daemon(struct doctor *d, const json_t *status); /* cmd_doctor.c; status NULL: none runs */
+void doctor_via(struct doctor *d, const json_t *overlay);   /* doctor_via.c; what the status says of the overlay */
 void doctor_kernel(struct doctor *d);
 void doctor_clock(struct doctor *d);
 void doctor_devices(struct doctor *d);

@@ -120,6 +120,23 @@ static void judge_rule(struct doctor *d, const json_t *rule)
 			   text_of(rule, "family"), text_of(rule, "table"), text_of(rule, "chain"), BY_DIVERT_MARK);
 }
 
+/* iif "lo" or iifname "lo" */
+static bool is_of_loopback(const json_t *expr)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (expr, i, one) {
+		const json_t *match = json_object_get(one, "match");
+		const json_t *meta = json_object_get(json_object_get(match, "left"), "meta");
+
+		if ((is_text(meta, "key", "iif") || is_text(meta, "key", "iifname")) && is_text(match, "right", "lo") &&
+		    is_text(match, "op", "=="))
+			return true;
+	}
+	return false;
+}
+
 static bool accepts_port(const json_t *list, const char *table, const struct doctor_port *port)
 {
 	const json_t *one;
@@ -128,7 +145,8 @@ static bool accepts_port(const json_t *list, const char *table, const struct doc
 	json_array_foreach (list, i, one) {
 		const json_t *rule = json_object_get(one, "rule"), *expr = json_object_get(rule, "expr");
 
-		if (is_text(rule, "table", table) && is_accepted(expr) && names_port(expr, port))
+		if (is_text(rule, "table", table) && is_accepted(expr) &&
+		    (names_port(expr, port) || (port->is_loopback && is_of_loopback(expr))))
 			return true;
 	}
 	return false;

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "cli/doctor.h"
@@ -15,7 +18,7 @@ static void begin(void)
 {
 	json_decref(d.findings);
 	d = (struct doctor){ .findings = json_array(),
-			     .ports = { { true, 51820, "WireGuard" }, { false, 7946, "records" } },
+			     .ports = { { true, 51820, "WireGuard", false }, { false, 7946, "records", false } },
 			     .n_ports = 2 };
 }
 
@@ -75,6 +78,92 @@ static void rules_of_nft_are_judged(void **state)
 		nft(cases[i].expr);
 		assert_int_equal(d.n[DOC_WRONG], cases[i].wrong);
 	}
+}
+
+/* A chain that drops the rest; the port is one that only this machine dials. */
+static unsigned look_of_loopback(const char *expr, bool is_loopback)
+{
+	char text[1024];
+	json_t *o;
+
+	begin();
+	d.ports[0].is_loopback = is_loopback;
+	d.n_ports = 1;
+	snprintf(text, sizeof(text),
+		 "{\"nftables\":[{\"chain\":{\"family\":\"ip\",\"table\":\"t\",\"name\":\"c\",\"hook\":\"input\","
+		 "\"policy\":\"drop\"}},{\"rule\":{\"family\":\"ip\",\"table\":\"t\",\"chain\":\"c\",\"expr\":[%s]}}]}",
+		 expr);
+	o = json_loads(text, 0, NULL);
+	assert_non_null(o);
+	doctor_nft(&d, o);
+	json_decref(o);
+	return d.n[DOC_LOOK];
+}
+
+#define IIF(op, name)                                                                                                  \
+	"{\"match\":{\"op\":\"" op "\",\"left\":{\"meta\":{\"key\":\"iif\"}},\"right\":\"" name "\"}},{\"accept\":"    \
+	"null}"
+
+static void what_the_loopback_accepts_lets_in_what_is_dialled_there(void **state)
+{
+	(void)state;
+	assert_int_equal(look_of_loopback(IIF("==", "lo"), true), 0);
+	assert_int_equal(look_of_loopback(IIF("==", "lo"), false), 1);
+	assert_int_equal(look_of_loopback(IIF("!=", "lo"), true), 1);
+	assert_int_equal(look_of_loopback(IIF("==", "eth0"), true), 1);
+}
+
+/* A socket of loopback, and its port. */
+static int taken(uint16_t *port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	*port = ntohs(at.sin_port);
+	return fd;
+}
+
+static void via(const char *dialled, int own)
+{
+	json_t *overlay = json_pack("{s:i, s:{s:s}}", "listen_port", own, "via", "192.0.2.1:51820", dialled);
+
+	begin();
+	doctor_via(&d, overlay);
+	json_decref(overlay);
+}
+
+static void what_nobody_takes_is_told(void **state)
+{
+	uint16_t port, last;
+	char text[40];
+	int fd = taken(&port), other = taken(&last);
+
+	(void)state;
+	snprintf(text, sizeof(text), "127.0.0.1:%u", port);
+	via(text, 1);
+	assert_true(said("and taken there"));
+	assert_int_equal(d.n[DOC_WRONG], 0);
+	assert_int_equal(d.ports[2].port, port);
+	assert_true(d.ports[2].is_loopback);
+	close(fd);
+	close(other);
+	via(text, 1);
+	assert_true(said("where nothing listens"));
+	assert_int_equal(d.n[DOC_WRONG], 1);
+	assert_int_equal(d.n_ports, 4); /* and the port behind it */
+	via(text, port);
+	assert_true(said("which is this node's WireGuard's own"));
+	via(text, port + 1);
+	assert_true(said("is WireGuard's own, and where"));
+	via("127.0.0.1:65535", 1);
+	assert_true(said("there is no port for key rotations"));
+	via("192.0.2.7:51831", 1); /* another machine's: nobody here can tell */
+	assert_int_equal(d.n[DOC_WRONG] + d.n[DOC_LOOK] + d.n[DOC_WELL], 0);
+	via("nowhere", 1);
+	assert_int_equal(d.n[DOC_WRONG] + d.n[DOC_LOOK], 0);
 }
 
 static void iptables(const char *line)
@@ -169,6 +258,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rules_of_nft_are_judged),
 		cmocka_unit_test(rules_of_iptables_are_judged),
+		cmocka_unit_test(what_the_loopback_accepts_lets_in_what_is_dialled_there),
+		cmocka_unit_test(what_nobody_takes_is_told),
 		cmocka_unit_test(without_a_daemon_the_default_port_is_looked_at),
 		cmocka_unit_test(evidence_that_ends_is_told),
 	};
