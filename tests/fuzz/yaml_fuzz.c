@@ -15,11 +15,16 @@ static void must(bool is_so)
 
 static void walk(const struct yaml_node *node, unsigned depth)
 {
-	must(depth <= YAML_DEPTH_MAX && node->line && node->col && strlen(node->path) <= YAML_PATH_MAX);
+	char path[YAML_PATH_MAX + 1];
+
+	must(depth <= YAML_DEPTH_MAX && node->line && node->col && strlen(yaml_path(node, path)) <= YAML_PATH_MAX);
 	must((node->kind == YAML_SCALAR) == (node->text != NULL));
 	for (size_t i = 0; i < node->n; i++) {
-		must(node->kind != YAML_MAP || (node->key[i] && node->key_line[i] && node->key_col[i]));
-		walk(node->child[i], depth + 1);
+		const struct yaml_node *child = node->child[i];
+
+		must(child->parent == node && child->pos == i);
+		must(node->kind == YAML_MAP ? child->key && child->key_line && child->key_col : !child->key);
+		walk(child, depth + 1);
 	}
 }
 

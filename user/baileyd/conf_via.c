@@ -7,9 +7,9 @@ static void take(struct conf_parse *p, const struct yaml_node *map, size_t i)
 	struct conf_via *via = &p->conf->via[p->conf->n_via];
 	const char *to = yaml_str(p->doc, map->child[i], p->d);
 
-	if (!endpoint_parse(&via->recorded, map->key[i]))
+	if (!endpoint_parse(&via->recorded, map->child[i]->key))
 		yaml_error(p->doc, map->child[i], p->d, "its key is to be an endpoint of a record, found '%s'",
-			   map->key[i]);
+			   map->child[i]->key);
 	else if (to && !endpoint_parse(&via->dialled, to))
 		yaml_error(p->doc, map->child[i], p->d, "needs an endpoint like 127.0.0.1:51821, found '%s'", to);
 	else if (to)

@@ -69,7 +69,7 @@ static void app_read(struct parse *p, const struct yaml_node *apps, size_t i, st
 {
 	static const char *const known[] = { "compose_hashes", "devices", NULL };
 	struct app *app = &allow->app[allow->n_apps];
-	const char *id = apps->key[i];
+	const char *id = apps->child[i]->key;
 
 	if (apps->child[i]->kind != YAML_MAP) {
 		yaml_error(p->doc, apps->child[i], p->d, "needs a map with compose_hashes");

@@ -49,12 +49,6 @@ const char *check_name_fault(const char *name)
 	return name[0] == '-' ? "starts with -" : NULL;
 }
 
-void check_key_error(struct check *c, const struct yaml_node *map, size_t i, const char *what, const char *fault)
-{
-	diags_add(c->d, map->child[i]->source->name, map->key_line[i], map->key_col[i], map->child[i]->path,
-		  "%s '%s' %s", what, map->key[i], fault);
-}
-
 /* --- the file ---------------------------------------------------------------------------------------------- */
 
 void check_root(struct check *c, const struct yaml_node *root)

@@ -24,7 +24,6 @@ void *check_entries(struct check *c, const struct yaml_node *at, size_t n, size_
 char *check_copy(struct check *c, const char *text);
 /* NULL when `name` can name a rule, a peer or a set of ports. */
 const char *check_name_fault(const char *name);
-void check_key_error(struct check *c, const struct yaml_node *map, size_t i, const char *what, const char *fault);
 
 /* check.c: all sections of the tree of all files */
 void check_root(struct check *c, const struct yaml_node *root);

@@ -105,9 +105,8 @@ void check_http_list(struct check *c, const struct yaml_node *rule, const struct
 			if (i == j || !pol_http_is_within(&r->http[i], &r->http[j], r->action == BY_DENY) ||
 			    (i < j && pol_http_is_within(&r->http[j], &r->http[i], r->action == BY_DENY)))
 				continue;
-			diags_warn(c->d, at->source->name, at->line, at->col, at->path,
-				   "this entry adds nothing: the one at %u:%u covers it", list->child[j]->line,
-				   list->child[j]->col);
+			yaml_warn(at, c->d, "this entry adds nothing: the one at %u:%u covers it", list->child[j]->line,
+				  list->child[j]->col);
 			break;
 		}
 	}

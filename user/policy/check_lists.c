@@ -46,13 +46,11 @@ static void tell(struct check *c, const struct yaml_node *list, const struct cov
 	while (of < list->n && (of == i || !has_parts(cover, i, of)))
 		of++;
 	if (of < list->n)
-		diags_warn(c->d, item->source->name, item->line, item->col, item->path,
-			   "'%s' adds nothing: '%s' at %u:%u covers it", item->text, list->child[of]->text,
-			   list->child[of]->line, list->child[of]->col);
+		yaml_warn(item, c->d, "'%s' adds nothing: '%s' at %u:%u covers it", item->text, list->child[of]->text,
+			  list->child[of]->line, list->child[of]->col);
 	else
-		diags_warn(c->d, item->source->name, item->line, item->col, item->path,
-			   "'%s' adds nothing: the others of the list at %u:%u cover it together", item->text,
-			   list->line, list->col);
+		yaml_warn(item, c->d, "'%s' adds nothing: the others of the list at %u:%u cover it together",
+			  item->text, list->line, list->col);
 }
 
 static bool is_superfluous(const struct cover *cover, size_t i)
@@ -258,6 +256,5 @@ void check_lists(struct check *c, const struct yaml_node *root)
 		check_http_list(c, rules->child[i], &c->model->rule[i]);
 	}
 	if (c->work > POL_WARN_WORK)
-		diags_warn(c->d, rules->source->name, rules->line, rules->col, rules->path,
-			   "lists were not all looked at for entries that add nothing, that is too much");
+		yaml_warn(rules, c->d, "lists were not all looked at for entries that add nothing, that is too much");
 }

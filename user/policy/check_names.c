@@ -84,12 +84,9 @@ static uint32_t give_name(struct pol_model *model, enum pol_what what, char *nam
 	return 0;
 }
 
-static void key_error(struct check *c, const struct yaml_node *map, size_t i, enum pol_what what, const char *fault)
+static void key_error(struct check *c, const struct yaml_node *at, enum pol_what what, const char *fault)
 {
-	char noun[32];
-
-	snprintf(noun, sizeof(noun), "%s name", pol_what_text(what));
-	check_key_error(c, map, i, noun, fault);
+	yaml_key_error(at, c->d, "%s name '%s' %s", pol_what_text(what), at->key, fault);
 }
 
 static bool read_section(struct check *c, const struct section *s, const struct yaml_node *map)
@@ -103,17 +100,18 @@ static bool read_section(struct check *c, const struct section *s, const struct 
 	if (!make_room(c, s->what, map->n))
 		return false;
 	for (size_t i = 0; i < map->n; i++) {
-		const char *fault = name_fault(map->key[i], s->what);
-		char *name = check_copy(c, map->key[i]);
-		unsigned file = map->child[i]->source->number;
+		const struct yaml_node *at = map->child[i];
+		const char *fault = name_fault(at->key, s->what);
+		char *name = check_copy(c, at->key);
+		unsigned file = at->source->number;
 		uint32_t number;
 
 		if (fault)
-			key_error(c, map, i, s->what, fault);
+			key_error(c, at, s->what, fault);
 		if (!name)
 			return false;
-		number = give_name(model, s->what, name, file, map->key_line[i]);
-		model->name[model->n_names++] = (struct pol_name){ name, s->what, number, file, map->key_line[i] };
+		number = give_name(model, s->what, name, file, at->key_line);
+		model->name[model->n_names++] = (struct pol_name){ name, s->what, number, file, at->key_line };
 	}
 	return true;
 }
@@ -139,7 +137,7 @@ static void refuse_clashes(struct check *c, const struct yaml_node *root)
 			continue;
 		snprintf(clash, sizeof(clash), "is the name of the %s %s", pol_what_text(first->what),
 			 pol_place(model, again->file, first->file, first->line, where));
-		key_error(c, yaml_get(root, sections[again->what].key), again->i, again->what, clash);
+		key_error(c, yaml_get(root, sections[again->what].key)->child[again->i], again->what, clash);
 	}
 }
 

@@ -106,11 +106,11 @@ static int order_set_name(const void *a, const void *b)
 static void read_sets(struct check *c, const struct yaml_node *sets, struct pol_port_set *set, size_t *n)
 {
 	for (size_t i = 0; i < sets->n; i++) {
-		const char *fault = set_name_fault(sets->key[i]);
+		const char *fault = set_name_fault(sets->child[i]->key);
 
 		if (fault)
-			check_key_error(c, sets, i, "name of ports", fault);
-		set[i].name = check_copy(c, sets->key[i]);
+			yaml_key_error(sets->child[i], c->d, "name of ports '%s' %s", sets->child[i]->key, fault);
+		set[i].name = check_copy(c, sets->child[i]->key);
 		if (!set[i].name)
 			return;
 		++*n;

@@ -32,9 +32,10 @@ static void read_rule_name(struct check *c, const struct yaml_node *node, size_t
 	const char *name = at ? yaml_str(c->doc, at, c->d) : NULL, *fault;
 	char made[32];
 
-	if (name && (fault = check_name_fault(name)))
+	if (!name)
+		snprintf(made, sizeof(made), "rule-%zu", i + 1);
+	else if ((fault = check_name_fault(name)))
 		wrong(c, at, "rule name '%.80s' %s", name, fault);
-	snprintf(made, sizeof(made), "rule-%zu", i + 1);
 	rule->name = check_copy(c, name ? name : made);
 }
 

@@ -259,7 +259,7 @@ static bool is_same_tree(const struct yaml_node *a, const struct yaml_node *b)
 		return strcmp(a->text, b->text) == 0 &&
 		       (a->is_quoted == b->is_quoted || strchr(a->text, '\n') || !fmt_text_needs_quotes(a->text));
 	for (size_t i = 0; i < a->n; i++) {
-		const struct yaml_node *other = a->kind == YAML_LIST ? b->child[i] : yaml_get(b, a->key[i]);
+		const struct yaml_node *other = a->kind == YAML_LIST ? b->child[i] : yaml_get(b, a->child[i]->key);
 
 		if (!other || !is_same_tree(a->child[i], other))
 			return false;

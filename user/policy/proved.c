@@ -18,7 +18,7 @@ bool pol_subject_set_map(const struct yaml_doc *doc, const struct yaml_node *map
 		const char *text = yaml_str(doc, map->child[i], d);
 		struct err e = ERR_INIT;
 
-		if (text && !pol_subject_set_text(subject, map->key[i], text, &e))
+		if (text && !pol_subject_set_text(subject, map->child[i]->key, text, &e))
 			yaml_error(doc, map->child[i], d, "%s", e.msg);
 		is_good &= text && !e.code;
 	}

@@ -93,6 +93,23 @@ const char *yaml_file(const struct yaml_doc *doc)
 	return doc->source.name;
 }
 
+const char *yaml_path(const struct yaml_node *node, char buf[YAML_PATH_MAX + 1])
+{
+	char *at = buf + YAML_PATH_MAX;
+
+	for (*at = '\0'; node->parent; node = node->parent) {
+		char part[YAML_KEY_MAX + 2];
+		int n = node->key ? snprintf(part, sizeof(part), "%s%s", node->parent->parent ? "." : "", node->key)
+				  : snprintf(part, sizeof(part), "[%u]", node->pos);
+
+		if (at - buf < n)
+			break;
+		at -= n;
+		memcpy(at, part, (size_t)n);
+	}
+	return at;
+}
+
 void yaml_number(struct yaml_doc *doc, unsigned number)
 {
 	doc->source.number = number;
@@ -102,66 +119,33 @@ static int refuse(struct build *b, yaml_mark_t mark, const char *fmt, ...) __att
 
 static int refuse(struct build *b, yaml_mark_t mark, const char *fmt, ...)
 {
-	const char *path = b->depth ? b->level[b->depth - 1].node->path : "";
-	char msg[512];
+	char msg[512], path[YAML_PATH_MAX + 1] = "";
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
-	diags_add(b->d, b->doc->source.name, (unsigned)mark.line + 1, (unsigned)mark.column + 1, path, "%s", msg);
+	diags_add(b->d, b->doc->source.name, (unsigned)mark.line + 1, (unsigned)mark.column + 1,
+		  b->depth ? yaml_path(b->level[b->depth - 1].node, path) : "", "%s", msg);
 	return -EINVAL;
 }
 
 /* --- building the tree ------------------------------------------------------------------------------------- */
 
-static int path_of(struct build *b, yaml_mark_t mark, char **path)
-{
-	const struct level *up = b->depth ? &b->level[b->depth - 1] : NULL;
-	char text[YAML_PATH_MAX + 1] = "";
-	int n = 0;
-
-	if (up && up->node->kind == YAML_LIST)
-		n = snprintf(text, sizeof(text), "%s[%zu]", up->node->path, up->node->n);
-	else if (up)
-		n = snprintf(text, sizeof(text), "%s%s%s", up->node->path, up->node->path[0] ? "." : "", up->key);
-	if (n >= (int)sizeof(text))
-		return refuse(b, mark, "the path of this value is longer than %u bytes", YAML_PATH_MAX);
-	*path = take_text(b->doc, text, (size_t)n);
-	return *path ? 0 : refuse(b, mark, "out of memory");
-}
-
-bool yaml_take_children(struct yaml_doc *doc, struct yaml_node *node, size_t n)
-{
-	bool is_map = node->kind == YAML_MAP;
-
-	node->child = yaml_take(doc, n * sizeof(*node->child));
-	if (is_map) {
-		node->key = yaml_take(doc, n * sizeof(*node->key));
-		node->key_line = yaml_take(doc, n * sizeof(*node->key_line));
-		node->key_col = yaml_take(doc, n * sizeof(*node->key_col));
-	}
-	return node->child && (!is_map || (node->key && node->key_line && node->key_col));
-}
-
-/* Room for one more child: arrays double, the chunks keep the old ones until the end. */
+/* Room for one more child: the array doubles, the chunks keep the old ones until the end. */
 static int grow(struct build *b, struct yaml_node *node)
 {
 	size_t n = node->n;
-	struct yaml_node grown = *node;
+	struct yaml_node **child;
 
 	if (n && (n < 4 || (n & (n - 1))))
 		return 0;
-	if (!yaml_take_children(b->doc, &grown, n ? 2 * n : 4))
+	child = yaml_take(b->doc, (n ? 2 * n : 4) * sizeof(*child));
+	if (!child)
 		return -ENOMEM;
 	if (n)
-		memcpy(grown.child, node->child, n * sizeof(*grown.child));
-	if (n && node->kind == YAML_MAP) {
-		memcpy(grown.key, node->key, n * sizeof(*grown.key));
-		memcpy(grown.key_line, node->key_line, n * sizeof(*grown.key_line));
-		memcpy(grown.key_col, node->key_col, n * sizeof(*grown.key_col));
-	}
-	*node = grown;
+		memcpy(child, node->child, n * sizeof(*child));
+	node->child = child;
 	return 0;
 }
 
@@ -176,11 +160,11 @@ static int hang(struct build *b, yaml_mark_t mark, struct yaml_node *node)
 	up = &b->level[b->depth - 1];
 	if (grow(b, up->node) < 0)
 		return refuse(b, mark, "out of memory");
-	if (up->node->kind == YAML_MAP) {
-		up->node->key[up->node->n] = take_ptr(up->key);
-		up->node->key_line[up->node->n] = up->key_line;
-		up->node->key_col[up->node->n] = up->key_col;
-	}
+	node->parent = up->node;
+	node->pos = (unsigned)up->node->n;
+	node->key = take_ptr(up->key);
+	node->key_line = up->key_line;
+	node->key_col = up->key_col;
 	up->node->child[up->node->n++] = node;
 	return 0;
 }
@@ -188,14 +172,10 @@ static int hang(struct build *b, yaml_mark_t mark, struct yaml_node *node)
 static int add_node(struct build *b, yaml_mark_t mark, enum yaml_kind kind, struct yaml_node **made)
 {
 	struct yaml_node *node;
-	char *path;
 	int ret;
 
 	if (++b->doc->n_nodes > YAML_NODES_MAX)
 		return refuse(b, mark, "more than %u values in one file", YAML_NODES_MAX);
-	ret = path_of(b, mark, &path);
-	if (ret)
-		return ret;
 	node = yaml_take(b->doc, sizeof(*node));
 	if (!node)
 		return refuse(b, mark, "out of memory");
@@ -204,7 +184,6 @@ static int add_node(struct build *b, yaml_mark_t mark, enum yaml_kind kind, stru
 		.source = &b->doc->source,
 		.line = (unsigned)mark.line + 1,
 		.col = (unsigned)mark.column + 1,
-		.path = path,
 	};
 	ret = hang(b, mark, node);
 	if (!ret)
@@ -270,22 +249,18 @@ static int by_key(const void *a, const void *b, void *arg)
 {
 	const struct yaml_node *map = arg;
 	size_t i = *(const size_t *)a, j = *(const size_t *)b;
-	int order = strcmp(map->key[i], map->key[j]);
+	int order = strcmp(map->child[i]->key, map->child[j]->key);
 
 	return order ? order : (i > j) - (i < j);
 }
 
-static void tell_duplicate(const struct yaml_node *map, size_t first, size_t again, struct diags *d)
+static void tell_duplicate(const struct yaml_node *first, const struct yaml_node *again, struct diags *d)
 {
-	const struct yaml_node *one = map->child[first], *two = map->child[again];
-
-	if (one->source == two->source)
-		diags_add(d, two->source->name, map->key_line[again], map->key_col[again], two->path,
-			  "key '%s' is there already, on line %u", map->key[again], map->key_line[first]);
+	if (first->source == again->source)
+		yaml_key_error(again, d, "key '%s' is there already, on line %u", again->key, first->key_line);
 	else
-		diags_add(d, two->source->name, map->key_line[again], map->key_col[again], two->path,
-			  "'%s' is in %s:%u:%u already", map->key[again], one->source->name, map->key_line[first],
-			  map->key_col[first]);
+		yaml_key_error(again, d, "'%s' is in %s:%u:%u already", again->key, first->source->name,
+			       first->key_line, first->key_col);
 }
 
 /* Sorted rather than compared pairwise: a map may have as many keys as a megabyte holds. */
@@ -301,8 +276,8 @@ int yaml_refuse_duplicates(const struct yaml_node *map, struct diags *d)
 		order[i] = i;
 	qsort_r(order, map->n, sizeof(*order), by_key, (void *)map);
 	for (size_t i = 1; i < map->n; i++)
-		if (strcmp(map->key[order[i - 1]], map->key[order[i]]) == 0)
-			tell_duplicate(map, order[i - 1], order[i], d);
+		if (strcmp(map->child[order[i - 1]]->key, map->child[order[i]]->key) == 0)
+			tell_duplicate(map->child[order[i - 1]], map->child[order[i]], d);
 	return 0;
 }
 

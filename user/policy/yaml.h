@@ -17,7 +17,7 @@
 #define YAML_DEPTH_MAX 32u
 #define YAML_VALUE_MAX 65536u /* bytes of one scalar */
 #define YAML_KEY_MAX   128u   /* bytes of one key */
-#define YAML_PATH_MAX  256u   /* bytes of a node's path: a few long keys times many nodes would not fit in memory */
+#define YAML_PATH_MAX  256u   /* bytes of a path as it is shown */
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
@@ -29,15 +29,16 @@ struct yaml_source {
 
 struct yaml_node {
 	enum yaml_kind kind;
+	unsigned line, col; /* from 1 */
+	unsigned key_line, key_col;
+	unsigned pos; /* among the parent's children */
 	const struct yaml_source *source;
-	unsigned line, col;       /* from 1 */
-	char *path;               /* "rules[2].allow[0]"; "" at the root */
-	char *text;               /* scalar: its text; NULL otherwise */
-	bool is_quoted;           /* scalar: written in quotes, so never a number or a boolean */
-	struct yaml_node **child; /* list: items; map: values */
-	char **key;               /* map: keys, beside child */
-	unsigned *key_line, *key_col;
+	const struct yaml_node *parent; /* NULL: the root */
+	char *key;                      /* in a map: what this is the value of; NULL otherwise */
+	char *text;                     /* scalar: its text; NULL otherwise */
+	struct yaml_node **child;       /* list: items; map: values */
 	size_t n;
+	bool is_quoted; /* scalar: written in quotes, so never a number or a boolean */
 };
 
 struct yaml_doc; /* owns every node */
@@ -56,6 +57,8 @@ static inline void yaml_free(struct yaml_doc *doc)
 }
 const struct yaml_node *yaml_root(const struct yaml_doc *doc);
 const char *yaml_file(const struct yaml_doc *doc);
+/* "rules[2].allow[0]" in its own file, "" at the root; a longer one than YAML_PATH_MAX without its beginning. */
+const char *yaml_path(const struct yaml_node *node, char buf[YAML_PATH_MAX + 1]);
 void yaml_number(struct yaml_doc *doc, unsigned number); /* its place among others */
 /*
  * One tree of several whose roots are maps: under each key maps are united, lists appended in order. The same name
@@ -69,6 +72,9 @@ int yaml_join(struct yaml_doc *const *docs, size_t n, const char *const *apart, 
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* NULL when absent; no error */
 void yaml_error(const struct yaml_doc *doc, const struct yaml_node *at, struct diags *d, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+void yaml_key_error(const struct yaml_node *at, struct diags *d, const char *fmt, ...) /* at its key */
+	__attribute__((format(printf, 3, 4)));
+void yaml_warn(const struct yaml_node *at, struct diags *d, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The map has no key beside those of the NULL-terminated list `known`; says the nearest known key otherwise. */
 bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, const char *const *known,
 		     struct diags *d);

@@ -20,7 +20,5 @@ struct yaml_doc {
 
 struct yaml_doc *yaml_doc_new(const char *file); /* NULL: out of memory */
 void *yaml_take(struct yaml_doc *doc, size_t n);
-/* Room for n children, keys among them in a map. */
-bool yaml_take_children(struct yaml_doc *doc, struct yaml_node *node, size_t n);
 /* Every key that is there twice is an error with both places. -ENOMEM, or 0. */
 int yaml_refuse_duplicates(const struct yaml_node *map, struct diags *d);

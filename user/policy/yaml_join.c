@@ -36,8 +36,8 @@ static bool fits(struct join *j, const struct yaml_node *first, const struct yam
 	};
 
 	if (part->kind == YAML_SCALAR && first->kind == YAML_SCALAR)
-		yaml_error(NULL, part, j->d, "'%s' is in %s:%u:%u already", part->path, first->source->name,
-			   first->line, first->col);
+		yaml_error(NULL, part, j->d, "'%s' is in %s:%u:%u already", part->key, first->source->name, first->line,
+			   first->col);
 	else if (part->kind != first->kind)
 		yaml_error(NULL, part, j->d, "found %s, needed %s as at %s:%u:%u", kind[part->kind], kind[first->kind],
 			   first->source->name, first->line, first->col);
@@ -46,14 +46,8 @@ static bool fits(struct join *j, const struct yaml_node *first, const struct yam
 
 static void append(struct yaml_node *all, const struct yaml_node *part)
 {
-	for (size_t i = 0; i < part->n; i++, all->n++) {
-		all->child[all->n] = part->child[i];
-		if (all->kind != YAML_MAP)
-			continue;
-		all->key[all->n] = part->key[i];
-		all->key_line[all->n] = part->key_line[i];
-		all->key_col[all->n] = part->key_col[i];
-	}
+	for (size_t i = 0; i < part->n; i++)
+		all->child[all->n++] = part->child[i];
 }
 
 /* What all files have under `key`, in a node of its own that has the place of the first. */
@@ -72,7 +66,8 @@ static int unite(struct join *j, const char *key, struct yaml_node **united)
 		return no_memory(j);
 	*all = *first;
 	all->n = 0;
-	if (first->kind != YAML_SCALAR && !yaml_take_children(j->doc, all, n))
+	all->child = yaml_take(j->doc, n * sizeof(*all->child));
+	if (!all->child)
 		return no_memory(j);
 	for (size_t i = 0; i < j->n_docs; i++) {
 		part = yaml_get(j->docs[i]->root, key);
@@ -89,12 +84,11 @@ static int add_sections(struct join *j, const struct yaml_node *part, const char
 	int ret = 0;
 
 	for (size_t i = 0; i < part->n && !ret; i++) {
-		if (is_in(part->key[i], apart) || yaml_get(root, part->key[i]))
+		const char *key = part->child[i]->key;
+
+		if (is_in(key, apart) || yaml_get(root, key))
 			continue;
-		root->key[root->n] = part->key[i];
-		root->key_line[root->n] = part->key_line[i];
-		root->key_col[root->n] = part->key_col[i];
-		ret = unite(j, part->key[i], &root->child[root->n]);
+		ret = unite(j, key, &root->child[root->n]);
 		root->n += !ret;
 	}
 	return ret;
@@ -114,7 +108,8 @@ int yaml_join(struct yaml_doc *const *docs, size_t n, const char *const *apart, 
 		return no_memory(&j);
 	*made->root = *docs[0]->root;
 	made->root->n = 0;
-	if (!yaml_take_children(made, made->root, n_keys))
+	made->root->child = yaml_take(made, n_keys * sizeof(*made->root->child));
+	if (!made->root->child)
 		return no_memory(&j);
 	for (size_t i = 0; i < n && !ret; i++)
 		ret = add_sections(&j, docs[i]->root, apart);

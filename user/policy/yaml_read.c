@@ -16,6 +16,12 @@ static bool is_null(const struct yaml_node *node)
 	return node->kind == YAML_SCALAR && !node->is_quoted && !node->text[0];
 }
 
+/* Most differ in their first byte. */
+static bool is_same(const char *a, const char *b)
+{
+	return a[0] == b[0] && strcmp(a, b) == 0;
+}
+
 static const char *found(const struct yaml_node *node)
 {
 	return is_null(node) ? "nothing" : kind_name[node->kind];
@@ -26,34 +32,49 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 	if (!map || map->kind != YAML_MAP)
 		return NULL;
 	for (size_t i = 0; i < map->n; i++)
-		if (strcmp(map->key[i], key) == 0)
+		if (is_same(map->child[i]->key, key))
 			return map->child[i];
 	return NULL;
 }
 
+/* What is wrong with a node, at itself or at its key. */
+static void tell(const struct yaml_node *at, unsigned line, unsigned col, struct diags *d, const char *fmt, va_list ap)
+{
+	char msg[1024], path[YAML_PATH_MAX + 1];
+
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	diags_add(d, at->source->name, line, col, yaml_path(at, path), "%s", msg);
+}
+
 void yaml_error(const struct yaml_doc *doc, const struct yaml_node *at, struct diags *d, const char *fmt, ...)
 {
-	char msg[1024];
+	va_list ap;
+
+	if (!at)
+		at = yaml_root(doc);
+	va_start(ap, fmt);
+	tell(at, at->line, at->col, d, fmt, ap);
+	va_end(ap);
+}
+
+void yaml_key_error(const struct yaml_node *at, struct diags *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(at, at->key_line, at->key_col, d, fmt, ap);
+	va_end(ap);
+}
+
+void yaml_warn(const struct yaml_node *at, struct diags *d, const char *fmt, ...)
+{
+	char msg[1024], path[YAML_PATH_MAX + 1];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
-	if (!at)
-		at = yaml_root(doc);
-	diags_add(d, at->source->name, at->line, at->col, at->path, "%s", msg);
-}
-
-static void unknown_key(const struct yaml_node *map, size_t i, const char *nearest, struct diags *d)
-{
-	const char *file = map->child[i]->source->name;
-	unsigned line = map->key_line[i], col = map->key_col[i];
-	const char *path = map->child[i]->path;
-
-	if (nearest)
-		diags_add(d, file, line, col, path, "unknown key '%s'; did you mean '%s'?", map->key[i], nearest);
-	else
-		diags_add(d, file, line, col, path, "unknown key '%s'", map->key[i]);
+	diags_warn(d, at->source->name, at->line, at->col, yaml_path(at, path), "%s", msg);
 }
 
 bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, const char *const *known, struct diags *d)
@@ -65,13 +86,15 @@ bool yaml_known_keys(const struct yaml_doc *doc, const struct yaml_node *map, co
 		return false;
 	}
 	for (size_t i = 0; i < map->n; i++) {
-		const char *const *k = known;
+		const char *key = map->child[i]->key, *const *k = known, *nearest;
 
-		while (*k && strcmp(*k, map->key[i]) != 0)
+		while (*k && !is_same(*k, key))
 			k++;
 		if (*k)
 			continue;
-		unknown_key(map, i, near_of(map->key[i], known), d);
+		nearest = near_of(key, known);
+		yaml_key_error(map->child[i], d, "unknown key '%s'%s%s%s", key, nearest ? "; did you mean '" : "",
+			       nearest ? nearest : "", nearest ? "'?" : "");
 		all = false;
 	}
 	return all;

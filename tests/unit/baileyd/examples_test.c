@@ -195,7 +195,7 @@ static void environment_of(const struct yaml_doc *doc, const char *service, char
 	for (size_t i = 0; i < map->n; i++) {
 		auto_free char *value = filled(map->child[i]->text, NULL);
 
-		assert_true(asprintf(&vars[i], "%s=%s", map->key[i], value) > 0);
+		assert_true(asprintf(&vars[i], "%s=%s", map->child[i]->key, value) > 0);
 	}
 }
 
