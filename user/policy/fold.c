@@ -127,7 +127,7 @@ int pol_view_narrow(struct pol_view *view, const struct pol_range *mesh, size_t 
 /*
  * A set of rules is named by the XOR of 128 random bits per rule, so one sweep over the port space keeps the name
  * of the set that covers each selector. The bits come from the digest of the policy's own text: two sets with one
- * name would merge two classes, and nobody can choose a text for which that happens without breaking SHA-256 or
+ * name would merge two classes, and nobody can choose a text for which that happens without breaking SHAKE256 or
  * trying some 2^94 of them; by accident it is less likely than a broken memory.
  */
 struct set_name {
@@ -146,18 +146,6 @@ struct segment {
 	uint16_t class;
 };
 
-static int set_name_of(const uint8_t seed[32], uint32_t rule, struct set_name *name)
-{
-	uint8_t text[36], digest[32];
-
-	memcpy(text, seed, 32);
-	memcpy(text + 32, &rule, sizeof(rule));
-	if (pol_sha256(text, sizeof(text), digest) < 0)
-		return -EIO;
-	memcpy(name, digest, sizeof(*name));
-	return 0;
-}
-
 static void flip(struct set_name *at, const struct set_name *name)
 {
 	at->high ^= name->high;
@@ -166,23 +154,23 @@ static void flip(struct set_name *at, const struct set_name *name)
 
 static int sweep_fill(struct sweep *sweep, const struct pol_view *view, enum by_dir dir, const uint8_t seed[32])
 {
-	for (size_t i = 0; i < view->n; i++) {
+	auto_free struct set_name *name = calloc(view->n + 1, sizeof(*name));
+	int ret = name ? pol_shake256(seed, 32, name, (view->n + 1) * sizeof(*name)) : -ENOMEM;
+
+	for (size_t i = 0; !ret && i < view->n; i++) {
 		size_t n;
 		const struct pol_range *port = pol_view_ports(view, i, dir, &n);
-		struct set_name name;
 
 		if (!pol_view_has(view, i, dir))
 			continue;
-		if (set_name_of(seed, (uint32_t)i, &name) < 0)
-			return -EIO;
 		for (size_t j = 0; j < n; j++) {
-			flip(&sweep->flip[port[j].first], &name);
-			flip(&sweep->flip[port[j].last + 1], &name);
+			flip(&sweep->flip[port[j].first], &name[i]);
+			flip(&sweep->flip[port[j].last + 1], &name[i]);
 			sweep->depth[port[j].first]++;
 			sweep->depth[port[j].last + 1]--;
 		}
 	}
-	return 0;
+	return ret;
 }
 
 static int by_name(const void *a, const void *b, void *arg)

@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,4 +296,14 @@ void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, 
 int pol_sha256(const void *data, size_t len, uint8_t digest[32])
 {
 	return SHA256(data, len, digest) ? 0 : -EIO;
+}
+
+int pol_shake256(const void *data, size_t len, void *out, size_t out_len)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool is_made = ctx && EVP_DigestInit_ex(ctx, EVP_shake256(), NULL) && EVP_DigestUpdate(ctx, data, len) &&
+		       EVP_DigestFinalXOF(ctx, out, out_len);
+
+	EVP_MD_CTX_free(ctx);
+	return is_made ? 0 : -EIO;
 }

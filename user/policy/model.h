@@ -172,6 +172,7 @@ const char *pol_place(const struct pol_model *model, unsigned here, unsigned fil
 /* "three-tier.yaml:9", fits struct by_rule */
 void pol_rule_where(const struct pol_model *model, const struct pol_rule *rule, char *buf, size_t size);
 int pol_sha256(const void *data, size_t len, uint8_t digest[32]);
+int pol_shake256(const void *data, size_t len, void *out, size_t out_len); /* 0 or -EIO */
 
 static inline uint32_t pol_point_of_cell(const struct pol_model *model, uint32_t cell)
 {
