@@ -101,11 +101,11 @@ static void identities_set(struct world *w, struct network *net, const struct po
 			   const struct pol_image *img)
 {
 	struct err e = ERR_INIT;
+	size_t n_set;
 
-	for (uint32_t i = 0; i < net->n; i++) {
+	for (uint32_t i = 0; i < net->n; i++)
 		bench_must(pol_classify(model, img, &net->subject[i], &net->identity[i].peer_class), &e, "class");
-		bench_must(dp_identity_set(w->dp, &net->identity[i], NULL, &e), &e, "identity");
-	}
+	bench_must(dp_identities_set(w->dp, net->identity, net->n, &n_set, &e), &e, "identities");
 }
 
 static struct took load(struct world *w, struct network *net)

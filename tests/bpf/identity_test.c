@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 #include "../lib/world.h"
 
 #define SYN_IN(from, to)  send_in(w, TCP(from, to, 40000, 5432, F_SYN))
@@ -194,17 +196,125 @@ static void many_come_and_go(void **state)
 	assert_int_equal(dp_identity_count(w->dp), 3);
 }
 
+static void many_are_set_at_once(void **state)
+{
+	struct dp_identity id[200];
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	struct dp_status st;
+	size_t n_set;
+
+	allow_both_ways(w);
+	for (int i = 0; i < 200; i++)
+		id[i] = world_node(20 + i, i == 150 ? CLASS_DB : 0);
+	assert_int_equal(dp_identities_set(w->dp, id, 200, &n_set, &e), 0);
+	assert_int_equal(n_set, 200);
+	assert_int_equal(dp_identities_set(w->dp, id, 200, &n_set, &e), 0); /* as they are */
+	assert_int_equal(n_set, 200);
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	assert_int_equal(st.n_identities, 203);
+	assert_int_equal(st.n_addrs, 406);
+	assert_verdict(SYN_IN("100.64.0.170", WEB4), NONE);
+	assert_verdict(SYN_IN("100.64.0.171", WEB4), POLICY_DENY);
+}
+
+/* In their order: what one leaves another one may have, and the last word about one counts. */
+static void of_many_each_is_set_after_the_one_before(void **state)
+{
+	struct dp_identity id[] = { world_node(20, 0), world_node(DB, CLASS_DB), world_node(21, 0),
+				    world_node(20, CLASS_DB), world_node(WEB, 0) };
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	struct dp_status st;
+	size_t n_set;
+
+	allow_both_ways(w);
+	id[1].n_addrs = 1;
+	id[2].addrs[1] = world_node(DB, 0).addrs[1];
+	id[3].n_addrs = 1;
+	id[4].instance_id[0] = 88; /* this node anew: the former goes */
+	assert_int_equal(dp_identities_set(w->dp, id, ARRAY_LEN(id), &n_set, &e), 0);
+	assert_int_equal(n_set, ARRAY_LEN(id));
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	assert_verdict(SYN_IN(DB6, WEB6), POLICY_DENY);
+	assert_verdict(SYN_IN("100.64.0.20", WEB4), NONE);
+	assert_verdict(SYN_IN("fd00::20", WEB6), NO_IDENTITY);
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	assert_int_equal(st.n_identities, 5);
+	assert_int_equal(st.n_addrs, 8);
+}
+
+static void of_many_a_bad_one_is_named(void **state)
+{
+	struct dp_identity id[100];
+	struct world *w = *state;
+	struct err e = ERR_INIT;
+	size_t n_set;
+
+	for (int i = 0; i < 100; i++)
+		id[i] = world_node(20 + i, 0);
+	id[70].addrs[1] = id[3].addrs[0];
+	assert_int_equal(dp_identities_set(w->dp, id, 100, &n_set, &e), -EEXIST);
+	assert_int_equal(n_set, 70);
+	assert_string_equal(e.where, "node-90");
+	assert_int_equal(dp_identity_count(w->dp), 73);
+	e = ERR_INIT;
+	assert_int_equal(dp_identities_set(w->dp, id + 71, 29, &n_set, &e), 0);
+	assert_int_equal(dp_identity_count(w->dp), 102);
+}
+
+/* The kernel refuses one in the middle of what it is given at once: there is no room for its second address. */
+static void of_many_the_one_that_does_not_fit_is_not_there(void **state)
+{
+	const struct dp_options options = { .sizes = { .addrs = 9 } };
+	struct world *w = world_open_with(&options);
+	struct dp_identity id[8], out;
+	struct err e = ERR_INIT;
+	struct dp_status st;
+	size_t n_set;
+
+	(void)state;
+	world_join(w, WEB, 0);
+	allow_both_ways(w);
+	for (int i = 0; i < 8; i++)
+		id[i] = world_node(20 + i, CLASS_DB);
+	id[7].n_addrs = 1; /* fits where the one before left room */
+	assert_int_equal(dp_identities_set(w->dp, id, 8, &n_set, &e), -E2BIG);
+	assert_int_equal(n_set, 3);
+	assert_string_equal(e.where, "node-23");
+	assert_verdict(SYN_IN("100.64.0.22", WEB4), NONE);
+	assert_verdict(SYN_IN("100.64.0.23", WEB4), NO_IDENTITY);
+	assert_verdict(SYN_IN("100.64.0.27", WEB4), NONE);
+	e = ERR_INIT;
+	assert_int_equal(dp_status_get(w->dp, &st, &e), 0);
+	assert_int_equal(st.n_identities, 5);
+	assert_int_equal(st.n_addrs, 9);
+	for (uint32_t number = 0, i = 0; dp_identity_get(w->dp, i, &number, &out); i++)
+		assert_string_not_equal(out.node, "node-23");
+	world_close(w);
+}
+
 #define t(name) cmocka_unit_test_setup_teardown(name, world_fresh, world_gone)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t(an_unknown_peer_has_no_identity),    t(this_nodes_own_address_is_no_peer),
-		t(the_local_side_must_be_this_node),   t(a_v4_address_in_v6_clothes_is_not_that_address),
-		t(a_removed_peer_is_cut_off_at_once),  t(a_flow_does_not_pass_to_the_next_owner_of_the_address),
-		t(a_changed_class_judges_flows_again), t(an_address_no_longer_named_is_gone),
-		t(an_address_has_one_owner),           t(a_new_local_instance_takes_the_formers_place),
-		t(bad_identities_are_refused),         t(many_come_and_go),
+		t(an_unknown_peer_has_no_identity),
+		t(this_nodes_own_address_is_no_peer),
+		t(the_local_side_must_be_this_node),
+		t(a_v4_address_in_v6_clothes_is_not_that_address),
+		t(a_removed_peer_is_cut_off_at_once),
+		t(a_flow_does_not_pass_to_the_next_owner_of_the_address),
+		t(a_changed_class_judges_flows_again),
+		t(an_address_no_longer_named_is_gone),
+		t(an_address_has_one_owner),
+		t(a_new_local_instance_takes_the_formers_place),
+		t(bad_identities_are_refused),
+		t(many_come_and_go),
+		t(many_are_set_at_once),
+		t(of_many_each_is_set_after_the_one_before),
+		t(of_many_a_bad_one_is_named),
+		cmocka_unit_test(of_many_the_one_that_does_not_fit_is_not_there),
 	};
 
 	return cmocka_run_group_tests_name("bpf/identity", tests, NULL, NULL);

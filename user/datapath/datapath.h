@@ -97,6 +97,11 @@ struct dp_identity {
 
 /* Adds or changes one; addresses no longer named are removed. A changed class re-judges tracked flows. */
 int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *identity, struct err *e);
+/*
+ * The same for many, in a few system calls. Returns the error of the first that can not be set, and is not there any
+ * more; *n_set are before it. Which of those after it are set is not said: call again for them.
+ */
+int dp_identities_set(struct dp *dp, const struct dp_identity *id, size_t n, size_t *n_set, struct err *e);
 /* Addresses go first, so the next packet has no identity; then tracked flows are re-judged. */
 int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct err *e);
 /* Does WireGuard know the peer? A packet to one that is asleep is dropped as PEER_ASLEEP. Until the next set. */

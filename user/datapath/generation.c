@@ -195,14 +195,7 @@ static int classes_write(struct dp *dp, uint32_t slot, const struct pol_image *i
 		if (en)
 			en->peer_class[slot] = m[i].peer_class;
 	}
-	for (size_t i = 0; i < t->n; i++)
-		for (uint32_t a = 0; a < t->all[i]->id.n_addrs; a++) {
-			int ret = identity_addr_write(dp, t->all[i], &t->all[i]->id.addrs[a]);
-
-			if (ret < 0)
-				return ret;
-		}
-	return 0;
+	return identity_addrs_write(dp, t->all, t->n);
 }
 
 /* Every byte of what the programs will read, and nothing beside it. */

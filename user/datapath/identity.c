@@ -6,8 +6,9 @@
  *   change  addresses that left, then the new values, then the generation: flows judged under the old class are
  *           judged again
  *   leave   addresses, the generation, the number's counters, by_ident last: the next packet has no identity, a flow
- * can not wait for the address to be given to another node, and a number that is free has counters of 0 An address
- * whose number by_ident does not have was left by a crash and is removed on recovery.
+ *           can not wait for the address to be given to another node, and a number that is free has counters of 0
+ * Of many that join or change together the same: by_ident of all, then the addresses of all. An address whose number
+ * by_ident does not have was left by a crash and is removed on recovery.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -17,12 +18,28 @@
 #include "base/cleanup.h"
 #include "internal.h"
 
-int identity_addr_write(struct dp *dp, const struct entry *en, const struct by_addr *a)
-{
-	struct by_addr_val v = { .identity = en->number };
+#define AT_ONCE 64 /* identities that share system calls */
 
-	memcpy(v.peer_class, en->peer_class, sizeof(v.peer_class));
-	return bpf_map_update_elem(dp->map[MAP_ADDR], a, &v, BPF_ANY) < 0 ? -errno : 0;
+/* The addresses of `n` identities, with the classes that they have by now. */
+int identity_addrs_write(struct dp *dp, struct entry *const *en, size_t n)
+{
+	struct by_addr addr[AT_ONCE + ARRAY_LEN(en[0]->id.addrs)];
+	struct by_addr_val val[ARRAY_LEN(addr)];
+	size_t n_addrs = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++) {
+		for (uint32_t a = 0; a < en[i]->id.n_addrs; a++) {
+			addr[n_addrs] = en[i]->id.addrs[a];
+			val[n_addrs] = (struct by_addr_val){ .identity = en[i]->number };
+			memcpy(val[n_addrs++].peer_class, en[i]->peer_class, sizeof(val->peer_class));
+		}
+		if (n_addrs < AT_ONCE && i + 1 < n)
+			continue;
+		ret = map_write_all(dp->map[MAP_ADDR], addr, sizeof(*addr), val, sizeof(*val), n_addrs);
+		n_addrs = 0;
+	}
+	return ret;
 }
 
 int via_write(struct dp *dp, uint32_t identity, uint32_t ifindex)
@@ -78,14 +95,36 @@ static int leave(struct dp *dp, struct entry *en)
 	return 0;
 }
 
-static int ident_write(struct dp *dp, const struct entry *en)
+static struct by_ident ident_of(const struct entry *en)
 {
 	struct by_ident v = { .flags = en->id.flags };
 
 	memcpy(v.app_id, en->id.app_id, sizeof(v.app_id));
 	memcpy(v.instance_id, en->id.instance_id, sizeof(v.instance_id));
 	memcpy(v.node, en->id.node, sizeof(v.node));
-	return bpf_map_update_elem(dp->map[MAP_IDENT], &en->number, &v, BPF_ANY) < 0 ? -errno : 0;
+	return v;
+}
+
+/* All that the kernel knows of `n` identities, AT_ONCE at most. */
+static int write_all(struct dp *dp, struct entry *const *en, size_t n)
+{
+	uint32_t number[AT_ONCE], comes[AT_ONCE], via[AT_ONCE];
+	struct by_ident ident[AT_ONCE];
+	size_t n_vias = 0;
+	int ret;
+
+	for (size_t i = 0; i < n; i++) {
+		number[i] = en[i]->number;
+		ident[i] = ident_of(en[i]);
+		if (en[i]->id.is_local) /* the machine's own is dp_attach()'s */
+			continue;
+		comes[n_vias] = en[i]->number;
+		via[n_vias++] = en[i]->id.via;
+	}
+	ret = map_write_all(dp->map[MAP_IDENT], number, sizeof(*number), ident, sizeof(*ident), n);
+	if (!ret)
+		ret = map_write_all(dp->map[MAP_VIA], comes, sizeof(*comes), via, sizeof(*via), n_vias);
+	return ret ? ret : identity_addrs_write(dp, en, n);
 }
 
 static int check(struct dp *dp, const struct dp_identity *id, const struct entry *self, struct err *e)
@@ -106,51 +145,38 @@ static int check(struct dp *dp, const struct dp_identity *id, const struct entry
 	return 0;
 }
 
-/* Makes the kernel's entries those of `id`. A failure in between ends with the identity removed. */
+/*
+ * Makes an entry what `id` says, and takes addresses away that it no longer has; the others are to be written. Whether
+ * its flows are to be judged again, or -errno.
+ */
 static int change(struct dp *dp, struct entry *en, const struct dp_identity *id)
 {
 	struct dp_identity had = en->id;
 	uint32_t live = gen_live(dp).slot;
-	int gone, ret;
+	int ret, gone;
 
 	table_addrs_drop(&dp->table, en);
 	en->id = *id;
 	ret = table_addrs_take(&dp->table, en);
-	if (!ret)
-		ret = ident_write(dp, en);
-	if (!ret && !id->is_local) /* the machine's own is dp_attach()'s */
-		ret = via_write(dp, en->number, id->via);
 	gone = addrs_drop(dp, &had, id);
 	if (ret < 0 || gone < 0)
 		return ret < 0 ? ret : gone;
 	gone += en->peer_class[live] != id->peer_class;
 	en->peer_class[live] = id->peer_class;
-	for (uint32_t i = 0; i < id->n_addrs; i++) {
-		ret = identity_addr_write(dp, en, &id->addrs[i]);
-		if (ret < 0)
-			return ret;
-	}
-	if (gone)
-		gen_bump(dp);
-	return 0;
+	return gone > 0;
 }
 
-static struct entry *join(struct dp *dp, const struct dp_identity *id, struct err *e)
+static int join(struct dp *dp, const struct dp_identity *id, struct entry **en, struct err *e)
 {
 	uint32_t capacity = map_capacity(dp, MAP_IDENT);
 	uint32_t number = id->is_local ? BY_IDENT_LOCAL : table_free_number(&dp->table, capacity);
 	struct dp_identity bare = *id;
-	struct entry *en;
 
 	bare.n_addrs = 0; /* none is in the kernel yet */
-	if (!number) {
-		err_at(e, -ENOSPC, id->node, "all %u identities are taken", capacity - 2);
-		return NULL;
-	}
-	en = table_add(&dp->table, &bare, number);
-	if (!en)
-		err_at(e, -ENOMEM, id->node, "out of memory");
-	return en;
+	if (!number)
+		return err_at(e, -ENOSPC, id->node, "all %u identities are taken", capacity - 2);
+	*en = table_add(&dp->table, &bare, number);
+	return *en ? 0 : err_at(e, -ENOMEM, id->node, "out of memory");
 }
 
 /* The entry that must go first: this node under its former instance, or this instance in its former part. */
@@ -163,33 +189,103 @@ static struct entry *obstacle(struct dp *dp, const struct dp_identity *id, struc
 	return id->is_local && local && local != self ? local : NULL;
 }
 
-int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *identity, struct err *e)
+static int lost(struct dp *dp, struct entry *en, int ret, struct err *e)
 {
-	struct entry *en = table_find(&dp->table, id->instance_id);
-	struct entry *old = obstacle(dp, id, en);
-	int ret;
+	err_at(e, ret, en->id.node, "identity can not be written: %s", strerror(-ret));
+	leave(dp, en);
+	return ret;
+}
 
-	if (old) {
-		ret = leave(dp, old);
-		if (ret < 0)
-			return err_at(e, ret, id->node, "former identity can not be removed: %s", strerror(-ret));
-		en = en == old ? NULL : en;
-	}
-	ret = check(dp, id, en, e);
+/* The entry of `id`, which had `en` (NULL: none): as change(). A failure ends with the identity removed. */
+static int take(struct dp *dp, const struct dp_identity *id, struct entry **en, struct err *e)
+{
+	struct entry *old = obstacle(dp, id, *en);
+	int ret = old ? leave(dp, old) : 0;
+
+	if (ret < 0)
+		return err_at(e, ret, id->node, "former identity can not be removed: %s", strerror(-ret));
+	*en = *en == old ? NULL : *en;
+	ret = check(dp, id, *en, e);
+	if (!ret && !*en)
+		ret = join(dp, id, en, e);
 	if (ret < 0)
 		return ret;
-	if (!en)
-		en = join(dp, id, e);
-	if (!en)
-		return e ? e->code : -ENOMEM;
-	ret = change(dp, en, id);
-	if (ret < 0) {
-		leave(dp, en);
-		return err_at(e, ret, id->node, "identity can not be written: %s", strerror(-ret));
+	ret = change(dp, *en, id);
+	return ret < 0 ? lost(dp, *en, ret, e) : ret;
+}
+
+/* Where all together could not be written: those that can, and the first error. */
+static int write_each(struct dp *dp, struct entry *const *en, size_t n, size_t *n_set, struct err *e)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int ret = write_all(dp, &en[i], 1);
+
+		if (ret < 0)
+			ret = lost(dp, en[i], ret, e);
+		first = first ? first : ret;
+		*n_set += !first;
 	}
-	if (identity)
-		*identity = en->number;
-	return 0;
+	return first;
+}
+
+static bool is_among(struct entry *const *en, size_t n, const struct entry *wanted)
+{
+	while (n && en[n - 1] != wanted)
+		n--;
+	return n;
+}
+
+/*
+ * Those from the first on that can be written together: an entry once, and none goes while others wait. What is wrong
+ * with a later one is told when it is the first.
+ */
+static int set_some(struct dp *dp, const struct dp_identity *id, size_t n, size_t *n_set, struct err *e)
+{
+	struct entry *en[AT_ONCE];
+	bool is_judged_again = false;
+	size_t k = 0;
+	int ret = 0;
+
+	for (; k < n && k < AT_ONCE; k++) {
+		en[k] = table_find(&dp->table, id[k].instance_id);
+		if (k && ((en[k] && is_among(en, k, en[k])) || obstacle(dp, &id[k], en[k])))
+			break;
+		ret = take(dp, &id[k], &en[k], k ? NULL : e);
+		if (ret < 0)
+			break;
+		is_judged_again |= ret;
+	}
+	if (!k)
+		return ret;
+	ret = write_all(dp, en, k);
+	if (ret < 0)
+		ret = write_each(dp, en, k, n_set, e);
+	else
+		*n_set += k;
+	if (is_judged_again)
+		gen_bump(dp);
+	return ret;
+}
+
+int dp_identities_set(struct dp *dp, const struct dp_identity *id, size_t n, size_t *n_set, struct err *e)
+{
+	int ret = 0;
+
+	for (*n_set = 0; *n_set < n && !ret;)
+		ret = set_some(dp, id + *n_set, n - *n_set, n_set, e);
+	return ret;
+}
+
+int dp_identity_set(struct dp *dp, const struct dp_identity *id, uint32_t *identity, struct err *e)
+{
+	size_t n_set;
+	int ret = dp_identities_set(dp, id, 1, &n_set, e);
+
+	if (!ret && identity)
+		*identity = table_find(&dp->table, id->instance_id)->number;
+	return ret;
 }
 
 int dp_identity_remove(struct dp *dp, const uint8_t instance_id[BY_INSTANCE_ID_LEN], struct err *e)

@@ -231,5 +231,5 @@ int capture_switch(struct dp *dp, uint32_t snaplen); /* 0 or -errno */
 
 /* identity.c */
 int identity_recover(struct dp *dp, struct err *e);
-int via_write(struct dp *dp, uint32_t identity, uint32_t ifindex); /* 0 or -errno */
-int identity_addr_write(struct dp *dp, const struct entry *en, const struct by_addr *a);
+int via_write(struct dp *dp, uint32_t identity, uint32_t ifindex);          /* 0 or -errno */
+int identity_addrs_write(struct dp *dp, struct entry *const *en, size_t n); /* 0 or -errno */
