@@ -25,7 +25,7 @@ enum msg_type {
 	MSG_NET_TARGET,     /* struct msg_target: one more */
 	MSG_NET_TARGET_DEL, /* struct msg_number: a workload's, with all that it had */
 	MSG_NET_POLICY,     /* struct msg_number + blob: struct pol_image */
-	MSG_NET_NODE_SET,   /* struct msg_node_set */
+	MSG_NET_NODE_SET,   /* struct msg_node_set, NODES_AT_ONCE at most, of one target */
 	MSG_NET_NODE_DEL,   /* struct msg_instance */
 	MSG_NET_SYNC,       /* all nodes were named: remove others, bring the overlay up */
 	MSG_NET_STATUS,     /* struct msg_ask_status */
@@ -168,6 +168,8 @@ struct msg_number {
 };
 
 /* One attested node as the target's datapath shall know it; is_local: the one that the target judges for. */
+#define NODES_AT_ONCE 128
+
 struct msg_node_set {
 	uint32_t target;
 	uint32_t is_wg_peer;

@@ -158,6 +158,8 @@ struct parent {
 		enum conf_resolver resolver; /* what was told: NONE, RESOLVED or FILE */
 	} dns;
 
+	struct msg_node_set unsent[NODES_AT_ONCE]; /* plan.c: of one target */
+	size_t n_unsent;
 	struct node **nodes; /* in no order */
 	size_t n_nodes, cap_nodes;
 	struct hash by_instance, by_addr;

@@ -66,11 +66,23 @@ static uint32_t number_of(const struct parent *p, const struct target *t)
 	return (uint32_t)(t - p->targets);
 }
 
+_Static_assert(sizeof(((struct parent *)0)->unsent) <= IPC_MAX, "nodes do not fit into a message");
+
+static void nodes_flush(struct parent *p)
+{
+	if (p->n_unsent && p->net.ipc)
+		ipc_send(p->net.ipc, MSG_NET_NODE_SET, p->unsent, p->n_unsent * sizeof(*p->unsent), -1);
+	p->n_unsent = 0;
+}
+
 int plan_send_image(struct parent *p, uint32_t target)
 {
 	const struct target *t = &p->targets[target];
 	struct msg_number m = { .target = target };
-	int ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, &m, sizeof(m), t->image, t->image->size);
+	int ret;
+
+	nodes_flush(p); /* their classes are those of the image before */
+	ret = ipc_send_blob(p->net.ipc, MSG_NET_POLICY, &m, sizeof(m), t->image, t->image->size);
 
 	if (ret < 0)
 		log_err("policy can not be handed to net: %s", strerror(-ret));
@@ -144,22 +156,27 @@ static uint32_t class_of(struct parent *p, struct target *t, const struct id_cla
 	return peer_class;
 }
 
-static void send_node(struct parent *p, struct target *t, const struct node *n)
+/* Waits for others that go with it, until nodes_flush(). */
+static void put_node(struct parent *p, struct target *t, const struct node *n)
 {
 	const struct target *w = workload_of(p, n->id.record.instance_id);
-	struct msg_node_set m = { .target = number_of(p, t),
-				  .is_wg_peer = number_of(p, t) == TARGET_OVERLAY && !w && is_direct(p, n),
-				  .is_way = number_of(p, t) == TARGET_OVERLAY && n == p->hub,
-				  .way = w ? number_of(p, w) : TARGET_OVERLAY };
+	uint32_t peer_class = class_of(p, t, &n->id.claims); /* may send an image */
 	const struct id_record *r = &n->id.record;
+	struct msg_node_set *m;
 
-	fill_identity(p, &m.identity, &n->id.record, &n->id.claims);
-	memcpy(m.wg_key, r->wg_key, sizeof(m.wg_key));
-	m.has_endpoint = conf_endpoint(&p->conf, r->endpoints, r->n_endpoints, &m.endpoint);
-	m.has_detour = r->has_detour;
-	memcpy(m.detour_key, r->detour_key, sizeof(m.detour_key));
-	m.identity.peer_class = class_of(p, t, &n->id.claims);
-	ipc_send(p->net.ipc, MSG_NET_NODE_SET, &m, sizeof(m), -1);
+	if (p->n_unsent == ARRAY_LEN(p->unsent))
+		nodes_flush(p);
+	m = &p->unsent[p->n_unsent++];
+	*m = (struct msg_node_set){ .target = number_of(p, t),
+				    .is_wg_peer = number_of(p, t) == TARGET_OVERLAY && !w && is_direct(p, n),
+				    .is_way = number_of(p, t) == TARGET_OVERLAY && n == p->hub,
+				    .way = w ? number_of(p, w) : TARGET_OVERLAY };
+	fill_identity(p, &m->identity, r, &n->id.claims);
+	memcpy(m->wg_key, r->wg_key, sizeof(m->wg_key));
+	m->has_endpoint = conf_endpoint(&p->conf, r->endpoints, r->n_endpoints, &m->endpoint);
+	m->has_detour = r->has_detour;
+	memcpy(m->detour_key, r->detour_key, sizeof(m->detour_key));
+	m->identity.peer_class = peer_class;
 }
 
 /* This node, as a workload's target knows it. */
@@ -193,7 +210,8 @@ static void send_others(struct parent *p, struct target *t)
 {
 	for (size_t i = 0; i < p->n_nodes; i++)
 		if (!is_own(t, p->nodes[i]))
-			send_node(p, t, p->nodes[i]);
+			put_node(p, t, p->nodes[i]);
+	nodes_flush(p);
 	send_host(p, t);
 }
 
@@ -221,7 +239,8 @@ static void send_to_all(struct parent *p, const struct node *n)
 		if (is_own(t, n))
 			send_own(p, t, n);
 		else if (t->image && has_nodes(t))
-			send_node(p, t, n);
+			put_node(p, t, n);
+		nodes_flush(p);
 	}
 }
 

@@ -142,23 +142,49 @@ static uint32_t via_asleep(const struct net *net, const struct msg_node_set *m)
 	return p && p->is_marked ? BY_VIA_ASLEEP : 0;
 }
 
-static int on_node_set(struct target *t, const struct msg_node_set *m, struct err *e)
+static int node_read(struct target *t, const struct msg_node_set *m, struct dp_identity *id, struct err *e)
 {
-	struct dp_identity id;
-	uint32_t number;
-	int ret;
-
-	if (!m || m->identity.n_addrs > ARRAY_LEN(m->identity.addrs))
+	if (m->target != t->conf.target || m->identity.n_addrs > ARRAY_LEN(m->identity.addrs))
 		return err_at(e, -EPROTO, "net process", "node message is wrong");
-	id = m->identity;
-	id.via = m->target == TARGET_OVERLAY && m->way == TARGET_OVERLAY ? detour_via(t->net, m)
-									 : way_of(t->net, m->way);
-	id.via |= via_asleep(t->net, m);
-	msg_terminate(id.node);
-	ret = dp_identity_set(t->dp, &id, &number, e);
-	if (!ret && peer_name(t->net, m) < 0)
-		ret = err_at(e, -ENOMEM, id.node, "out of memory");
-	if (m->target == TARGET_OVERLAY)
+	*id = m->identity;
+	id->via = m->target == TARGET_OVERLAY && m->way == TARGET_OVERLAY ? detour_via(t->net, m)
+									  : way_of(t->net, m->way);
+	id->via |= via_asleep(t->net, m);
+	msg_terminate(id->node);
+	return 0;
+}
+
+static int name_all(struct net *net, const struct msg_node_set *m, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (peer_name(net, &m[i]) < 0)
+			return err_at(e, -ENOMEM, m[i].identity.node, "out of memory");
+	return 0;
+}
+
+/* One that can not be set does not keep the others out: it is told of, the last one by the caller. */
+static int on_node_set(struct target *t, const struct ipc_msg *msg, struct err *e)
+{
+	const struct msg_node_set *m = msg->data;
+	struct dp_identity id[NODES_AT_ONCE];
+	size_t n = msg->len / sizeof(*m), n_set;
+	int ret = 0;
+
+	if (msg->len % sizeof(*m) || n > NODES_AT_ONCE)
+		return err_at(e, -EPROTO, "net process", "node message is wrong");
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = node_read(t, &m[i], &id[i], e);
+	if (ret < 0)
+		return ret;
+	for (size_t i = 0; i < n; i += n_set + (ret < 0)) {
+		if (ret < 0)
+			answer(t->net, MSG_NET_NODE_SET, t->conf.target, ret, e);
+		*e = ERR_INIT;
+		ret = dp_identities_set(t->dp, &id[i], n - i, &n_set, e);
+		if (name_all(t->net, &m[i], n_set, e) < 0)
+			ret = e->code;
+	}
+	if (t->conf.target == TARGET_OVERLAY)
 		device_apply_soon(t->net);
 	return ret;
 }
@@ -249,7 +275,7 @@ static int dispatch_target(struct net *net, struct ipc_msg *msg, uint32_t *numbe
 	case MSG_NET_POLICY:
 		return on_policy(t, msg, e);
 	case MSG_NET_NODE_SET:
-		return on_node_set(t, ipc_as(msg, sizeof(struct msg_node_set)), e);
+		return on_node_set(t, msg, e);
 	case MSG_NET_NODE_DEL:
 		return on_node_del(t, ipc_as(msg, sizeof(struct msg_instance)), e);
 	default:

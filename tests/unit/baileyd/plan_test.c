@@ -30,7 +30,7 @@ struct world {
 	struct parent *p;
 	struct ipc *net;
 	struct pol_image *image; /* the last that came */
-	unsigned n_images, n_nodes, n_gone;
+	unsigned n_images, n_nodes, n_gone, n_messages;
 	struct {
 		bool is_peer, is_way;
 		uint32_t flags, peer_class;
@@ -42,10 +42,12 @@ static void net_takes(struct ipc_msg *msg, void *arg)
 	struct world *w = arg;
 	size_t len;
 
-	w->n_nodes += msg->type == MSG_NET_NODE_SET;
-	if (msg->type == MSG_NET_NODE_SET) {
-		const struct msg_node_set *m = ipc_as(msg, sizeof(*m));
+	w->n_messages++;
+	for (size_t at = 0; msg->type == MSG_NET_NODE_SET && at < msg->len; at += sizeof(struct msg_node_set)) {
+		const struct msg_node_set *m = (const void *)((const uint8_t *)msg->data + at);
 		unsigned n = m->identity.instance_id[0];
+
+		w->n_nodes++;
 
 		w->said[n].is_peer = m->is_wg_peer;
 		w->said[n].is_way = m->is_way;
@@ -146,6 +148,21 @@ static void a_newcomer_needs_no_new_image(void **state)
 	spin(w);
 	assert_int_equal(w->n_images, 1);
 	assert_int_equal(w->n_nodes, 2); /* itself, and web */
+}
+
+/* Those that are known when net starts: all of them, in few messages. */
+static void nodes_go_together(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 1; i <= 200; i++)
+		joins(w, (uint8_t)i, i == 200 ? 0x22 : 0x11);
+	plan_send_all(w->p);
+	spin(w);
+	assert_int_equal(w->n_nodes, 201);
+	assert_int_equal(w->n_messages, 5); /* policy, this node, 128 and 72 others, that these were all */
+	assert_int_equal(w->said[1].peer_class, w->said[199].peer_class);
+	assert_int_not_equal(w->said[1].peer_class, w->said[200].peer_class);
 }
 
 /* net was started anew, adopts what the one before left, and commits: the flows of web go on. */
@@ -296,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_newcomer_needs_no_new_image, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nodes_go_together, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_image_of_a_new_net_has_those_that_joined, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_rule_follows_the_claim, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_withdrawn_node_goes_and_its_record_stays, set_up, tear_down),
