@@ -253,7 +253,7 @@ static void on_event(int fd, short what, void *arg)
 		h2_event(c);
 	else
 		pool_event(c);
-	if (mp->n_due >= DUE_MAX)
+	if (mp->n_due == DUE_MAX)
 		due_flush(mp);
 }
 

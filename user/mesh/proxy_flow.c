@@ -15,22 +15,23 @@
  */
 void due_drop(struct relay *s)
 {
-	if (!s->is_due)
-		return;
-	s->is_due = false;
-	s->mp->n_due--;
-	TAILQ_REMOVE(&s->mp->due, s, due);
+	if (s->due)
+		s->mp->due[s->due - 1] = NULL;
+	s->due = 0;
 }
 
 void due_flush(struct mp *mp)
 {
-	struct relay *s;
+	mp->is_flushing = true; /* nobody is added */
+	for (unsigned i = 0; i < mp->n_due; i++) {
+		struct relay *s = mp->due[i];
 
-	mp->is_flushing = true;
-	while ((s = TAILQ_FIRST(&mp->due))) {
-		due_drop(s);
+		if (!s)
+			continue;
+		s->due = 0;
 		relay_run(s);
 	}
+	mp->n_due = 0;
 	mp->is_flushing = false;
 }
 
@@ -42,7 +43,6 @@ static void on_turn_end(int fd, short what, void *arg)
 
 void due_init(struct mp *mp)
 {
-	TAILQ_INIT(&mp->due);
 	event_assign(&mp->turn_end, mp->conf.base, -1, 0, on_turn_end, mp);
 }
 
@@ -51,14 +51,17 @@ static bool is_for_later(struct relay *s, const struct conn *dst)
 {
 	struct mp *mp = s->mp;
 
-	if (!buf_len(&dst->out) || dst->stream || mp->is_flushing)
+	if (!buf_len(&dst->out) || dst->stream)
 		return false;
-	if (s->is_due)
+	if (s->due)
 		return true;
-	if (!mp->n_due++)
+	if (mp->is_flushing || mp->n_due == DUE_MAX)
+		return false;
+	if (!mp->n_due)
 		event_active(&mp->turn_end, EV_TIMEOUT, 0);
-	TAILQ_INSERT_TAIL(&mp->due, s, due);
-	return s->is_due = true;
+	mp->due[mp->n_due++] = s;
+	s->due = (uint8_t)mp->n_due;
+	return true;
 }
 
 /* What is whole and checked at the front of the buffer. */

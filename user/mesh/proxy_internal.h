@@ -89,7 +89,7 @@ enum stage {
 };
 
 struct relay {
-	TAILQ_ENTRY(relay) link, due;
+	TAILQ_ENTRY(relay) link;
 	struct mp *mp;
 	struct mp_listener *listener; /* a reference */
 	struct conn *in, *out;
@@ -108,7 +108,7 @@ struct relay {
 	enum stage stage;
 	struct mp_upstream *waits_for; /* a session to it is being made */
 	bool is_stream;
-	bool is_due;                                     /* what it writes is kept for the end of the turn */
+	uint8_t due; /* its place among those that write at the turn's end, from 1; 0: none */
 	bool is_running, is_cut, must_rerun, is_waiting; /* is_waiting: for mp_again() */
 	bool is_over;                                    /* ended in order: no reset */
 	bool is_http0, to_head, to_connect, keep_alive, wants_upgrade, expects_continue, may_retry, was_retried;
@@ -160,9 +160,9 @@ struct mp {
 	unsigned n_bufs, n_heads, n_pipes, n_pipes_used;
 	struct mp_counters counters;
 	struct event *sweep;
-	TAILQ_HEAD(, relay) due;
-	struct event turn_end; /* while somebody is due */
+	struct relay *due[DUE_MAX]; /* NULL: it is gone */
 	unsigned n_due;
+	struct event turn_end; /* while somebody is due */
 	bool is_flushing;
 	uint64_t last_token;
 	int64_t now_ms, drain_ms;
