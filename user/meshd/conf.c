@@ -94,13 +94,11 @@ bool md_needs_unix(const struct md_conf *conf)
 	return conf->agent_access;
 }
 
-bool md_gateway_check(const char *gateway)
+bool md_gateway_parse(const char *gateway, struct md_place *at)
 {
-	struct md_place place;
-
 	if (strncmp(gateway, "direct/", 7) == 0)
-		return md_place_parse(&place, gateway + 7, 1) && place.port == 1;
-	return md_place_parse(&place, strncmp(gateway, "fixed/", 6) == 0 ? gateway + 6 : gateway, 443);
+		return md_place_parse(at, gateway + 7, 1) && at->port == 1;
+	return md_place_parse(at, strncmp(gateway, "fixed/", 6) == 0 ? gateway + 6 : gateway, 443);
 }
 
 static void endpoint_read(struct conf_parse *p, const struct yaml_node *at, struct ip_endpoint *to)
@@ -277,7 +275,7 @@ static void client_read(struct conf_parse *p, struct md_conf *c)
 	c->n_client = endpoints_read(p, map, "listen", c->client);
 	c->n_captured = endpoints_read(p, map, "captured", c->captured);
 	text_read(p, map, "gateway", false, c->gateway, sizeof(c->gateway));
-	if (c->gateway[0] && !md_gateway_check(c->gateway))
+	if (c->gateway[0] && !md_gateway_parse(c->gateway, &c->gateway_at))
 		yaml_error(p->doc, yaml_get(map, "gateway"), p->d,
 			   "needs DOMAIN[:PORT], fixed/HOST[:PORT] or direct/HOST, found '%.100s'", c->gateway);
 	c->default_port = (uint16_t)conf_number(p, map, "port", 1, 65535, c->default_port);

@@ -84,12 +84,13 @@ struct md_conf {
 	uint32_t n_client;
 	struct ip_endpoint captured[MD_LISTEN_MAX]; /* where the kernel brings what was dialled elsewhere */
 	uint32_t n_captured;
-	char gateway[MD_HOST_LEN +
-		     8]; /* "DOMAIN[:PORT]", "fixed/HOST[:PORT]" or "direct/HOST"; "": only nodes that baileyd knows */
-	uint16_t default_port;    /* of targets without x-dstack-target-port */
-	bool agent_access;        /* requests without a target go to `agent` */
-	char baileyd[PATH_MAX];   /* its control socket; "": none */
-	char public_ca[PATH_MAX]; /* whom to believe with x-dstack-target-use-tls: false; "": that is refused */
+	/* "DOMAIN[:PORT]", "fixed/HOST[:PORT]" or "direct/HOST"; "": only nodes that baileyd knows */
+	char gateway[MD_HOST_LEN + 8];
+	struct md_place gateway_at; /* what of it is to be dialled */
+	uint16_t default_port;      /* of targets without x-dstack-target-port */
+	bool agent_access;          /* requests without a target go to `agent` */
+	char baileyd[PATH_MAX];     /* its control socket; "": none */
+	char public_ca[PATH_MAX];   /* whom to believe with x-dstack-target-use-tls: false; "": that is refused */
 	struct md_tunnel tunnel[MD_TUNNELS_MAX];
 	uint32_t n_tunnels;
 
@@ -110,7 +111,7 @@ int md_conf_env(char *const *env, struct md_conf *conf, struct err *e);
 void md_conf_defaults(struct md_conf *conf);
 /* Things that must hold whatever it was read from. */
 int md_conf_check(const struct md_conf *conf, struct err *e);
-bool md_gateway_check(const char *gateway);
+bool md_gateway_parse(const char *gateway, struct md_place *at);
 bool md_unix_parse(struct md_place *place, const char *text); /* "unix:/PATH": host is the path */
 bool md_needs_unix(const struct md_conf *conf);               /* workers open Unix sockets */
 /* "host:port", "[::1]:80", "host" with `port` 0: needed. */

@@ -42,7 +42,7 @@ static int server_name(struct env *env, const char *value, struct err *e)
 
 static int gateway(struct env *env, const char *value, struct err *e)
 {
-	if (strlen(value) >= sizeof(env->conf->gateway) || !md_gateway_check(value))
+	if (strlen(value) >= sizeof(env->conf->gateway) || !md_gateway_parse(value, &env->conf->gateway_at))
 		return err_at(e, -EINVAL, NULL, "needs DOMAIN[:PORT] or fixed/HOST[:PORT], found '%.100s'", value);
 	strcpy(env->conf->gateway, value);
 	return 0;

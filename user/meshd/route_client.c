@@ -25,7 +25,7 @@ static bool on_overlay(const struct md_worker_state *w, const struct md_want *wa
 {
 	uint8_t app[BY_APP_ID_LEN], instance[BY_INSTANCE_ID_LEN];
 
-	if (!hex_parse(app, sizeof(app), want->app))
+	if (!w->n_nodes || !hex_parse(app, sizeof(app), want->app))
 		return false;
 	if (want->instance[0] && !hex_parse(instance, sizeof(instance), want->instance))
 		return false;
@@ -51,7 +51,7 @@ bool md_node_is_gone(const struct md_worker_state *w, const struct md_want *want
 static bool place_it(const struct md_worker_state *w, struct md_want *want)
 {
 	const char *gateway = w->conf->gateway;
-	struct md_place place;
+	const struct md_place *at = &w->conf->gateway_at;
 	struct by_addr addr;
 
 	if (want->way == MD_WAY_MTLS && on_overlay(w, want, &addr)) {
@@ -62,20 +62,14 @@ static bool place_it(const struct md_worker_state *w, struct md_want *want)
 	}
 	if (!gateway[0])
 		return false;
-	if (strncmp(gateway, "fixed/", 6) == 0 || strncmp(gateway, "direct/", 7) == 0) {
-		bool is_direct = *gateway == 'd';
-
-		md_place_parse(&place, strchr(gateway, '/') + 1, 443);
-		snprintf(want->host, sizeof(want->host), "%s", place.host);
-		place.port = is_direct ? want->policy_port : place.port;
-	} else {
-		md_place_parse(&place, gateway, 443);
-		if (snprintf(want->host, sizeof(want->host), "%s-%u%s.%.180s",
-			     want->instance[0] ? want->instance : want->app, want->policy_port,
-			     want->way == MD_WAY_MTLS ? "s" : "", place.host) >= (int)sizeof(want->host))
-			return false;
-	}
-	want->port = place.port;
+	want->port = at->port;
+	if (strncmp(gateway, "direct/", 7) == 0)
+		want->port = want->policy_port;
+	else if (strncmp(gateway, "fixed/", 6) != 0)
+		return snprintf(want->host, sizeof(want->host), "%s-%u%s.%.180s",
+				want->instance[0] ? want->instance : want->app, want->policy_port,
+				want->way == MD_WAY_MTLS ? "s" : "", at->host) < (int)sizeof(want->host);
+	memcpy(want->host, at->host, sizeof(want->host));
 	return true;
 }
 
@@ -123,7 +117,7 @@ static bool may_ask(struct md_worker_state *w, const struct mp_request *req, str
 	md_decide(w->rules, t->last_peer, true, t->want.policy_port, asked ? asked->method : NULL,
 		  asked ? asked->target : NULL, &d);
 	w->counts.audited += d.is_audited;
-	snprintf(route->rule, sizeof(route->rule), "%s", d.rule);
+	memcpy(route->rule, d.rule, sizeof(route->rule));
 	if (!d.is_allowed)
 		md_refuse(route, MP_ERR_DENIED, e, "%s", d.why);
 	return d.is_allowed;

@@ -50,24 +50,38 @@ static const struct md_service *service_of(const struct md_worker_state *w, cons
 
 /* --- what the backend is told --- */
 
+/* One more line, and where the next one starts. What finds no room is left out. */
+static size_t put(struct md_worker_state *w, size_t at, const char *name, const char *value)
+{
+	const size_t name_len = strlen(name), len = strlen(value), whole = name_len + len + 4;
+	char *p = w->headers + at;
+
+	if (whole > sizeof(w->headers) - at)
+		return at;
+	p = mempcpy(p, name, name_len);
+	p = mempcpy(p, ": ", 2);
+	p = mempcpy(p, value, len);
+	memcpy(p, "\r\n", 2);
+	return at + whole;
+}
+
 void md_tell(struct md_worker_state *w, const struct md_service *s, struct md_peer *peer, struct mp_route *route)
 {
 	const char *claims = s->tell_claims ? md_peer_claims(peer) : NULL;
-	int n = snprintf(w->headers, sizeof(w->headers), "X-Dstack-App-Id: %s\r\n", peer->mp.app);
+	size_t n = put(w, 0, "X-Dstack-App-Id", peer->mp.app);
 
 	if (s->tell_instance && peer->mp.instance[0])
-		n += snprintf(w->headers + n, sizeof(w->headers) - (size_t)n, "X-Dstack-Instance-Id: %s\r\n",
-			      peer->mp.instance);
+		n = put(w, n, "X-Dstack-Instance-Id", peer->mp.instance);
 	/* "issuer": a CA vouches for it; only evidence is a proof */
 	if (s->tell_verified)
-		n += snprintf(w->headers + n, sizeof(w->headers) - (size_t)n, "X-Dstack-Verified: %s\r\n",
-			      peer->verdict.by_issuer             ? "issuer"
-			      : peer->verdict.claims.is_simulated ? "simulated"
-								  : "true");
-	if (claims && strlen(claims) + 32 < sizeof(w->headers) - (size_t)n)
-		n += snprintf(w->headers + n, sizeof(w->headers) - (size_t)n, "X-Dstack-Claims: %s\r\n", claims);
+		n = put(w, n, "X-Dstack-Verified",
+			peer->verdict.by_issuer             ? "issuer"
+			: peer->verdict.claims.is_simulated ? "simulated"
+							    : "true");
+	if (claims)
+		n = put(w, n, "X-Dstack-Claims", claims);
 	route->headers = w->headers;
-	route->headers_len = (size_t)n;
+	route->headers_len = n;
 }
 
 /* --- may it --- */
@@ -100,7 +114,7 @@ static bool may(struct md_worker_state *w, const struct mp_request *req, const s
 	md_copy(target, sizeof(target), req->target);
 	md_decide(w->rules, peer, false, s->port, req->is_http ? method : NULL, req->is_http ? target : NULL, &d);
 	w->counts.audited += d.is_audited;
-	snprintf(route->rule, sizeof(route->rule), "%s", d.rule);
+	memcpy(route->rule, d.rule, sizeof(route->rule));
 	route->rule_id = s->port;
 	if (!d.is_allowed)
 		md_refuse(route, MP_ERR_DENIED, e, "%s", d.why);
@@ -113,7 +127,7 @@ static enum mp_verdict to_backend(struct md_worker_state *w, const struct mp_req
 	struct md_want want = { .way = MD_WAY_PLAIN, .port = s->backend.port, .is_h2 = s->is_h2 };
 	enum mp_verdict v;
 
-	snprintf(want.host, sizeof(want.host), "%s", s->backend.host);
+	memcpy(want.host, s->backend.host, sizeof(want.host));
 	v = md_target_find(w->targets, &want, req->token, &route->up, e);
 	route->error = MP_ERR_CONNECTION_FAILED;
 	return v;
