@@ -158,6 +158,49 @@ static void connections_are_limited(void **state)
 
 /* --- asked again --- */
 
+#define MANY 70 /* more than the engine lets wait for the end of a turn */
+
+static int many[MANY], backs[MANY];
+
+/* In the loop's thread, so that all of them are ready when it goes on. */
+static void ask_all(struct pw *world, void *arg)
+{
+	(void)world, (void)arg;
+	for (int i = 0; i < MANY; i++)
+		get(many[i], "/");
+}
+
+static void answer_all(struct pw *world, void *arg)
+{
+	(void)world, (void)arg;
+	for (int i = 0; i < MANY; i++)
+		answer(backs[i]);
+}
+
+static void many_in_one_turn_are_served(void **state)
+{
+	const struct mp_conf patient = { .connect_ms = 60000, .head_ms = 60000 };
+
+	(void)state;
+	start(patient, patient);
+	for (int i = 0; i < MANY; i++)
+		many[i] = pw_dial(&w, PW_HTTP);
+	pw_do(&w, ask_all, NULL);
+	for (int i = 0; i < MANY; i++) {
+		backs[i] = pw_accept(&w);
+		assert_non_null(pw_head(backs[i]));
+	}
+	pw_do(&w, answer_all, NULL);
+	for (int i = 0; i < MANY; i++)
+		assert_answered(many[i]);
+	assert_int_equal(pw_counters(&w, false).requests, MANY);
+	for (int i = 0; i < MANY; i++) {
+		close(many[i]);
+		close(backs[i]);
+	}
+	pw_stop(&w);
+}
+
 static void late_answers_are_waited_for(void **state)
 {
 	int fd, back;
@@ -508,13 +551,21 @@ static void no_certificate_no_entry(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slow_heads_end),          cmocka_unit_test(idle_keep_alive_ends),
-		cmocka_unit_test(silent_backend_is_504),   cmocka_unit_test(peers_expire),
-		cmocka_unit_test(connections_are_limited), cmocka_unit_test(late_answers_are_waited_for),
-		cmocka_unit_test(cut_relays_end_at_once),  cmocka_unit_test(pooled_connections_are_cut),
-		cmocka_unit_test(relays_are_listed),       cmocka_unit_test(drain_lets_requests_finish),
-		cmocka_unit_test(drain_ends_in_time),      cmocka_unit_test(peers_share_no_connection),
-		cmocka_unit_test(truncation_is_no_end),    cmocka_unit_test(no_certificate_no_entry),
+		cmocka_unit_test(slow_heads_end),
+		cmocka_unit_test(idle_keep_alive_ends),
+		cmocka_unit_test(silent_backend_is_504),
+		cmocka_unit_test(peers_expire),
+		cmocka_unit_test(connections_are_limited),
+		cmocka_unit_test(late_answers_are_waited_for),
+		cmocka_unit_test(many_in_one_turn_are_served),
+		cmocka_unit_test(cut_relays_end_at_once),
+		cmocka_unit_test(pooled_connections_are_cut),
+		cmocka_unit_test(relays_are_listed),
+		cmocka_unit_test(drain_lets_requests_finish),
+		cmocka_unit_test(drain_ends_in_time),
+		cmocka_unit_test(peers_share_no_connection),
+		cmocka_unit_test(truncation_is_no_end),
+		cmocka_unit_test(no_certificate_no_entry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
