@@ -5,7 +5,7 @@
 # receivers' own counts, and the kernel's. The peers come past the overlay, where no other program would stop them. Paths that no peer
 # of bailey-mesh is on are in tests/bpf/guard_paths_test.c.
 . tests/net/lib.sh
-need ip nsenter jq wg python3
+need ip ss nsenter jq wg python3
 need_file "$BUILD/baileyd" 'run make'
 need_file "$BUILD/bailey-mesh" 'run make'
 cgroups=$(sed -n 's/^[^ ]* \([^ ]*\) cgroup2 .*/\1/p' /proc/mounts | head -n 1)
@@ -101,6 +101,8 @@ at_end "kill -CONT $worker" # what is stopped would not end
 spawn db python3 tests/net/guard_pump.py backend 7000 "$dir/counts"
 spawn db python3 tests/net/guard_pump.py backend 7010 "$dir/counts" h2
 spawn db python3 tests/net/guard_pump.py backend 7011 "$dir/counts" h2
+listen() { [ "$(in_ns db ss -Hltn | grep -c '127\.0\.0\.1:70[01][01] ')" = 3 ]; }
+check 'the backends listen' eventually 30 listen
 pump() { # NAME CERT PORT [up|down]
 	spawn web python3 tests/net/guard_pump.py peer "$(underlay_of db)" "$3" "$dir/$2" "$1" "$dir/counts" ${4:+"$4"}
 }
