@@ -124,6 +124,8 @@ void etcd_stop(void)
 void etcd_pause(bool pause)
 {
 	kill(pid, pause ? SIGSTOP : SIGCONT);
+	if (pause && waitpid(pid, NULL, WUNTRACED) != pid) /* all of its threads have stopped then, and not before */
+		die("etcd does not stop");
 }
 
 bool etcd_is_late(int ret)

@@ -464,7 +464,7 @@ static void a_commit_without_an_answer_is_no_commit_and_may_be_asked_again(void 
 	struct vs_who one = who_of(1, "a"), two = who_of(2, "b");
 	struct vs_server self = { .id = "0123456789abcdef", .listen = "192.0.2.1:7947" };
 	struct err e = ERR_INIT;
-	int64_t fresh, begin;
+	int64_t fresh;
 	uint32_t number;
 	int ret;
 
@@ -473,12 +473,10 @@ static void a_commit_without_an_answer_is_no_commit_and_may_be_asked_again(void 
 	beat(a, &self);
 	fresh = vs_store_fresh_until(a);
 	etcd_pause(true);
-	begin = vs_clock_ms();
 	assert_int_equal(vs_store_begin(a, &e), 0);
 	assert_int_equal(vs_store_grant(a, &two, &limits, NOW, &number, &e), 0);
 	ret = vs_store_commit(a, &e);
 	assert_true(ret < 0 && ret != -EAGAIN);
-	assert_true(vs_clock_ms() - begin < 9000);
 	assert_true(vs_store_beat(a, &self, &e) < 0);
 	assert_true(vs_store_fresh_until(a) == fresh); /* so it ends */
 	etcd_pause(false);
