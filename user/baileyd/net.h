@@ -56,10 +56,12 @@ struct detour {
 	unsigned ifindex; /* of the device; 0: none is there */
 	uint32_t phase;   /* of this node's own rotation */
 	uint8_t key[OV_KEY_LEN];
-	int64_t rekeyed_s;   /* when the first device got its key: sessions of before send nothing any more */
-	uint64_t rx_packets; /* of the device that shall be quiet, at the last look */
-	uint32_t quiet_s;    /* since then nothing came */
-	bool is_told;        /* the parent knows of it */
+	int64_t rekeyed_s; /* when the first device got its key: sessions of before send nothing any more */
+	int64_t second_s;  /* when the second one did */
+	uint8_t second_key[OV_KEY_LEN]; /* the one that it got; zero: not known yet */
+	uint64_t rx_packets;            /* of the device that shall be quiet, at the last look */
+	uint32_t quiet_s;               /* since then nothing came */
+	bool is_told;                   /* the parent knows of it */
 	char trouble[320];
 };
 

@@ -122,6 +122,7 @@ static int second_close(struct net *net, struct err *e)
 	ov_close(net->detour.ov);
 	net->detour.ov = NULL;
 	net->detour.ifindex = 0;
+	explicit_bzero(net->detour.second_key, sizeof(net->detour.second_key));
 	ret = ov_destroy(name, e);
 	return ret ? ret : dp_second_remove(datapath(net), e);
 }
@@ -163,6 +164,37 @@ static struct ov_peer on_second(const struct peer *p)
 	return wg;
 }
 
+/*
+ * A session by the former key of a device is none to send by: handshakes are told apart by their second, so another key
+ * is set in one in which there was none. Returns the one before.
+ */
+static int64_t last_of_key(const struct ov_device *dev)
+{
+	int64_t last = 0;
+
+	for (size_t i = 0; i < dev->n_peers; i++)
+		if (dev->peers[i].last_handshake_s > last)
+			last = dev->peers[i].last_handshake_s;
+	if (last >= time(NULL))
+		sleep(1);
+	return last;
+}
+
+/* The second device stays when this node's rotation is over and a peer's is not: its key is then another. */
+static int second_rekey(struct net *net, const uint8_t key[OV_KEY_LEN], struct err *e)
+{
+	struct ov_device dev = { 0 };
+
+	if (memcmp(net->detour.second_key, key, OV_KEY_LEN) == 0)
+		return 0;
+	if (ov_read(net->detour.ov, &dev, e) < 0)
+		return e->code;
+	net->detour.second_s = memcmp(dev.private_key, key, OV_KEY_LEN) == 0 ? 0 : last_of_key(&dev);
+	memcpy(net->detour.second_key, key, OV_KEY_LEN);
+	ov_device_fini(&dev);
+	return 0;
+}
+
 static int second_set(struct net *net, struct err *e)
 {
 	struct ov_device want = { .mtu = net->conf.mtu, .is_carrier = true };
@@ -173,9 +205,10 @@ static int second_set(struct net *net, struct err *e)
 	want.listen_port = (uint16_t)(net->conf.wg_port == 65535 ? 0 : net->conf.wg_port + 1);
 	memcpy(want.private_key, net->detour.phase == DETOUR_NONE ? net->conf.private_key : net->detour.key,
 	       sizeof(want.private_key));
-	want.peers = calloc(net->n_peers + 1, sizeof(*want.peers));
+	ret = second_rekey(net, want.private_key, e);
+	want.peers = ret ? NULL : calloc(net->n_peers + 1, sizeof(*want.peers));
 	if (!want.peers)
-		return err_at(e, -ENOMEM, want.name, "out of memory");
+		return ret ? ret : err_at(e, -ENOMEM, want.name, "out of memory");
 	for (size_t i = 0; i < net->n_peers; i++)
 		if (is_on_second(net, net->peers[i]))
 			want.peers[want.n_peers++] = on_second(net->peers[i]);
@@ -218,25 +251,15 @@ int detour_apply(struct net *net, struct err *e)
 	return ret;
 }
 
-/*
- * A session by the former key is none to come back to: handshakes are told apart by their second, so the new key is set
- * in one in which there was none.
- */
 static int rekey_begins(struct net *net, const struct msg_rotate *m, struct err *e)
 {
 	struct ov_device dev = { 0 };
-	int64_t last = 0;
+	bool is_set;
 
 	if (ov_read(net->ov, &dev, e) < 0)
 		return e->code;
-	for (size_t i = 0; i < dev.n_peers; i++)
-		if (dev.peers[i].last_handshake_s > last)
-			last = dev.peers[i].last_handshake_s;
-	if (memcmp(dev.private_key, m->private_key, OV_KEY_LEN) == 0) /* of an earlier process */
-		last = m->switch_s - 1;
-	else if (last >= time(NULL))
-		sleep(1);
-	net->detour.rekeyed_s = last;
+	is_set = memcmp(dev.private_key, m->private_key, OV_KEY_LEN) == 0; /* by an earlier process */
+	net->detour.rekeyed_s = is_set ? m->switch_s - 1 : last_of_key(&dev);
 	ov_device_fini(&dev);
 	return 0;
 }
@@ -285,7 +308,8 @@ static void choose(struct net *net, const struct peer *p, struct look *look)
 
 	first = has_session(look, handshake_on(&look->first, p->wg.public_key), net->detour.rekeyed_s);
 	second = is_on_second(net, p) &&
-		 has_session(look, handshake_on(&look->second, p->has_detour ? p->detour_key : p->wg.public_key), 0);
+		 has_session(look, handshake_on(&look->second, p->has_detour ? p->detour_key : p->wg.public_key),
+			     net->detour.second_s);
 	to = away;
 	if (leaves ? second : first)
 		to = leaves;
