@@ -271,12 +271,14 @@ sed -i '$d' "$TMP/rules.yaml"
 # --- who is connected, and may not any more -------------------------------------------------------------------------------------
 # hold: a tunnel. cut COMMAND...: it must be cut by what the command does. How soon is noted, and attacked in 75-mesh-guard.sh: a
 # machine that does much else at the time takes long to run those who see it.
-hold() {
+is_held() { # the rules of a moment ago may still be a worker's
 	nsenter --net="/var/run/netns/$(ns cli)" python3 tests/net/mesh_client.py hold 127.0.0.1 8091 "$db" $((60 * PATIENCE)) >"$TMP/held" 2>&1 &
 	hold_pid=$!
 	at_end "kill $hold_pid"
-	eventually 5 grep -q '200' "$TMP/held"
+	eventually 5 grep -q HTTP "$TMP/held"
+	grep -q ' 200 ' "$TMP/held"
 }
+hold() { eventually 10 is_held; }
 cut() {
 	cut_start=$(date +%s%3N)
 	"$@" || return 1
