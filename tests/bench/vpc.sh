@@ -19,11 +19,13 @@ in_ns() {
 }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$$-$1"; }
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
 clean() {
-	end_pid "$dir/s.pid"
+	end_pid "$dir/vpc.pid"
 	for n in a b; do
 		[ ! -e "$dir/$n.yaml" ] || take_down $n >/dev/null 2>&1
 	done
@@ -44,16 +46,10 @@ for n in a b; do
 	in_ns $n ip link set eth0 up
 done
 
-member=$(printf '5b%.0s' $(seq 20))
-control=$(printf 'c7%.0s' $(seq 20))
+member=$(printf '5b%.0s' $(seq 20)) # vpc_storm's
 make_root || exit 1
-identity() { # NAME APP-ID
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "$(instance_of "$1")" --name "$1" \
-		--out "$dir/$1" >/dev/null || exit 1
-}
-identity s "$control"
-for n in a b; do identity $n "$member"; done
-printf 'simulated: true\n' >"$dir/evidence.yaml"
+identity s "$control" || exit 1
+for n in a b; do identity $n "$member" || exit 1; done
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps: { control: { app-id: $control }, member: { app-id: $member } }
@@ -64,35 +60,12 @@ cat >"$dir/policy.yaml" <<-END
 	apps: { member: { app-id: $member } }
 	rules: [{ name: members, from: member, to: member, allow: [any] }]
 END
-for n in a b; do
-	cat >"$dir/$n.yaml" <<-END
-	instance: $prefix-$n
-	node: $n
-	policy: policy.yaml
-	state: state-$n
-	identity: { certificate: $n.pem, key: $n.key }
-	trust: { allow_simulated: true, simulated_roots: root/root.pem }
-	overlay:
-	  interface: $(ifname_of $n)
-	  private_key: $n.wgkey
-	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-	  endpoints: ["$(underlay_of $n):51820"]
-	vpc: { server: "$(underlay_of s):7947", app: $control }
-	END
-done
+for n in a b; do node_config $n $n "$(at_server)"; done
 
-start_server() { # NAME: of its state
-	cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/state-$1
-	run: $dir/run-$1
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-	END
-	nsenter --net="$(netns_of s)" "$BUILD/bailey-vpc" --config "$dir/vpc.yaml" >>"$dir/s.log" 2>&1 &
-	echo $! >"$dir/s.pid"
+serve() { # NAME: of its state
+	server_config
+	sed -i "s|^state:.*|state: $dir/state-$1|; s|^run:.*|run: $dir/run-$1|" "$dir/vpc.yaml"
+	start_server
 	wait_until 10 "$bailey" node list --socket "$dir/run-$1/ctl.sock" >/dev/null
 }
 fail() {
@@ -109,7 +82,7 @@ row() { # NAME OURS PEER PEER_NAME UNIT NOTE
 
 ping=$(command -v ping || echo 'busybox ping')
 # --- one node, from nothing ------------------------------------------------------------------------------------------------
-start_server one || fail 'the control plane does not start'
+serve one || fail 'the control plane does not start'
 start_node b
 wait_until 20 status_has b .vpc.connected || fail 'b does not join'
 addr_b=$(status_of b | jq -r '.overlay.addresses[0]')
@@ -131,7 +104,7 @@ while [ "$rounds" -gt 0 ]; do
 done
 row vpc.join_first_packet_ms "$best" 1000 'the goal' ms 'baileyd starts without any state, until a ping is answered'
 take_down b >/dev/null 2>&1
-end_pid "$dir/s.pid"
+end_pid "$dir/vpc.pid"
 
 # --- many ------------------------------------------------------------------------------------------------------------------
 # What vpc_storm runs when all know all, and again when the revocation is through.
@@ -139,24 +112,24 @@ cat >"$dir/revoke.sh" <<-END
 	'$bailey' node revoke node-1 --socket '$dir/run-'\$1/ctl.sock >/dev/null &
 END
 cat >"$dir/cpu.sh" <<-END
-	for pid in \$(pgrep -P "\$(cat '$dir/s.pid')"); do cat "/proc/\$pid/stat"; done |
+	for pid in \$(pgrep -P "\$(cat '$dir/vpc.pid')"); do cat "/proc/\$pid/stat"; done |
 		awk -v what="\$2" -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); s += \$12 + \$13 } END { printf "%s %.2f\n", what, s / hz }' >>'$dir/'\$1
 END
 cat >"$dir/restart.sh" <<-END
-	server=\$(cat '$dir/s.pid')
+	server=\$(cat '$dir/vpc.pid')
 	front=\$(pgrep -P "\$server" | head -n 1)
 	awk '/^VmHWM:/ { printf "rss %.1f\n", \$2 / 1024 }' "/proc/\$front/status" >>'$dir/'\$1
 	children=\$(pgrep -P "\$server")
 	kill -9 "\$server" \$children
 	while kill -0 \$children 2>/dev/null; do sleep 0.05; done
-	nsenter --net='$(netns_of s)' '$BUILD/bailey-vpc' --config '$dir/vpc.yaml' >>'$dir/s.log' 2>&1 &
-	echo \$! >'$dir/s.pid'
+	nsenter --net='$(netns_of s)' '$BUILD/bailey-vpc' --config '$dir/vpc.yaml' >>'$dir/vpc.log' 2>&1 &
+	echo \$! >'$dir/vpc.pid'
 END
 
 storm() { # NODES REAL...
 	nodes=$1 pins=
 	shift
-	start_server "$nodes" || fail 'the control plane does not start'
+	serve "$nodes" || fail 'the control plane does not start'
 	for n; do
 		rm -rf "$dir/state-$n"
 		start_node "$n"
@@ -169,7 +142,7 @@ storm() { # NODES REAL...
 	in_ns s "$BUILD/tests/net/vpc_storm" -k $pins -n $renewals -q "sh '$dir/cpu.sh' $nodes cpu" -r "sh '$dir/revoke.sh' $nodes" -s "sh '$dir/restart.sh' $nodes" \
 		"$(underlay_of s):7947" "$nodes" "$dir/root" "$dir/root/root.pem" >>"$dir/$nodes" || fail "$nodes nodes"
 	for n; do take_down "$n" >/dev/null 2>&1; done
-	end_pid "$dir/s.pid"
+	end_pid "$dir/vpc.pid"
 }
 
 storm "$few"

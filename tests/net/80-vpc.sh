@@ -9,12 +9,13 @@ need_file "$BUILD/tests/net/false_node" 'run make tests'
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 liar=$PWD/$BUILD/tests/net/liar
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; c) echo 5 ;; liar) echo 2 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
@@ -25,22 +26,14 @@ for n in s a b c; do
 	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
 done
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
 stranger=$(app_of intruder)
 pinned=$(app_of db)
 measured=$(printf '3a%.0s' $(seq 32))
 
-# identity NAME APP-ID [INSTANCE]
-identity() {
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "${3:-$(instance_of "$1")}" --name "$1" \
-		--out "$dir/$1" >/dev/null
-}
 identity s "$control" "$(printf '%040d' 99)"
 for n in a b; do identity $n "$member"; done
 identity c "$stranger"
 
-printf 'simulated: true\n' >"$dir/evidence.yaml"
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps:
@@ -58,42 +51,7 @@ cat >"$dir/policy.yaml" <<-END
 	  - { name: members, from: member, to: member, allow: [any] }
 END
 
-server_config() { # [LINE...]
-	cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/vpc
-	run: $dir/run
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-	END
-	for line; do echo "$line" >>"$dir/vpc.yaml"; done
-}
-start_server() {
-	nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 &
-	echo $! >"$dir/vpc.pid"
-}
-stop_server() { end_pid "$dir/vpc.pid" "${1:--TERM}"; }
-
-node_config() { # NODE NAME [LIFETIME] [APP]
-	cat >"$dir/$1.yaml" <<-END
-	instance: $prefix-$1
-	node: $2
-	policy: policy.yaml
-	state: state-$1
-	identity: { certificate: $1.pem, key: $1.key }
-	trust: { allow_simulated: true, simulated_roots: root/root.pem }
-	overlay:
-	  interface: $(ifname_of "$1")
-	  private_key: $1.wgkey
-	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-	  endpoints: ["$(underlay_of "$1"):51820"]
-	records: { directory: records-$1, lifetime: ${3:-3600} }
-	vpc: { server: "$(underlay_of s):7947", app: ${4:-$control} }
-	END
-	mkdir -p "$dir/records-$1"
-}
+config() { node_config "$1" "$2" "records: { directory: records-$1, lifetime: ${3:-3600} }" "$(at_server)"; } # NODE NAME [LIFETIME]
 node() { "$bailey" node "$@" --socket "$dir/run/ctl.sock"; }
 state_of() { node list --json | jq -r ".[] | select(.node == \"$1\") | .state"; }
 address_of() { status_of "$1" | jq -r ".overlay.addresses[${2:-0}]"; }
@@ -117,8 +75,8 @@ like "dstack's pool is warned of" "$("$vpc" check --config "$dir/bad.yaml" 2>&1)
 
 # --- joining -------------------------------------------------------------------------------------------------------------
 at_end stop_server
-node_config a web-1
-node_config b web-2
+config a web-1
+config b web-2
 for n in a b c; do at_end "take_down $n"; done
 start_node a
 check 'a node waits for its control plane' eventually 10 down a
@@ -145,22 +103,23 @@ is 'its processes have no capability' "$(sed -n 's/^CapEff:\t//p' "/proc/$front/
 is 'no root, and a list of system calls each' "$(awk '/^Uid:/ { print ($2 != 0) } /^Seccomp:/ { print $2 }' "/proc/$front/status" "/proc/$store/status" | tr '\n' ' ')" '1 2 1 2 '
 
 # --- who may not -----------------------------------------------------------------------------------------------------------
-node_config c web-3
+config c web-3
 start_node c
 check 'who is not admitted learns so' eventually 20 has_reason c NOT_ADMITTED
 is 'and is nobody' "$(state_of web-3)" ''
 take_down c
 identity c "$member"
-node_config c web-1
+config c web-1
 start_node c
 check "nobody takes a living node's name" eventually 20 has_reason c RECORD_NAME
 check 'whose owner stays' reaches b a
 take_down c
-node_config c web-3 3600 "$(app_of db)"
+config c web-3
+sed -i "s|app: $control|app: $(app_of db)|" "$dir/c.yaml"
 start_node c
 check 'a control plane of another app is no control plane' eventually 20 has_reason c SERVER_IDENTITY
 take_down c
-node_config c web-3
+config c web-3
 start_node c
 check 'a third node joins' wait_until 20 knows c 2
 check 'and the others know it' wait_until 5 knows a 2
@@ -248,7 +207,7 @@ rm "$dir/c.wgkey"
 server_config 'approve: true'
 start_server
 wait_answer
-node_config c web-4
+config c web-4
 start_node c
 check 'where somebody approves a newcomer waits' eventually 20 has_reason c NOT_APPROVED
 is 'and is seen to wait' "$(state_of web-4)" pending

@@ -9,12 +9,13 @@ need_file "$BUILD/bailey-kms" 'run make'
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 mesh=$PWD/$BUILD/bailey-mesh
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; x) echo 5 ;; v) echo 6 ;; w) echo 7 ;; u) echo 8 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
@@ -25,17 +26,11 @@ for n in s a b x u; do
 	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
 done
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
 stranger=$(app_of intruder)
-identity() { # NAME APP-ID INSTANCE
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "$3" --name "$1" --out "$dir/$1" >/dev/null
-}
 identity s "$control" "$(printf '%040d' 99)"
 identity a "$member" "$(instance_of a)"
 identity b "$member" "$(instance_of b)"
 identity x "$stranger" "$(instance_of x)"
-printf 'simulated: true\n' >"$dir/evidence.yaml"
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps:
@@ -53,23 +48,11 @@ END
 
 # --- the control plane, and meshes -------------------------------------------------------------------------------------------
 # mesh's user is one whom nobody else here runs as
-cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/vpc
-	run: $dir/run
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-	approve: true
-	api: { apps: [$member], mesh_user: daemon, shared_key: $dir/shared_key, lease: 3600 }
-END
-start_server() {
-	nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 &
-	echo $! >"$dir/vpc.pid"
+server_config 'approve: true' "api: { apps: [$member], mesh_user: daemon, shared_key: $dir/shared_key, lease: 3600 }"
+serve() {
+	start_server
 	eventually 20 "$bailey" node list --socket "$dir/run/ctl.sock"
 }
-stop_server() { end_pid "$dir/vpc.pid"; }
 mesh_config() { # NODE LINE...
 	cat >"$dir/mesh-$1.yaml" <<-END
 	version: 1
@@ -115,7 +98,7 @@ sed 's|shared_key: [^,]*|shared_key: /dev/null|' "$dir/vpc.yaml" >"$dir/bad.yaml
 like 'a shared key that others may read is none' "$("$vpc" check --config "$dir/bad.yaml" 2>&1)" '*/dev/null*mode 0600*'
 sed 's|apps: [^,]*|apps: [web]|' "$dir/vpc.yaml" >"$dir/bad.yaml"
 like 'apps are ids' "$("$vpc" check --config "$dir/bad.yaml" 2>&1)" "*needs any, or a list of app-ids*web*"
-check 'the control plane starts' start_server
+check 'the control plane starts' serve
 for n in s a b x; do mesh_start $n; done
 for n in s a b x; do check "the mesh of $n starts" eventually 20 mesh_ready $n; done
 eventually 20 api a /health >"$TMP/out"
@@ -161,22 +144,6 @@ is 'nor behind it' "$(api a /api/nodes/update?uuid=u-a -X POST --data-binary "$s
 is 'what is too long is told so' "$(api a "/api/nodes/update?uuid=$(printf 'u%.0s' $(seq 200))" -X POST)" '{"error":"uuid is malformed"} 400'
 
 # --- pre-auth keys --------------------------------------------------------------------------------------------------------------------
-node_config() { # NODE NAME [LINE OF vpc]
-	cat >"$dir/$1.yaml" <<-END
-	instance: $prefix-$1
-	node: $2
-	policy: policy.yaml
-	state: state-$1
-	identity: { certificate: $1.pem, key: $1.key }
-	trust: { allow_simulated: true, simulated_roots: root/root.pem }
-	overlay:
-	  interface: $(ifname_of "$1")
-	  private_key: $1.wgkey
-	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-	  endpoints: ["$(underlay_of "$1"):51820"]
-	vpc: { server: "$(underlay_of s):7947", app: $control${3:+, $3} }
-	END
-}
 up() { status_has "$1" .vpc.connected; }
 has_reason() { status_has "$1" ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-10})"; }
 is 'the key is bound, one-time, a day long' "$(key list --json | jq -c '.[] | [.state, .reusable, .ephemeral, .instance_id, .made_by, (.expires_in_s > 86000)]')" \
@@ -185,12 +152,12 @@ jq -r .pre_auth_key "$dir/boot" >"$dir/a.authkey"
 at_end 'take_down a'
 at_end 'take_down b'
 echo 'too short' >"$dir/bad.authkey"
-node_config b web-2 'key: bad.authkey'
+node_config b web-2 "$(at_server 'key: bad.authkey')"
 like 'a file that has no key is refused' "$("$baileyd" -c "$dir/b.yaml" 2>&1)" '*bad.authkey*is no pre-auth key*'
-node_config b web-2 'key: a.authkey'
+node_config b web-2 "$(at_server 'key: a.authkey')"
 start_node b
 check "another instance's key admits nobody" eventually 20 has_reason b AUTH_KEY
-node_config a web-1 'key: a.authkey'
+node_config a web-1 "$(at_server 'key: a.authkey')"
 start_node a
 check 'with its own a node joins where newcomers wait' wait_until 30 up a
 is 'and the key is used' "$(key list --json | jq -c '.[] | [.state, .uses, .used_by]')" "[\"used\",1,\"$(instance_of a)\"]"
@@ -202,7 +169,7 @@ start_node a
 check 'a member starts again without its key' wait_until 30 up a
 end_pid "$dir/b.pid"
 key create --ephemeral --expires 1h --instance "$(instance_of b)" >"$dir/b.authkey"
-node_config b web-2 'key: b.authkey'
+node_config b web-2 "$(at_server 'key: b.authkey')"
 start_node b
 check 'a key of people admits, too' wait_until 30 up b
 is 'its node is an ephemeral one' "$("$bailey" node list --json --socket "$dir/run/ctl.sock" | jq -c '[.[] | [.node, .ephemeral]]')" '[["web-1",false],["web-2",true]]'
@@ -282,7 +249,7 @@ end_pid "$dir/slow.pid"
 is_served() { [ "$(api b /health)" = 'OK 200' ]; }
 check 'when they have gone the API is there for others' eventually 60 is_served
 stop_server
-check 'the control plane starts again' start_server
+check 'the control plane starts again' serve
 is 'entries are there' "$(eventually 20 api b /api/discover/mongodb)" '{"count":1,"node_type":"mongodb","nodes":[{"hostname":"db-0","tailscale_ip":"192.0.2.7","uuid":"u-a"}]} 200'
 check 'a node is revoked' "$bailey" node revoke web-1 --socket "$dir/run/ctl.sock"
 is 'its entries go with it' "$(api b /api/nodes | jq -rR 'sub(" 200$"; "") | fromjson | [.nodes[].uuid] | join(" ")')" u-b

@@ -9,11 +9,12 @@ need_file "$BUILD/bailey-vpc" 'run make'
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; c) echo 5 ;; x) echo 9 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 sum_before=$(cksum </etc/resolv.conf)
@@ -25,10 +26,8 @@ for n in s a b c x; do
 	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
 done
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
-"$bailey" dev-identity issue --root "$dir/root" --app-id "$control" --instance-id "$(printf '%040d' 99)" --name s --out "$dir/s" >/dev/null
-for n in a b c; do make_identity $n web; done
+identity s "$control" "$(printf '%040d' 99)"
+for n in a b c; do identity $n "$member"; done
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps: { control: { app-id: $control }, web: { app-id: $member, require: { simulated: true } } }
@@ -41,35 +40,10 @@ cat >"$dir/policy.yaml" <<-END
 	rules:
 	  - { name: members, from: web, to: web, allow: [any] }
 END
-printf 'simulated: true\n' >"$dir/evidence.yaml"
-cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/vpc
-	run: $dir/run
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-END
+server_config
 
 config() { # NODE NAME LIFETIME DNS [SERVICES]
-	cat >"$dir/$1.yaml" <<-END
-	instance: $prefix-$1
-	node: $2
-	policy: policy.yaml
-	state: state-$1
-	identity: { certificate: $1.pem, key: $1.key }
-	trust: { allow_simulated: true, simulated_roots: root/root.pem }
-	overlay:
-	  interface: $(ifname_of "$1")
-	  private_key: $1.wgkey
-	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-	  endpoints: ["$(underlay_of "$1"):51820"]
-	records: { lifetime: $3 }
-	vpc: { server: "$(underlay_of s):7947", app: $control }
-	services: [${5:-}]
-	dns: { $4 }
-	END
+	node_config "$1" "$2" "records: { lifetime: $3 }" "$(at_server)" "services: [${5:-}]" "dns: { $4 }"
 }
 node() { "$bailey" node "$@" --socket "$dir/run/ctl.sock"; }
 answers() { status_has "$1" '.dns.running and .dns.names > 0'; }
@@ -96,9 +70,8 @@ cat >"$dir/bin/resolvectl" <<-END
 END
 chmod 755 "$dir/bin/resolvectl"
 PATH=$dir/bin:$PATH
-nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >"$dir/vpc.log" 2>&1 &
-echo $! >"$dir/vpc.pid"
-at_end "end_pid $dir/vpc.pid"
+start_server
+at_end stop_server
 words=$(for i in 1 2 3 4 5 6 7 8; do printf ',%0200d' "$i"; done)
 spawn s dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --interface=eth0 --no-ping --user=root --pid-file= \
 	--address=/example.org/192.0.2.80 "--txt-record=big.example.org$words"

@@ -8,12 +8,13 @@ need_file "$BUILD/tests/net/traffic" 'run make tests'
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 mesh=$PWD/$BUILD/bailey-mesh
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
@@ -24,20 +25,14 @@ for n in s a b; do
 	veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0
 done
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
-identity() { # NAME APP-ID INSTANCE
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "$3" --name "$1" --out "$dir/$1" >/dev/null
-}
 identity s "$control" "$(printf '%040d' 99)"
-identity a "$member" "$(instance_of a)"
+identity a "$member"
 # b has its certificate from a guest agent, for half a minute each
 printf '{"name":"b","runner":"docker-compose"}' >"$dir/compose-b.json"
 renewed=$(sha256sum <"$dir/compose-b.json" | cut -c 1-40)
 "$PWD/$BUILD/bailey-agent" --state "$dir/agent-b" --compose "$dir/compose-b.json" --tee sim --sim-root "$dir/root" \
 	--listen "$dir/dstack.sock" >>"$dir/agent.log" 2>&1 &
 at_end "kill $!"
-printf 'simulated: true\n' >"$dir/evidence.yaml"
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps:
@@ -53,40 +48,16 @@ cat >"$dir/policy.yaml" <<-END
 	rules:
 	  - { name: members, from: [member, renewed], to: [member, renewed], allow: [any] }
 END
-cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/vpc
-	run: $dir/run
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-END
+server_config
 for n in a b; do
-	cat >"$dir/$n.yaml" <<-END
-		instance: $prefix-$n
-		node: web-$n
-		policy: policy.yaml
-		state: state-$n
-		identity: { certificate: $n.pem, key: $n.key }
-		trust: { allow_simulated: true, simulated_roots: root/root.pem }
-		overlay:
-		  interface: $(ifname_of $n)
-		  private_key: $n.wgkey
-		  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-		  endpoints: ["$(underlay_of $n):51820"]
-		records: { directory: records-$n }
-		vpc: { server: "$(underlay_of s):7947", app: $control }
-	END
+	node_config $n web-$n "records: { directory: records-$n }" "$(at_server)"
 	[ $n = a ] || sed -i 's|^identity: .*|identity: { agent: dstack.sock, lifetime: '$((30 * PATIENCE))' }|' "$dir/b.yaml"
-	mkdir -p "$dir/records-$n"
 done
 sed 's|listen_port.*||; s|^  private_key: .*|&\n  listen_port: 65535\n  rotate: 3600|' "$dir/a.yaml" >"$dir/bad.yaml"
 like 'a rotation needs a next port' "$("$baileyd" -c "$dir/bad.yaml" --check 2>&1)" '*bad.yaml:*rotate*needs the port behind*'
 
-nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 &
-echo $! >"$dir/vpc.pid"
-at_end "end_pid $dir/vpc.pid"
+start_server
+at_end stop_server
 for n in a b; do
 	at_end "take_down $n"
 	start_node $n

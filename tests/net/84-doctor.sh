@@ -12,6 +12,8 @@ host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; s) echo 9 ;; new) echo 7 ;; 
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 policy=$PWD/policy/examples/three-tier.yaml
 chmod 711 "$TMP"
@@ -153,10 +155,8 @@ out=$(in_ns web "$bailey" doctor --socket "$TMP/no-such.sock" --json)
 is 'without a daemon the rest is looked at' "$(echo "$out" | jq -r '[.findings[] | .area] | unique | join(" ")' | tr -d '\n')" 'baileyd clock firewall kernel routes'
 
 # --- up ----------------------------------------------------------------------------------------------------------------------
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
-"$bailey" dev-identity issue --root "$dir/root" --app-id "$control" --instance-id "$(printf '%040d' 99)" --name s --out "$dir/s" >/dev/null
-make_identity new web
+identity s "$control" "$(printf '%040d' 99)"
+identity new "$member"
 cat >"$dir/admit.yaml" <<END
 version: 1
 apps:
@@ -165,17 +165,7 @@ apps:
 rules:
   - { name: may-join, from: member, to: control, allow: [tcp/7947] }
 END
-printf 'simulated: true\n' >"$dir/evidence.yaml"
-cat >"$dir/vpc.yaml" <<END
-version: 1
-listen: $(underlay_of s):7947
-state: $dir/vpc
-run: $dir/run
-identity: { certificate: $dir/s.pem, key: $dir/s.key }
-evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-admit: $dir/admit.yaml
-END
-spawn_vpc() { nsenter --net="$(netns_of s)" "$PWD/$BUILD/bailey-vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 & echo $! >"$dir/vpc.pid"; }
+server_config
 name=$prefix-new
 up() {
 	in_ns new "$bailey" up --server "$(underlay_of s):7947" --app "$control" --policy "$policy" --certificate "$dir/new.pem" \
@@ -189,10 +179,10 @@ new_end() {
 	rm -rf "/run/bailey/$name" "/var/lib/bailey/$name" "/var/log/bailey-$name.log"
 }
 at_end new_end
-at_end "end_pid $dir/vpc.pid"
+at_end stop_server
 check_not 'without a control plane it has not joined' up --wait 3
 like 'and says why' "$(up --wait 1 2>&1)" '*not joined after 1 s; baileyd goes on trying*'
-spawn_vpc
+start_server
 check 'with it, it joins' up --wait 40
 like 'what it became is told' "$(up)" "$name: up as 100.64.0.*, $(ifname_of new), 0 nodes verified"
 is 'the configuration is for reading' "$(stat -c %a "$dir/new.yaml")" 644

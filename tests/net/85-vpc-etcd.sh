@@ -10,13 +10,14 @@ need_file "$BUILD/tests/net/joiners" 'run make tests'
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 joiners=$PWD/$BUILD/tests/net/joiners
 host_of() { case $1 in a) echo 3 ;; b) echo 4 ;; c) echo 5 ;; j) echo 6 ;; s1) echo 11 ;; s2) echo 12 ;; s3) echo 13 ;; esac; }
 etcd_of() { echo "10.98.0.$(host_of "$1")"; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
@@ -33,15 +34,9 @@ for n in s1 s2 s3; do
 	in_ns hub ip link set "q-$n" master br1
 done
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
 storm_app=$(printf '5b%.0s' $(seq 20))
-for n in s1 s2 s3; do
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$control" --instance-id "$(instance_of $n)" --name $n --out "$dir/$n" >/dev/null
-done
-for n in a b c; do
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$member" --instance-id "$(instance_of $n)" --name $n --out "$dir/$n" >/dev/null
-done
+for n in s1 s2 s3; do identity $n "$control"; done
+for n in a b c; do identity $n "$member"; done
 
 # --- etcd, with certificates on both sides -------------------------------------------------------------------------------------
 mkdir "$dir/tls"
@@ -97,7 +92,7 @@ cat >"$dir/policy.yaml" <<-END
 	rules:
 	  - { name: members, from: member, to: member, allow: [any] }
 END
-server_config() { # SERVER [CA]
+config_of() { # SERVER [CA]
 	others=$(for o in s1 s2 s3; do [ $o = "$1" ] || printf ', "https://%s:2379"' "$(etcd_of $o)"; done)
 	cat >"$dir/$1.yaml" <<-END
 	version: 1
@@ -116,7 +111,7 @@ server_config() { # SERVER [CA]
 	    prefix: /bailey/net
 	END
 }
-start_server() {
+start() { # SERVER
 	nsenter --net="$(netns_of "$1")" "$vpc" --config "$dir/$1.yaml" >>"$dir/$1.log" 2>&1 &
 	echo $! >"$dir/$1.vpc.pid"
 }
@@ -131,9 +126,9 @@ fresh() { [ "$(about "$1" .etcd.fresh)" = true ]; }
 stale() { [ "$(about "$1" .etcd.fresh)" = false ]; }
 sees_servers() { [ "$(about "$1" '.etcd.servers | length')" = "$2" ]; }
 for n in s1 s2 s3; do
-	server_config $n
+	config_of $n
 	at_end "end_pid $dir/$n.vpc.pid"
-	start_server $n
+	start $n
 done
 check 'a server that is there before etcd waits' eventually 5 grep -q 'waits for etcd' "$dir/s1.log"
 like 'and changes nothing' "$(node s1 revoke web-1 2>&1)" '*waits for etcd*'
@@ -151,30 +146,16 @@ like 'a copy is etcd'"'"'s to make' "$("$vpc" backup --config "$dir/s1.yaml" --o
 is 'there is no file' "$(ls "$dir/state-s1")" ''
 store=$(pgrep -P "$(cat "$dir/s1.vpc.pid")" | tail -n 1)
 is 'the process that talks to etcd has no capability, and a list of system calls' "$(awk '/^CapEff:/ { print $2 } /^Uid:/ { print ($2 != 0) } /^Seccomp:/ { print $2 }' "/proc/$store/status" | tr '\n' ' ')" '1 0000000000000000 2 '
-server_config s1 other
+config_of s1 other
 sed "s|^listen:.*|listen: $(underlay_of s1):7948|; s|^run:.*|run: $dir/run-other|" "$dir/s1.yaml" >"$dir/other.yaml"
 like 'an etcd of another CA is none' "$(in_ns s1 timeout 3 "$vpc" --config "$dir/other.yaml" 2>&1)" '*waits for etcd: https://*certificate*'
 
 # --- nodes, each at another server ---------------------------------------------------------------------------------------------
-node_config() { # NODE NAME SERVER...
+config() { # NODE NAME SERVER...
 	n=$1 name=$2
 	shift 2
-	cat >"$dir/$n.yaml" <<-END
-	instance: $prefix-$n
-	node: $name
-	policy: policy.yaml
-	state: state-$n
-	identity: { certificate: $n.pem, key: $n.key }
-	trust: { allow_simulated: true, simulated_roots: root/root.pem }
-	overlay:
-	  interface: $(ifname_of "$n")
-	  private_key: $n.wgkey
-	  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-	  endpoints: ["$(underlay_of "$n"):51820"]
-	records: { directory: records-$n }
-	vpc: { servers: [$(for s; do printf '"%s:7947", ' "$(underlay_of "$s")"; done | sed 's/, $//')], app: $control }
-	END
-	mkdir -p "$dir/records-$n"
+	node_config "$n" "$name" "records: { directory: records-$n }" \
+		"vpc: { servers: [$(for s; do printf '"%s:7947", ' "$(underlay_of "$s")"; done | sed 's/, $//')], app: $control }"
 }
 has_reason() { status_has "$1" ".refusals[] | select(.reason == \"$2\" and .age_s < 10)"; }
 is_at() { status_has "$1" ".vpc | select(.connected and .server == \"$(underlay_of "$2"):7947\")"; }
@@ -182,9 +163,9 @@ address_of() { status_of "$1" | jq -r '.overlay.addresses[0]'; }
 knows_node() { status_has "$1" ".peers[] | select(.node == \"$2\")"; }
 forgot() { [ "$(status_of "$1" | jq "[.peers[] | select(.node == \"$2\")] | length")" = 0 ]; }
 for n in a b c; do at_end "take_down $n"; done
-node_config a web-1 s1 s2
-node_config b web-2 s3 s1
-node_config c web-3 s3
+config a web-1 s1 s2
+config b web-2 s3 s1
+config c web-3 s3
 start_node a
 start_node b
 check 'a node joins at one server' wait_until 20 is_at a s1
@@ -231,7 +212,7 @@ unique() {
 		map(length > 0 and length == (unique | length) | tostring) | join(",")' "$TMP/rows"
 }
 is 'no number, instance, name or key is there twice' "$(unique)" true,true,true,true
-start_server s2
+start s2
 check 'the server comes back' eventually 20 fresh s2
 state_at() { node "$1" list --json | jq -c '[.[] | [.instance_id, .node, .state, .addresses, .serial]] | sort'; }
 same_state() { [ "$(state_at "$1" | md5sum)" = "$(state_at "$2" | md5sum)" ]; }

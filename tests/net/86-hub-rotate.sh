@@ -10,11 +10,12 @@ export PACE=6 # what five flows need at the hub fits its socket for a second wit
 
 dir=$TMP
 prefix=$T
-vpc=$PWD/$BUILD/bailey-vpc
 host_of() { case $1 in s) echo 1 ;; hub) echo 2 ;; a) echo 3 ;; b) echo 4 ;; gate) echo 5 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/vpc-lib.sh
+. tests/net/vpc-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
 chmod 711 "$TMP"
 
@@ -34,16 +35,10 @@ in_ns gate nft -f "$TMP/nat" 2>/dev/null || skip_all 'needs a kernel with masque
 check_not 'spokes do not reach each other on the underlay' ping_from b "$(underlay_of a)"
 
 make_root || exit 1
-control=$(printf 'c7%.0s' $(seq 20))
-member=$(app_of web)
 hub_app=$(app_of intruder)
-identity() { # NAME APP-ID INSTANCE
-	"$bailey" dev-identity issue --root "$dir/root" --app-id "$2" --instance-id "$3" --name "$1" --out "$dir/$1" >/dev/null
-}
 identity s "$control" "$(printf '%040d' 99)"
-identity hub "$hub_app" "$(instance_of hub)"
-for n in a b; do identity $n "$member" "$(instance_of $n)"; done
-printf 'simulated: true\n' >"$dir/evidence.yaml"
+identity hub "$hub_app"
+for n in a b; do identity $n "$member"; done
 cat >"$dir/admit.yaml" <<-END
 	version: 1
 	apps:
@@ -59,43 +54,17 @@ cat >"$dir/policy.yaml" <<-END
 	rules:
 	  - { name: members, from: member, to: [member, hub], allow: [any] }
 END
-cat >"$dir/vpc.yaml" <<-END
-	version: 1
-	listen: $(underlay_of s):7947
-	state: $dir/vpc
-	run: $dir/run
-	identity: { certificate: $dir/s.pem, key: $dir/s.key }
-	evidence: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	admit: $dir/admit.yaml
-END
-for n in hub a b; do
-	cat >"$dir/$n.yaml" <<-END
-		instance: $prefix-$n
-		node: node-$n
-		policy: policy.yaml
-		state: state-$n
-		identity: { certificate: $n.pem, key: $n.key }
-		trust: { allow_simulated: true, simulated_roots: root/root.pem }
-		overlay:
-		  interface: $(ifname_of $n)
-		  private_key: $n.wgkey
-		  networks: [100.64.0.0/10, "fdba:11e7::/48"]
-		  topology: spoke
-		  hub: $hub_app
-		records: { directory: records-$n }
-		vpc: { server: "$(underlay_of s):7947", app: $control }
-	END
-	mkdir -p "$dir/records-$n"
-done
-sed -i "s|^  topology: .*|  topology: hub|; s|^  hub: .*|  endpoints: [\"$(underlay_of hub):51820\"]|" "$dir/hub.yaml"
+server_config
+for n in hub a b; do node_config $n node-$n "records: { directory: records-$n }" "$(at_server)"; done
+sed -i 's|^  endpoints:.*|  topology: hub\n&|' "$dir/hub.yaml"
+for n in a b; do sed -i "s|^  endpoints:.*|  topology: spoke\n  hub: $hub_app|" "$dir/$n.yaml"; done
 for n in hub a; do
 	sed 's/^  interface:.*/&\n  rotate: 3600/' "$dir/$n.yaml" >"$dir/timed.yaml"
 	check "a schedule is for a $n, too" "$baileyd" -c "$dir/timed.yaml" --check
 done
 
-nsenter --net="$(netns_of s)" "$vpc" --config "$dir/vpc.yaml" >>"$dir/vpc.log" 2>&1 &
-echo $! >"$dir/vpc.pid"
-at_end "end_pid $dir/vpc.pid"
+start_server
+at_end stop_server
 for n in hub a b; do
 	at_end "take_down $n"
 	start_node $n
