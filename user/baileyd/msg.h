@@ -167,9 +167,9 @@ struct msg_number {
 	uint32_t target;
 };
 
-/* One attested node as the target's datapath shall know it; is_local: the one that the target judges for. */
 #define NODES_AT_ONCE 128
 
+/* One attested node as the target's datapath shall know it; is_local: the one that the target judges for. */
 struct msg_node_set {
 	uint32_t target;
 	uint32_t is_wg_peer;

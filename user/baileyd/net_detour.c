@@ -205,10 +205,11 @@ static int second_set(struct net *net, struct err *e)
 	want.listen_port = (uint16_t)(net->conf.wg_port == 65535 ? 0 : net->conf.wg_port + 1);
 	memcpy(want.private_key, net->detour.phase == DETOUR_NONE ? net->conf.private_key : net->detour.key,
 	       sizeof(want.private_key));
-	ret = second_rekey(net, want.private_key, e);
-	want.peers = ret ? NULL : calloc(net->n_peers + 1, sizeof(*want.peers));
+	if (second_rekey(net, want.private_key, e) < 0)
+		return e->code;
+	want.peers = calloc(net->n_peers + 1, sizeof(*want.peers));
 	if (!want.peers)
-		return ret ? ret : err_at(e, -ENOMEM, want.name, "out of memory");
+		return err_at(e, -ENOMEM, want.name, "out of memory");
 	for (size_t i = 0; i < net->n_peers; i++)
 		if (is_on_second(net, net->peers[i]))
 			want.peers[want.n_peers++] = on_second(net->peers[i]);
