@@ -49,11 +49,33 @@ static void one_record_is_one_text(void **state)
 	assert_int_equal(back.epoch, 7);
 }
 
+struct alteration {
+	const char *from, *to;
+};
+
+/* Each by itself; a record that is refused changes nothing of what is there. */
+static void assert_altered_refused(const char *good_text, const struct alteration *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct id_record r = { .epoch = 1234 };
+		struct err e = ERR_INIT;
+		uint8_t cert[32];
+		char text[2048];
+		const char *at = strstr(good_text, c[i].from);
+
+		assert_non_null(at);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good_text), good_text, c[i].to,
+			 at + strlen(c[i].from));
+		if (id_payload_read((uint8_t *)text, strlen(text), &r, cert, &e) == 0)
+			fail_msg("taken: %s", text);
+		assert_reason(e, RECORD_MALFORMED);
+		assert_int_equal(r.epoch, 1234);
+	}
+}
+
 static void refuses_any_other_text(void **state)
 {
-	static const struct {
-		const char *from, *to;
-	} c[] = {
+	static const struct alteration c[] = {
 		{ "{\"addrs\"", "{ \"addrs\"" },
 		{ "\"v\":1", "\"v\":2" },
 		{ "\"v\":1", "\"v\":4294967297" },
@@ -100,20 +122,7 @@ static void refuses_any_other_text(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
-		struct id_record r = { .epoch = 1234 };
-		struct err e = ERR_INIT;
-		uint8_t cert[32];
-		char text[2048];
-		const char *at = strstr(golden, c[i].from);
-
-		assert_non_null(at);
-		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - golden), golden, c[i].to, at + strlen(c[i].from));
-		if (id_payload_read((uint8_t *)text, strlen(text), &r, cert, &e) == 0)
-			fail_msg("taken: %s", text);
-		assert_reason(e, RECORD_MALFORMED);
-		assert_int_equal(r.epoch, 1234);
-	}
+	assert_altered_refused(golden, c, ARRAY_LEN(c));
 }
 
 static void refuses_records_out_of_bounds(void **state)
@@ -144,9 +153,7 @@ static void refuses_records_out_of_bounds(void **state)
 /* Version 2 is version 1 with services; there is one text of it, too. */
 static void services_are_version_two(void **state)
 {
-	static const struct {
-		const char *from, *to;
-	} c[] = {
+	static const struct alteration c[] = {
 		{ "\"v\":2", "\"v\":1" },
 		{ "\"v\":2", "\"v\":3" }, /* which has a key more */
 		{ "[\"mongodb/tcp/27017\",\"etcd-2/udp/1\"]", "[]" },
@@ -177,18 +184,7 @@ static void services_are_version_two(void **state)
 	assert_int_equal(back.n_services, 2);
 	assert_memory_equal(back.services, r.services, sizeof(r.services));
 	payload[len] = 0;
-	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
-		const char *at = strstr((char *)payload, c[i].from);
-		struct err why = ERR_INIT;
-		char text[2048];
-
-		assert_non_null(at);
-		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - (char *)payload), payload, c[i].to,
-			 at + strlen(c[i].from));
-		if (id_payload_read((uint8_t *)text, strlen(text), &back, cert, &why) == 0)
-			fail_msg("taken: %s", text);
-		assert_reason(why, RECORD_MALFORMED);
-	}
+	assert_altered_refused((char *)payload, c, ARRAY_LEN(c));
 	r.n_services = ID_MAX_SERVICES + 1;
 	assert_int_equal(id_payload_write(&r, cert_sha256, payload, &len, &e), -EBADMSG);
 }
@@ -196,9 +192,7 @@ static void services_are_version_two(void **state)
 /* Version 3 has the key of the second device, and services or none. */
 static void a_detour_is_version_three(void **state)
 {
-	static const struct {
-		const char *from, *to;
-	} c[] = {
+	static const struct alteration c[] = {
 		{ "\"v\":3", "\"v\":1" },
 		{ "\"v\":3", "\"v\":2" },
 		{ "\"v\":3", "\"v\":4" },
@@ -225,18 +219,7 @@ static void a_detour_is_version_three(void **state)
 		assert_memory_equal(back.detour_key, r.detour_key, sizeof(r.detour_key));
 	}
 	payload[len] = 0;
-	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
-		const char *at = strstr((char *)payload, c[i].from);
-		struct err why = ERR_INIT;
-		char text[2048];
-
-		assert_non_null(at);
-		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - (char *)payload), payload, c[i].to,
-			 at + strlen(c[i].from));
-		if (id_payload_read((uint8_t *)text, strlen(text), &back, cert, &why) == 0)
-			fail_msg("taken: %s", text);
-		assert_reason(why, RECORD_MALFORMED);
-	}
+	assert_altered_refused((char *)payload, c, ARRAY_LEN(c));
 }
 
 int main(void)
