@@ -178,7 +178,7 @@ kill -STOP "$worker"
 note 'the worker is stopped'
 rise backend-stranger peer-stranger backend-other-up peer-other-dn
 rules tcp/7002
-check 'the rule is gone' "$bailey" mesh reload --socket "$dir/run/db/ctl.sock"
+like 'the rule is gone, and the worker said not to know it' "$("$bailey" mesh reload --socket "$dir/run/db/ctl.sock" 2>&1)" "*worker 0 (pid $worker)*"
 stays peer-stranger backend-stranger peer-other-dn backend-other-up
 check 'the kernel counts that, too' eventually 20 has_dropped RELAY_STALE "$stale"
 kill -CONT "$worker"

@@ -156,6 +156,7 @@ static void on_applied(struct md_worker *w, const struct md_applied *m)
 		stop(w->parent, 1);
 	if (all_serve(w->parent))
 		md_takeover_serve(w->parent);
+	md_reload_applied(w->parent);
 }
 
 static void on_worker_message(struct ipc_msg *msg, void *arg)

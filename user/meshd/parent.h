@@ -97,7 +97,11 @@ void md_send_key(struct md_parent *p);
 void md_send_nodes(struct md_parent *p);
 
 /* reload.c */
-int md_reload(struct md_parent *p, struct err *e);
+int md_reload(struct md_parent *p, struct err *e); /* sent to the workers: when it is in use, they say */
+/* The same, and an answer when each worker judges by it, or says that it does not, or has said nothing for long. */
+void md_reload_answer(struct md_parent *p, struct evhttp_request *req);
+void md_reload_applied(struct md_parent *p); /* a worker has said something of it */
+void md_reload_close(void);                  /* whoever waits is answered */
 void md_drain(struct md_parent *p);
 
 /* takeover.c */

@@ -390,12 +390,7 @@ static void get_flows(struct evhttp_request *req, void *arg)
 
 static void post_reload(struct evhttp_request *req, void *arg)
 {
-	struct err e = ERR_INIT;
-
-	if (md_reload(arg, &e) < 0)
-		ctl_reply_error(req, 422, &e);
-	else
-		ctl_reply_json(req, 200, json_pack("{s:b}", "reloaded", 1));
+	md_reload_answer(arg, req);
 }
 
 static void post_drain(struct evhttp_request *req, void *arg)
@@ -425,6 +420,7 @@ void md_report_close(struct md_parent *p)
 {
 	struct asking *a;
 
+	md_reload_close();
 	while ((a = LIST_FIRST(&askings)))
 		finish(a);
 	ctl_close(p->ctl);
