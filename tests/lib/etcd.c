@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <cmocka.h>
 
 #define TRIES 20
 
@@ -28,6 +32,20 @@ static void die(const char *what)
 bool etcd_is_installed(void)
 {
 	return access("/usr/bin/etcd", X_OK) == 0;
+}
+
+static void etcd_is_tested(void **state)
+{
+	(void)state;
+	print_message("etcd is not installed (package etcd-server)\n");
+	skip();
+}
+
+int etcd_run_none(const char *name)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(etcd_is_tested) };
+
+	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
 static int free_port(void)
@@ -107,18 +125,20 @@ void etcd_start(struct etcd_conf *conf)
 	prefix_new(conf);
 }
 
-void etcd_stop(void)
+int etcd_stop(void **state)
 {
 	char command[128];
 
+	(void)state;
 	if (!pid)
-		return;
+		return 0;
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	pid = 0;
 	snprintf(command, sizeof(command), "rm -rf '%s'", data);
 	if (system(command) != 0)
 		die(command);
+	return 0;
 }
 
 void etcd_pause(bool pause)

@@ -11,8 +11,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "etcd.h"
-
 #define NOW 1790000000
 
 struct vs_store *store;
@@ -73,13 +71,6 @@ int store_stop(void **state)
 	store = NULL;
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	return system(command);
-}
-
-int store_stop_etcd(void **state)
-{
-	(void)state;
-	etcd_stop();
-	return 0;
 }
 
 void store_begin(void)

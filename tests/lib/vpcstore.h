@@ -3,15 +3,17 @@
 #pragma once
 
 #include "vpcd/store.h"
+#include "etcd.h"
 
 extern struct vs_store *store;
 extern struct vs_limits limits; /* approve is on */
 
-/* Set-up and tear-down of a test, and of a group on etcd. */
+/* Set-up and tear-down of a test. */
 int store_start(void **state);
 int store_start_on_etcd(void **state);
 int store_stop(void **state);
-int store_stop_etcd(void **state);
+#define store_run(name, on_file, on_etcd)                                                                              \
+	(cmocka_run_group_tests_name(name " on SQLite", on_file, NULL, NULL) + etcd_run(name " on etcd", on_etcd))
 
 void store_reopen(void);
 struct vs_store *store_another(void); /* of the same network */

@@ -12,7 +12,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "../../lib/etcd.h"
 #include "../../lib/vpcstore.h"
 
 #define NOW   1790000000
@@ -226,13 +225,6 @@ static void two_servers_know_the_same_entries(void **state)
 	vs_store_close(second);
 }
 
-static void etcd_is_tested(void **state)
-{
-	(void)state;
-	print_message("etcd is not installed (package etcd-server): tested on a file alone\n");
-	skip();
-}
-
 #define T(start, f) cmocka_unit_test_setup_teardown(f, start, store_stop)
 #define BOTH(start)                                                                                                    \
 	T(start, an_entry_is_kept_and_changed), T(start, an_entry_is_its_makers),                                      \
@@ -244,10 +236,6 @@ int main(void)
 	const struct CMUnitTest on_file[] = { BOTH(store_start), T(store_start, an_app_has_so_many_entries) };
 	const struct CMUnitTest on_etcd[] = { BOTH(store_start_on_etcd),
 					      T(store_start_on_etcd, two_servers_know_the_same_entries) };
-	const struct CMUnitTest no_etcd[] = { cmocka_unit_test(etcd_is_tested) };
-	int failed = cmocka_run_group_tests_name("vpcd/entries on SQLite", on_file, NULL, NULL);
 
-	return failed + (etcd_is_installed()
-				 ? cmocka_run_group_tests_name("vpcd/entries on etcd", on_etcd, NULL, store_stop_etcd)
-				 : cmocka_run_group_tests_name("vpcd/entries on etcd", no_etcd, NULL, NULL));
+	return store_run("vpcd/entries", on_file, on_etcd);
 }

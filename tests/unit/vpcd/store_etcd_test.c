@@ -519,20 +519,6 @@ static void nobody_there_is_said(void **state)
 	vs_store_close(third);
 }
 
-static void etcd_is_tested(void **state)
-{
-	(void)state;
-	print_message("etcd is not installed (package etcd-server)\n");
-	skip();
-}
-
-static int end_etcd(void **state)
-{
-	(void)state;
-	etcd_stop();
-	return 0;
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -554,8 +540,6 @@ int main(void)
 		T(servers_see_each_other),
 		T(nobody_there_is_said),
 	};
-	const struct CMUnitTest no_etcd[] = { cmocka_unit_test(etcd_is_tested) };
 
-	return etcd_is_installed() ? cmocka_run_group_tests_name("vpcd/store_etcd", tests, NULL, end_etcd)
-				   : cmocka_run_group_tests_name("vpcd/store_etcd", no_etcd, NULL, NULL);
+	return etcd_run("vpcd/store_etcd", tests);
 }

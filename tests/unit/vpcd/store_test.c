@@ -484,20 +484,6 @@ static void what_is_no_database_is_refused(void **state)
 	assert_null(other);
 }
 
-static void etcd_is_tested(void **state)
-{
-	(void)state;
-	print_message("etcd is not installed (package etcd-server): the store is tested on a file alone\n");
-	skip();
-}
-
-static int end_etcd(void **state)
-{
-	(void)state;
-	etcd_stop();
-	return 0;
-}
-
 #define BOTH(start)                                                                                                    \
 	T(start, numbers_are_their_nodes), T(start, a_living_nodes_name_is_taken_by_nobody),                           \
 		T(start, a_name_is_kept_for_who_was_granted_it), T(start, epochs_grow), T(start, a_key_is_one_nodes),  \
@@ -517,10 +503,7 @@ int main(void)
 		T(start, a_copy_goes_on_above_what_came_after_it),
 	};
 	const struct CMUnitTest on_etcd[] = { BOTH(start_on_etcd) };
-	const struct CMUnitTest no_etcd[] = { cmocka_unit_test(etcd_is_tested) };
-	int failed = cmocka_run_group_tests_name("vpcd/store on SQLite", on_file, NULL, NULL);
 
-	return failed + (etcd_is_installed()
-				 ? cmocka_run_group_tests_name("vpcd/store on etcd", on_etcd, NULL, end_etcd)
-				 : cmocka_run_group_tests_name("vpcd/store on etcd", no_etcd, NULL, NULL));
+	return cmocka_run_group_tests_name("vpcd/store on SQLite", on_file, NULL, NULL) +
+	       etcd_run("vpcd/store on etcd", on_etcd);
 }
