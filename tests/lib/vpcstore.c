@@ -14,8 +14,9 @@
 #define NOW 1790000000
 
 struct vs_store *store;
-struct vs_limits limits;
-static char dir[64], path[128];
+struct vs_limits limits, usual_limits = { .numbers = 1000, .max_nodes = 1000 };
+char store_path[128];
+static char dir[64];
 static struct etcd_conf etcd; /* n_endpoints 0: a file */
 static const struct etcd_pems no_pems;
 
@@ -29,7 +30,7 @@ struct vs_store *store_another(void)
 		vs_store_close(made);
 		made = NULL;
 		ret = etcd.n_endpoints ? vs_store_open_shared(&etcd, &no_pems, &made, &e)
-				       : vs_store_open(path, &made, &e);
+				       : vs_store_open(store_path, &made, &e);
 		if (!ret && etcd.n_endpoints)
 			ret = vs_store_load(made, &e);
 	}
@@ -48,8 +49,8 @@ int store_start(void **state)
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/by-vpcstore-XXXXXX");
 	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/vpc.db", dir);
-	limits = (struct vs_limits){ .numbers = 1000, .max_nodes = 1000, .approve = true };
+	snprintf(store_path, sizeof(store_path), "%s/vpc.db", dir);
+	limits = usual_limits;
 	store = NULL;
 	store_reopen();
 	return 0;

@@ -6,7 +6,8 @@
 #include "etcd.h"
 
 extern struct vs_store *store;
-extern struct vs_limits limits; /* approve is on */
+extern struct vs_limits limits, usual_limits; /* of this test, which begins with the usual ones */
+extern char store_path[128];                  /* the file; what is beside it goes with it */
 
 /* Set-up and tear-down of a test. */
 int store_start(void **state);

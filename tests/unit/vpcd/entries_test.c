@@ -118,7 +118,6 @@ static void a_nodes_name_is_nobody_elses(void **state)
 	struct vs_caller a = caller(0xaa, 1), b = caller(0xaa, 2), unproved = caller(0xaa, 0);
 
 	(void)state;
-	limits.approve = false;
 	assert_string_equal(store_join(1, 0, NOW), "");
 	store_publish(1, NOW + LEASE);
 	assert_string_equal(update(&b, "b", "db", "node-1"), "another's");
@@ -154,7 +153,6 @@ static void an_entry_of_a_member_lives_with_it(void **state)
 	uint32_t number;
 
 	(void)state;
-	limits.approve = false;
 	assert_string_equal(store_join(1, 0, NOW), "");
 	store_publish(1, NOW + 9 * LEASE);
 	assert_string_equal(update(&a, "u", "db", "a"), "created");

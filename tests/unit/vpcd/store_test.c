@@ -16,64 +16,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "../../lib/etcd.h"
-#include "vpcd/store.h"
+#include "../../lib/vpcstore.h"
 
 #define NOW 1790000000
-
-static char dir[64], path[128];
-static struct etcd_conf etcd; /* n_endpoints 0: a file */
-static const struct etcd_pems no_pems;
-static struct vs_store *store;
-static struct vs_limits limits;
-
-static int store_open(struct err *e)
-{
-	int ret = etcd.n_endpoints ? vs_store_open_shared(&etcd, &no_pems, &store, e) : vs_store_open(path, &store, e);
-
-	return !ret && etcd.n_endpoints ? vs_store_load(store, e) : ret;
-}
-
-static void reopen(void)
-{
-	struct err e = ERR_INIT;
-
-	vs_store_close(store);
-	store = NULL;
-	for (int i = 0, ret = -EAGAIN; i < 5 && etcd_is_late(ret); i++)
-		ret = store_open(&e);
-	assert_non_null(store);
-}
-
-static int start(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/by-store-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/vpc.db", dir);
-	limits = (struct vs_limits){ .numbers = 1000, .max_nodes = 1000 };
-	store = NULL;
-	reopen();
-	return 0;
-}
-
-static int start_on_etcd(void **state)
-{
-	etcd_start(&etcd);
-	return start(state);
-}
-
-static int stop(void **state)
-{
-	char command[160];
-
-	(void)state;
-	etcd.n_endpoints = 0;
-	vs_store_close(store);
-	store = NULL;
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-	return system(command);
-}
 
 static struct vs_who who_of(uint8_t n, const char *name)
 {
@@ -96,25 +41,6 @@ static struct vs_record record_of(uint8_t n, uint64_t epoch)
 	return r;
 }
 
-static void begin(void)
-{
-	struct err e = ERR_INIT;
-
-	assert_int_equal(vs_store_begin(store, &e), 0);
-}
-
-/* false: all of it is to be asked again. */
-static bool commit(void)
-{
-	struct err e = ERR_INIT;
-	int ret = vs_store_commit(store, &e);
-
-	if (etcd.n_endpoints && etcd_is_late(ret))
-		return false;
-	assert_int_equal(ret, 0);
-	return true;
-}
-
 /* Name of the refusal; "" when there is none, "-" for one without a name. */
 static const char *grant(const struct vs_who *who, int64_t now, uint32_t *number)
 {
@@ -123,9 +49,9 @@ static const char *grant(const struct vs_who *who, int64_t now, uint32_t *number
 
 	do {
 		e = ERR_INIT;
-		begin();
+		store_begin();
 		ret = vs_store_grant(store, who, &limits, now, number, &e);
-	} while (!commit());
+	} while (!store_commit());
 	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
 }
 
@@ -136,9 +62,9 @@ static const char *publish(const struct vs_record *r, uint64_t *serial)
 
 	do {
 		e = ERR_INIT;
-		begin();
+		store_begin();
 		ret = vs_store_publish(store, r, "bytes", 5, NOW, serial, &e);
-	} while (!commit());
+	} while (!store_commit());
 	return !ret ? "" : e.reason ? id_reason_name(e.reason) : "-";
 }
 
@@ -150,9 +76,9 @@ static int set(uint8_t n, enum vs_state state, uint64_t *serial)
 
 	memset(instance_id, n, sizeof(instance_id));
 	do {
-		begin();
+		store_begin();
 		ret = vs_store_set(store, instance_id, state, NOW, serial, &e);
-	} while (!commit());
+	} while (!store_commit());
 	return ret;
 }
 
@@ -166,7 +92,7 @@ static void numbers_are_their_nodes(void **state)
 	assert_int_equal(number, 1);
 	assert_string_equal(grant(&b, NOW, &number), "");
 	assert_int_equal(number, 2);
-	reopen();
+	store_reopen();
 	assert_string_equal(grant(&a, NOW + 1000000, &number), "");
 	assert_int_equal(number, 1);
 }
@@ -212,7 +138,7 @@ static void epochs_grow(void **state)
 	assert_string_equal(publish(&four, &next), "RECORD_EPOCH");
 	other.digest[31] ^= 1;
 	assert_string_equal(publish(&other, &next), "RECORD_EPOCH");
-	reopen();
+	store_reopen();
 	assert_string_equal(publish(&four, &next), "RECORD_EPOCH");
 	assert_string_equal(publish(&six, &next), "");
 	assert_true(next > first);
@@ -254,7 +180,7 @@ static void who_is_revoked_gets_nothing(void **state)
 	publish(&r, &published);
 	assert_int_equal(set(1, VS_REVOKED, &revoked), 0);
 	assert_true(revoked > published);
-	reopen();
+	store_reopen();
 	assert_string_equal(grant(&a, NOW, &number), "RECORD_REVOKED");
 	assert_string_equal(publish(&newer, &published), "RECORD_REVOKED");
 	assert_int_equal(set(1, VS_MEMBER, &lifted), 0);
@@ -307,7 +233,7 @@ static void serials_are_never_used_twice(void **state)
 	grant(&a, NOW, &number);
 	publish(&r, &first);
 	assert_true(first >= (uint64_t)NOW * 1000000);
-	reopen();
+	store_reopen();
 	assert_true(vs_store_serial(store) == first);
 	r.epoch = 2;
 	r.digest[31] ^= 1;
@@ -355,24 +281,24 @@ static void a_copy_goes_on_above_what_came_after_it(void **state)
 	uint32_t number;
 
 	(void)state;
-	snprintf(copy, sizeof(copy), "%s/copy.db", dir);
-	snprintf(log, sizeof(log), "%s-wal", path);
+	snprintf(copy, sizeof(copy), "%s.copy", store_path);
+	snprintf(log, sizeof(log), "%s-wal", store_path);
 	grant(&a, NOW, &number);
 	assert_string_equal(publish(&first, &serial), "");
-	assert_int_equal(vs_store_backup(path, copy, &e), 0);
+	assert_int_equal(vs_store_backup(store_path, copy, &e), 0);
 	assert_string_equal(publish(&second, &serial), "");
 	vs_store_close(store);
 	store = NULL;
 	assert_true(access(log, F_OK) < 0); /* whoever stops it has one file */
-	assert_int_equal(rename(copy, path), 0);
-	reopen();
+	assert_int_equal(rename(copy, store_path), 0);
+	store_reopen();
 	assert_true(vs_store_serial(store) < serial);
-	begin();
+	store_begin();
 	vs_store_resume(store, NOW + 1);
-	assert_true(commit());
+	assert_true(store_commit());
 	assert_true(vs_store_serial(store) > serial);
 	serial = vs_store_serial(store);
-	reopen();
+	store_reopen();
 	assert_true(vs_store_serial(store) == serial);
 	assert_string_equal(publish(&second, &serial), "");
 }
@@ -394,7 +320,7 @@ static void what_was_committed_survives(void **state)
 		struct vs_who b = who_of(2, "b");
 		uint32_t number;
 
-		store_open(&e);
+		store_reopen();
 		vs_store_begin(store, &e);
 		vs_store_grant(store, &a, &limits, NOW, &number, &e);
 		vs_store_commit(store, &e);
@@ -403,7 +329,7 @@ static void what_was_committed_survives(void **state)
 		kill(getpid(), SIGKILL);
 	}
 	assert_true(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
-	reopen();
+	store_reopen();
 	assert_int_equal(vs_store_each(store, count, &n, &e), 0);
 	assert_int_equal(n, 1);
 }
@@ -417,10 +343,10 @@ static void a_store_of_a_later_version_is_left_alone(void **state)
 	(void)state;
 	vs_store_close(store);
 	store = NULL;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
-	assert_int_equal(vs_store_open(path, &other, &e), -EPROTO);
+	assert_int_equal(vs_store_open(store_path, &other, &e), -EPROTO);
 	assert_non_null(strstr(e.msg, "is of version 99"));
 	assert_null(other);
 }
@@ -450,11 +376,11 @@ static void a_store_of_an_earlier_version_is_taken_over(void **state)
 	memcpy(network, vs_store_network(store), sizeof(network));
 	vs_store_close(store);
 	store = NULL;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_open(store_path, &db), SQLITE_OK);
 	sql(db, "DROP TABLE authkey; DROP TABLE api_node; ALTER TABLE node DROP COLUMN ephemeral; "
 		"PRAGMA user_version = 1");
 	sqlite3_close(db);
-	reopen();
+	store_reopen();
 	assert_memory_equal(vs_store_network(store), network, sizeof(network));
 	assert_true(vs_store_serial(store) == serial);
 	assert_string_equal(grant(&a, NOW, &number), "");
@@ -476,7 +402,7 @@ static void what_is_no_database_is_refused(void **state)
 	FILE *f;
 
 	(void)state;
-	snprintf(bad, sizeof(bad), "%s/bad.db", dir);
+	snprintf(bad, sizeof(bad), "%s.bad", store_path);
 	f = fopen(bad, "w");
 	assert_true(f && fputs("this is no database, and long enough to be looked at as one", f) >= 0);
 	fclose(f);
@@ -494,16 +420,15 @@ static void what_is_no_database_is_refused(void **state)
 
 int main(void)
 {
-#define T(start, f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define T(start, f) cmocka_unit_test_setup_teardown(f, start, store_stop)
 	const struct CMUnitTest on_file[] = {
-		BOTH(start),
-		T(start, a_store_of_a_later_version_is_left_alone),
-		T(start, a_store_of_an_earlier_version_is_taken_over),
-		T(start, what_is_no_database_is_refused),
-		T(start, a_copy_goes_on_above_what_came_after_it),
+		BOTH(store_start),
+		T(store_start, a_store_of_a_later_version_is_left_alone),
+		T(store_start, a_store_of_an_earlier_version_is_taken_over),
+		T(store_start, what_is_no_database_is_refused),
+		T(store_start, a_copy_goes_on_above_what_came_after_it),
 	};
-	const struct CMUnitTest on_etcd[] = { BOTH(start_on_etcd) };
+	const struct CMUnitTest on_etcd[] = { BOTH(store_start_on_etcd) };
 
-	return cmocka_run_group_tests_name("vpcd/store on SQLite", on_file, NULL, NULL) +
-	       etcd_run("vpcd/store on etcd", on_etcd);
+	return store_run("vpcd/store", on_file, on_etcd);
 }
