@@ -524,6 +524,24 @@ bool pw_is_reset(int fd)
 	return recv(fd, &c, 1, 0) < 0 && errno == ECONNRESET;
 }
 
+void pw_get(int fd)
+{
+	pw_send(fd, "GET / HTTP/1.1\r\nHost: h\r\nx-dstack-target-app: " PW_APP_SERVER "\r\n\r\n");
+}
+
+void pw_answer(int back)
+{
+	pw_send(back, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+}
+
+bool pw_is_answered(int fd)
+{
+	const char *head = pw_head(fd);
+	char got[2];
+
+	return head && strstr(head, "HTTP/1.1 200 OK\r\n") && pw_exactly(fd, got, 2);
+}
+
 /* --- paths --- */
 
 static bool path_open(enum mp_path path, struct dp_relays **sockmap, struct err *e)

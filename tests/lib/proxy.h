@@ -82,3 +82,7 @@ char *pw_head(int fd); /* until the empty line */
 bool pw_exactly(int fd, void *p, size_t len);
 bool pw_is_eof(int fd);   /* an orderly end is next */
 bool pw_is_reset(int fd); /* a reset is next */
+
+void pw_get(int fd);         /* of PW_SERVER */
+void pw_answer(int back);    /* 200, with a body */
+bool pw_is_answered(int fd); /* that is next */

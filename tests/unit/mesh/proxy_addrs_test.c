@@ -15,24 +15,6 @@
 
 static struct pw w;
 
-static void get(int fd)
-{
-	pw_send(fd, "GET / HTTP/1.1\r\nHost: h\r\nx-dstack-target-app: " PW_APP_SERVER "\r\n\r\n");
-}
-
-static void answer(int back)
-{
-	pw_send(back, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-}
-
-static void assert_answered(int fd)
-{
-	char got[2];
-
-	assert_non_null(strstr(pw_head(fd), "HTTP/1.1 200 OK\r\n"));
-	assert_true(pw_exactly(fd, got, 2));
-}
-
 /* A port where nobody is. */
 static uint16_t refusing_port(void)
 {
@@ -51,14 +33,14 @@ static void an_address_that_refuses(void **state)
 	pw_start(&w, &conf);
 	for (int i = 0; i < 2; i++) { /* both are there at once, so that the second dials, too, and knows already */
 		fd[i] = pw_dial(&w, PW_HTTP);
-		get(fd[i]);
+		pw_get(fd[i]);
 		back[i] = pw_accept(&w);
 		assert_non_null(pw_head(back[i]));
 		assert_int_equal(pw_counters(&w, true).upstream_redials, 1);
 	}
 	for (int i = 0; i < 2; i++) {
-		answer(back[i]);
-		assert_answered(fd[i]);
+		pw_answer(back[i]);
+		assert_true(pw_is_answered(fd[i]));
 		close(fd[i]);
 		close(back[i]);
 	}
@@ -90,11 +72,11 @@ static void an_address_that_is_silent(void **state)
 	(void)state;
 	pw_start(&w, &conf);
 	fd = pw_dial(&w, PW_HTTP);
-	get(fd);
+	pw_get(fd);
 	back = pw_accept(&w);
 	assert_non_null(pw_head(back));
-	answer(back);
-	assert_answered(fd);
+	pw_answer(back);
+	assert_true(pw_is_answered(fd));
 	assert_int_equal(pw_counters(&w, true).upstream_redials, 2);
 	assert_int_equal(pw_counters(&w, true).timeouts, 0);
 	close(fd);
@@ -113,7 +95,7 @@ static void no_address_answers(void **state)
 	(void)state;
 	pw_start(&w, &conf);
 	fd = pw_dial(&w, PW_HTTP);
-	get(fd);
+	pw_get(fd);
 	assert_non_null(strstr(pw_head(fd), "HTTP/1.1 502 "));
 	assert_non_null(pw_until(fd, "Connection refused"));
 	assert_int_equal(pw_counters(&w, true).upstream_redials, 2);

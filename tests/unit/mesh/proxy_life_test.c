@@ -13,8 +13,6 @@
 
 #include "../../lib/proxy.h"
 
-#define TO "x-dstack-target-app: " PW_APP_SERVER "\r\n"
-
 static struct pw w;
 
 static void start(struct mp_conf client, struct mp_conf server)
@@ -34,25 +32,20 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void get(int fd, const char *path)
+/* A request that is at the backend. */
+static void ask(int *fd, int *back)
 {
-	char text[512];
-
-	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: h\r\n" TO "\r\n", path);
-	pw_send(fd, text);
+	*fd = pw_dial(&w, PW_HTTP);
+	pw_get(*fd);
+	*back = pw_accept(&w);
+	assert_non_null(pw_head(*back));
 }
 
-static void answer(int back)
+static void stop(int fd, int back)
 {
-	pw_send(back, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-}
-
-static void assert_answered(int fd)
-{
-	char got[2];
-
-	assert_non_null(strstr(pw_head(fd), "HTTP/1.1 200 OK\r\n"));
-	assert_true(pw_exactly(fd, got, 2));
+	close(fd);
+	close(back);
+	pw_stop(&w);
 }
 
 /* --- clocks --- */
@@ -102,15 +95,10 @@ static void silent_backend_is_504(void **state)
 
 	(void)state;
 	start(usual, (struct mp_conf){ .response_ms = 200 });
-	fd = pw_dial(&w, PW_HTTP);
-	get(fd, "/");
-	back = pw_accept(&w);
-	assert_non_null(pw_head(back));
+	ask(&fd, &back);
 	assert_non_null(strstr(pw_head(fd), "HTTP/1.1 504 "));
 	assert_non_null(strstr(pw_until(fd, "}"), "TIMEOUT"));
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 static void peers_expire(void **state)
@@ -128,9 +116,7 @@ static void peers_expire(void **state)
 	assert_true(pw_is_reset(back));
 	assert_true(pw_is_reset(fd));
 	assert_true(pw_counters(&w, true).cuts + pw_counters(&w, false).cuts >= 1);
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 /* --- limits --- */
@@ -167,14 +153,14 @@ static void ask_all(struct pw *world, void *arg)
 {
 	(void)world, (void)arg;
 	for (int i = 0; i < MANY; i++)
-		get(many[i], "/");
+		pw_get(many[i]);
 }
 
 static void answer_all(struct pw *world, void *arg)
 {
 	(void)world, (void)arg;
 	for (int i = 0; i < MANY; i++)
-		answer(backs[i]);
+		pw_answer(backs[i]);
 }
 
 static void many_in_one_turn_are_served(void **state)
@@ -192,7 +178,7 @@ static void many_in_one_turn_are_served(void **state)
 	}
 	pw_do(&w, answer_all, NULL);
 	for (int i = 0; i < MANY; i++)
-		assert_answered(many[i]);
+		assert_true(pw_is_answered(many[i]));
 	assert_int_equal(pw_counters(&w, false).requests, MANY);
 	for (int i = 0; i < MANY; i++) {
 		close(many[i]);
@@ -208,16 +194,11 @@ static void late_answers_are_waited_for(void **state)
 	(void)state;
 	start(usual, usual);
 	w.later = true;
-	fd = pw_dial(&w, PW_HTTP);
-	get(fd, "/");
-	back = pw_accept(&w);
-	assert_non_null(pw_head(back));
-	answer(back);
-	assert_answered(fd);
+	ask(&fd, &back);
+	pw_answer(back);
+	assert_true(pw_is_answered(fd));
 	assert_true(w.routes >= 4);
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 /* --- cuts --- */
@@ -253,10 +234,7 @@ static void cut_relays_end_at_once(void **state)
 
 	(void)state;
 	start(usual, usual);
-	fd = pw_dial(&w, PW_HTTP);
-	get(fd, "/");
-	back = pw_accept(&w);
-	assert_non_null(pw_head(back));
+	ask(&fd, &back);
 	pw_send(back, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf");
 	assert_non_null(pw_head(fd));
 	assert_true(pw_exactly(fd, got, 4));
@@ -265,9 +243,7 @@ static void cut_relays_end_at_once(void **state)
 	assert_true(pw_is_reset(back));
 	assert_true(pw_is_reset(fd));
 	assert_true(now_s() - begin < 2);
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 /* A peer that is revoked loses what is idle, too: the next request shakes hands anew. */
@@ -277,25 +253,20 @@ static void pooled_connections_are_cut(void **state)
 
 	(void)state;
 	start(usual, usual);
-	fd = pw_dial(&w, PW_HTTP);
-	get(fd, "/");
-	back = pw_accept(&w);
-	assert_non_null(pw_head(back));
-	answer(back);
-	assert_answered(fd);
+	ask(&fd, &back);
+	pw_answer(back);
+	assert_true(pw_is_answered(fd));
 	assert_int_equal(pw_counters(&w, false).pooled, 1);
 	pw_do(&w, cut_by_peer, NULL);
 	assert_int_equal(pw_counters(&w, false).pooled, 0);
-	get(fd, "/");
+	pw_get(fd);
 	close(back);
 	back = pw_accept(&w);
 	assert_non_null(pw_head(back));
-	answer(back);
-	assert_answered(fd);
+	pw_answer(back);
+	assert_true(pw_is_answered(fd));
 	assert_int_equal(pw_counters(&w, false).handshakes_out, 2);
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 struct listing {
@@ -345,9 +316,7 @@ static void relays_are_listed(void **state)
 	assert_int_equal(l.down, 3);
 	assert_string_equal(l.rule, "web");
 	assert_string_equal(l.app, PW_APP_CLIENT);
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 /* --- drain --- */
@@ -387,10 +356,7 @@ static void drain_lets_requests_finish(void **state)
 		assert_non_null(pw_head(idle[i]));
 		assert_non_null(pw_until(idle[i], "well\n"));
 	}
-	fd = pw_dial(&w, PW_HTTP);
-	get(fd, "/");
-	back = pw_accept(&w);
-	assert_non_null(pw_head(back));
+	ask(&fd, &back);
 	pw_do(&w, drain_client, &within);
 	/* who is kept alive may bring one more, which was perhaps on its way */
 	pw_send(idle[0], "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -399,7 +365,7 @@ static void drain_lets_requests_finish(void **state)
 	assert_true(pw_is_eof(idle[0]));
 	assert_true(pw_is_eof(idle[1]));
 	assert_false(drained);
-	answer(back);
+	pw_answer(back);
 	head = pw_head(fd);
 	assert_non_null(strstr(head, "HTTP/1.1 200 OK\r\n"));
 	assert_non_null(strstr(head, "Connection: close\r\n"));
@@ -425,9 +391,7 @@ static void drain_ends_in_time(void **state)
 	pw_do(&w, drain_client, &within);
 	assert_true(becomes_drained());
 	assert_true(pw_is_reset(fd));
-	close(fd);
-	close(back);
-	pw_stop(&w);
+	stop(fd, back);
 }
 
 /* --- peers --- */
@@ -478,20 +442,20 @@ static void peers_share_no_connection(void **state)
 	tls_get(a);
 	back_a = pw_accept(&w);
 	assert_non_null(pw_head(back_a));
-	answer(back_a);
+	pw_answer(back_a);
 	tls_answered(a);
 	c = tls_dial(ctx_c);
 	tls_get(c);
 	back_c = pw_accept(&w);
 	assert_true(back_c >= 0);
 	assert_non_null(pw_head(back_c));
-	answer(back_c);
+	pw_answer(back_c);
 	tls_answered(c);
 	/* another connection of the first peer finds what that one left */
 	again = tls_dial(ctx_a);
 	tls_get(again);
 	assert_non_null(pw_head(back_a));
-	answer(back_a);
+	pw_answer(back_a);
 	tls_answered(again);
 	tls_end(a);
 	tls_end(c);
