@@ -131,46 +131,31 @@ nginx_pair() {
 	END
 }
 
-# $1 file, $2 port in, $3 its TLS, $4 server, $5 its TLS
+# $1 file, $2 port in, $3 its TLS, $4 server, $5 its TLS, $6 server of TCP: without it HTTP/2 alone, on both legs
 haproxy_conf() {
-	cat >"$dir/$1.cfg" <<-END
-		global
-		 nbthread 1
-		 maxconn 9900
-		defaults
-		 mode http
-		 timeout client 600s
-		 timeout server 600s
-		 timeout connect 5s
-		 http-reuse safe
-		listen http
-		 bind 127.0.0.1:$2 $3
-		 http-request set-header X-Dstack-App-Id node
-		 server s 127.0.0.1:$4 $5
-		listen tcp
-		 mode tcp
-		 bind 127.0.0.1:$(($2 + 100)) $3
-		 server s 127.0.0.1:$([ "$4" = "$backend" ] && echo "$4" || echo $(($4 + 100))) $5
-	END
-}
-
-# $1 file, $2 port in, $3 its TLS, $4 server, $5 its TLS: HTTP/2 on both legs
-haproxy2_conf() {
-	cat >"$dir/$1.cfg" <<-END
-		global
-		 nbthread 1
-		 maxconn 9900
-		defaults
-		 mode http
-		 timeout client 600s
-		 timeout server 600s
-		 timeout connect 5s
-		 http-reuse always
-		listen http
-		 bind 127.0.0.1:$2 $3
-		 http-request set-header X-Dstack-App-Id node
-		 server s 127.0.0.1:$4 $5
-	END
+	{
+		cat <<-END
+			global
+			 nbthread 1
+			 maxconn 9900
+			defaults
+			 mode http
+			 timeout client 600s
+			 timeout server 600s
+			 timeout connect 5s
+			 http-reuse $([ "${6-}" ] && echo safe || echo always)
+			listen http
+			 bind 127.0.0.1:$2 $3
+			 http-request set-header X-Dstack-App-Id node
+			 server s 127.0.0.1:$4 $5
+		END
+		[ -z "${6-}" ] || cat <<-END
+			listen tcp
+			 mode tcp
+			 bind 127.0.0.1:$(($2 + 100)) $3
+			 server s 127.0.0.1:$6 $5
+		END
+	} >"$dir/$1.cfg"
 }
 
 # $1 CPU, then a command, in the scheduler's real-time class: others on the machine are not measured
@@ -187,10 +172,10 @@ certificates || skip "no certificates"
 bailey_pair
 nginx_pair
 tls="crt $dir/both.pem ca-file $dir/ca.crt verify required ssl-min-ver TLSv1.3"
-haproxy_conf ha_out "$ha" '' "$ha_in" "ssl $tls"
-haproxy_conf ha_in "$ha_in" "ssl $tls" "$backend" ''
-haproxy2_conf ha2_out "$ha2" 'proto h2' "$ha2_in" "ssl alpn h2 $tls"
-haproxy2_conf ha2_in "$ha2_in" "ssl alpn h2 $tls" "$backend2" 'proto h2'
+haproxy_conf ha_out "$ha" '' "$ha_in" "ssl $tls" $((ha_in + 100))
+haproxy_conf ha_in "$ha_in" "ssl $tls" "$backend" '' "$backend"
+haproxy_conf ha2_out "$ha2" 'proto h2' "$ha2_in" "ssl alpn h2 $tls"
+haproxy_conf ha2_in "$ha2_in" "ssl alpn h2 $tls" "$backend2" 'proto h2'
 run_on 1 "$bin" backend "$backend"
 run_on 0 "$build/bailey-mesh" -c "$dir/bailey-in.yaml"
 bailey_in=$!
