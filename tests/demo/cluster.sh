@@ -10,26 +10,17 @@
 #   stranger     10.99.0.99            on the same network as all of them, no member of anything
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-PATH=$PATH:/usr/sbin:/sbin
-BUILD=${BUILD:-build}
-dir=$PWD/$BUILD/cluster
-policy=policy/examples/postgres-cluster.yaml
 prefix=cluster
+policy=policy/examples/postgres-cluster.yaml
 members='pg1 pg2 pg3'
 nodes="$members shop other"
-began=$(date +%s)
-
+outsiders=stranger
 host_of() { case $1 in pg1) echo 11 ;; pg2) echo 12 ;; pg3) echo 13 ;; shop) echo 21 ;; other) echo 22 ;; stranger) echo 99 ;; esac; }
-netns_of() { echo "/var/run/netns/by-cluster-$1"; }
-in_ns() { ns=$1; shift; nsenter --net="$(netns_of "$ns")" "$@"; }
-# shellcheck source=tests/net/nodes-lib.sh
-. tests/net/nodes-lib.sh
-say() { printf '\n== %s\n' "$*"; }
-die() { echo "demo-cluster: $*" >&2; exit 1; }
+# shellcheck source=tests/demo/demo-lib.sh
+. tests/demo/demo-lib.sh
 app_named() { sed -n "s/^  $1: *{ *app-id: *\([0-9a-f]\{40\}\).*/\1/p" $policy; }
 app_of() { case $1 in pg*) app_named postgres ;; intruder) app_named other ;; *) app_named "$1" ;; esac; }
 
-# --- the end, whatever happened ---------------------------------------------------------------------------------
 # Each of what was started is the head of a session of its own; its id is in NAME.sid.
 end_session() { # FILE SIGNAL
 	[ -s "$1" ] || return 0
@@ -37,7 +28,7 @@ end_session() { # FILE SIGNAL
 	rm -f "$1"
 }
 
-stop() {
+end_servers() {
 	rm -f "$dir/writing"
 	for n in $members; do
 		end_session "$dir/$n-patroni.sid" -KILL
@@ -45,53 +36,6 @@ stop() {
 		for pid in $(ip netns pids "by-cluster-$n" 2>/dev/null); do # PostgreSQL begins a session itself
 			case $(cat "/proc/$pid/comm" 2>/dev/null) in postgres | pg_*) kill -KILL "$pid" 2>/dev/null ;; esac
 		done
-	done
-	for n in $nodes; do
-		[ ! -f "$dir/$n.yaml" ] || [ ! -e "$(netns_of "$n")" ] || take_down "$n"
-	done
-	for n in $nodes stranger hub; do ip netns del "by-cluster-$n" 2>/dev/null; done
-	[ ! -s "$dir/data" ] || rm -rf "$(cat "$dir/data")"
-	[ ! -e "$dir/mounted-bpffs" ] || umount /sys/fs/bpf 2>/dev/null
-	rm -rf "$dir"
-}
-
-# --- the underlay and the nodes -----------------------------------------------------------------------------------
-make_underlay() {
-	ip netns add by-cluster-hub
-	in_ns hub ip link add br0 type bridge
-	in_ns hub ip link set br0 up
-	for n in $nodes stranger; do
-		ip netns add "by-cluster-$n"
-		in_ns hub ip link add "to-$n" type veth peer name eth0 netns "by-cluster-$n"
-		in_ns hub ip link set "to-$n" master br0 up
-		in_ns "$n" ip addr add "$(underlay_of "$n")/24" dev eth0
-		in_ns "$n" ip link set eth0 up
-		in_ns "$n" ip link set lo up
-	done
-}
-
-others() { for o in $nodes; do [ "$o" = "$1" ] || echo "$o"; done; }
-
-make_nodes() {
-	make_root || die 'no simulation root'
-	write_lax_policy "$dir/other-policy.yaml"
-	for n in $nodes; do
-		make_identity "$n" "$n" || die "no identity for $n"
-		file=$PWD/$policy
-		[ "$n" != other ] || file=$dir/other-policy.yaml
-		# shellcheck disable=SC2046 # the list is meant to split
-		write_config "$n" "$file" 3600 $(others "$n")
-	done
-	for n in $members; do
-		echo 'underlay: { interface: eth0, failsafe: none }' >>"$dir/$n.yaml"
-	done
-}
-
-start_nodes() {
-	mountpoint -q /sys/fs/bpf || : >"$dir/mounted-bpffs"
-	for n in $nodes; do start_node "$n"; done
-	for n in $nodes; do
-		wait_until 60 knows "$n" 4 || { cat "$dir/$n.log" >&2; die "$n does not know the others"; }
 	done
 }
 
@@ -192,7 +136,6 @@ sql() { # NODE QUERY
 		-c "$2"
 }
 
-failed=0
 expect() { # WHAT WANTED GOT
 	if [ "$2" = "$3" ]; then
 		printf '%-58s %s\n' "$1" "$3"
@@ -253,12 +196,14 @@ kill_primary() {
 }
 more_than() { [ "$(wc -l <"$dir/acknowledged")" -gt "$1" ]; }
 
-demo() {
-	mkdir -p "$dir"
+story() {
 	say 'five nodes, three apps (SIMULATED evidence: this needs no TEE and proves nothing about one)'
 	make_underlay
-	make_nodes
-	start_nodes
+	make_nodes other
+	for n in $members; do
+		echo 'underlay: { interface: eth0, failsafe: none }' >>"$dir/$n.yaml"
+	done
+	start_nodes 60
 	echo "overlay by $(status_of pg1 | jq -r .overlay.backend), policy $policy; on pg1..3 the host's device is judged too"
 	say 'etcd, Patroni and PostgreSQL over the overlay'
 	start_cluster
@@ -274,32 +219,12 @@ demo() {
 	kill_primary
 }
 
-keep_note() {
+look_around() {
 	cat <<-END
-
-	It is left running. Look around:
-	  $BUILD/bailey status --instance cluster-pg1
-	  $BUILD/bailey flows --instance cluster-pg1
-	  nsenter --net=$(netns_of pg1) curl -s http://$(overlay_of pg1):8008/cluster | jq .
-	  logs and configuration: $dir
-	Stop it:
-	  tests/demo/cluster.sh stop
+	$BUILD/bailey status --instance cluster-pg1
+	$BUILD/bailey flows --instance cluster-pg1
+	nsenter --net=$(netns_of pg1) curl -s http://$(overlay_of pg1):8008/cluster | jq .
 	END
 }
 
-[ "$(id -u)" = 0 ] || die 'needs root, for namespaces and BPF'
-if [ "${1:-}" = stop ]; then
-	stop
-	exit 0
-fi
-[ ! -e "$dir" ] || stop # what an earlier run left
-trap 'exit 130' INT TERM HUP
-if [ "${KEEP:-}" = 1 ]; then
-	demo
-	keep_note
-else
-	trap stop EXIT
-	demo
-fi
-say "$(($(date +%s) - began)) s; $([ $failed = 0 ] && echo 'all as expected' || echo "$failed NOT as expected")"
-[ $failed = 0 ]
+main "$@"

@@ -8,71 +8,13 @@
 #   intruder 100.64.0.4  attested like the others, and its own policy allows everything; db's does not
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-PATH=$PATH:/usr/sbin:/sbin
-BUILD=${BUILD:-build}
-dir=$PWD/$BUILD/demo
-policy=policy/examples/three-tier.yaml
 prefix=demo
+policy=policy/examples/three-tier.yaml
 nodes='web db intruder'
-began=$(date +%s)
-
+outsiders=
 host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; intruder) echo 4 ;; esac; }
-netns_of() { echo "/var/run/netns/by-demo-$1"; }
-in_ns() { ns=$1; shift; nsenter --net="$(netns_of "$ns")" "$@"; }
-# shellcheck source=tests/net/nodes-lib.sh
-. tests/net/nodes-lib.sh
-say() { printf '\n== %s\n' "$*"; }
-die() { echo "demo: $*" >&2; exit 1; }
-
-# --- the end, whatever happened ---------------------------------------------------------------------------------
-stop() {
-	end_pid "$dir/server.pid"
-	[ ! -d "$dir/postgres" ] || rm -rf "$(cat "$dir/postgres/where" 2>/dev/null)"
-	for n in $nodes; do
-		[ ! -f "$dir/$n.yaml" ] || [ ! -e "/var/run/netns/by-demo-$n" ] || take_down "$n"
-		ip netns del "by-demo-$n" 2>/dev/null
-	done
-	ip netns del by-demo-hub 2>/dev/null
-	[ ! -e "$dir/mounted-bpffs" ] || umount /sys/fs/bpf 2>/dev/null
-	rm -rf "$dir"
-}
-
-# --- the underlay: a switch in a namespace of its own, one leg per node --------------------------------------------
-make_underlay() {
-	ip netns add by-demo-hub
-	in_ns hub ip link add br0 type bridge
-	in_ns hub ip link set br0 up
-	for n in $nodes; do
-		ip netns add "by-demo-$n"
-		in_ns hub ip link add "to-$n" type veth peer name eth0 netns "by-demo-$n"
-		in_ns hub ip link set "to-$n" master br0 up
-		in_ns "$n" ip addr add "$(underlay_of "$n")/24" dev eth0
-		in_ns "$n" ip link set eth0 up
-		in_ns "$n" ip link set lo up
-	done
-}
-
-# --- nodes -----------------------------------------------------------------------------------------------------------
-make_nodes() {
-	make_root || die 'no simulation root'
-	write_lax_policy "$dir/intruder-policy.yaml"
-	for n in $nodes; do
-		make_identity "$n" "$n" || die "no identity for $n"
-	done
-	write_config web "$PWD/$policy" 3600 db intruder
-	write_config db "$PWD/$policy" 3600 web intruder
-	write_config intruder "$dir/intruder-policy.yaml" 3600 web db
-}
-
-start_nodes() {
-	mountpoint -q /sys/fs/bpf || : >"$dir/mounted-bpffs"
-	for n in $nodes; do
-		start_node "$n"
-	done
-	for n in $nodes; do
-		wait_until 30 knows "$n" 2 || { cat "$dir/$n.log" >&2; die "$n does not know the others"; }
-	done
-}
+# shellcheck source=tests/demo/demo-lib.sh
+. tests/demo/demo-lib.sh
 
 # --- a real server behind db's port 5432 ----------------------------------------------------------------------------
 find_postgres() {
@@ -87,8 +29,7 @@ find_postgres() {
 # PostgreSQL does not run as root, so its files are where its user may go.
 start_postgres() {
 	pgdir=$(mktemp -d /tmp/by-demo-pg.XXXXXX)
-	mkdir -p "$dir/postgres"
-	echo "$pgdir" >"$dir/postgres/where"
+	echo "$pgdir" >"$dir/data"
 	user=nobody
 	chown $user "$pgdir"
 	as_user="setpriv --reuid=$user --regid=nogroup --clear-groups"
@@ -126,6 +67,8 @@ start_server() {
 	wait_until 20 listens || { cat "$dir/server.log" >&2; die "$server does not listen"; }
 }
 
+end_servers() { end_pid "$dir/server.pid"; }
+
 listens() { in_ns db ss -ltn | grep -q "$(overlay_of db):5432"; }
 
 # --- what is tried ---------------------------------------------------------------------------------------------------
@@ -135,7 +78,6 @@ row() { # FROM TO WHAT GOT WHY
 "
 }
 
-failed=0
 expect() { # allow|deny FROM TO WHAT COMMAND...
 	want=$1 from=$2 to=$3 what=$4
 	shift 4
@@ -168,15 +110,14 @@ try_all() {
 four_refused() { [ "$(refusals_of db | wc -l)" -ge 4 ]; }
 
 # --- the story -------------------------------------------------------------------------------------------------------
-run() {
-	mkdir -p "$dir"
+story() {
 	say "three namespaces, three identities (SIMULATED evidence: this needs no TEE and proves nothing about one)"
 	make_underlay
-	make_nodes
+	make_nodes intruder
 	echo "web, db, intruder: certificates with quotes; policy $policy"
 
 	say "three baileyd exchange records, verify each other's evidence, bring the overlay up"
-	start_nodes
+	start_nodes 30
 	status_of db | jq -r '"db: overlay by \(.overlay.backend), programs by \(.datapath.attach), knows " +
 		([.peers[].node] | sort | join(" and "))'
 	start_server
@@ -204,34 +145,14 @@ run() {
 	echo "(also by_addr, by_ident, by_verdict, by_ct ...: docs/inspect.md)"
 }
 
-keep_note() {
+look_around() {
 	cat <<-END
-
-	It is left running. Look around:
-	  $BUILD/bailey status --instance demo-web
-	  $BUILD/bailey monitor --instance demo-db
-	  nsenter --net=/var/run/netns/by-demo-web curl http://$(overlay_of db):5432/
-	  bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v2/by_ct
-	  edit $dir/db.yaml's policy, then $BUILD/bailey reload --instance demo-db
-	  logs and configuration: $dir
-	Stop it:
-	  tests/demo/run.sh stop
+	$BUILD/bailey status --instance demo-web
+	$BUILD/bailey monitor --instance demo-db
+	nsenter --net=/var/run/netns/by-demo-web curl http://$(overlay_of db):5432/
+	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v2/by_ct
+	edit $dir/db.yaml's policy, then $BUILD/bailey reload --instance demo-db
 	END
 }
 
-[ "$(id -u)" = 0 ] || die 'needs root, for namespaces and BPF'
-if [ "${1:-}" = stop ]; then
-	stop
-	exit 0
-fi
-[ ! -e "$dir" ] || stop # what an earlier run left
-trap 'exit 130' INT TERM HUP
-if [ "${KEEP:-}" = 1 ]; then
-	run
-	keep_note
-else
-	trap stop EXIT
-	run
-fi
-say "$(($(date +%s) - began)) s; $([ $failed = 0 ] && echo 'all as expected' || echo "$failed NOT as expected")"
-[ $failed = 0 ]
+main "$@"
