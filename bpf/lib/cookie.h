@@ -253,7 +253,8 @@ __noinline int cookie_check(struct hook_ctx *ctx, struct pkt *p)
 
 static __always_inline int is_proof(struct hook_ctx *ctx, struct pkt *p)
 {
-	return host.has_cookies && p->dir == BY_DIR_IN && p->frag == FRAG_NO && !p->is_close && cookie_check(ctx, p);
+	return host.has_cookies && hook_dir(p) == BY_DIR_IN && p->frag == FRAG_NO && !p->is_close &&
+	       cookie_check(ctx, p);
 }
 #else
 /* Nothing can be sent from here: the limits per source are what there is. */

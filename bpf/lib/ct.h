@@ -35,7 +35,7 @@ static __always_inline struct by_ct *ct_find(const struct pkt *p)
 		bpf_map_delete_elem(&by_ct, &p->key);
 		return 0;
 	}
-	return p->is_syn && p->dir != ct->dir ? 0 : ct;
+	return p->is_syn && hook_dir(p) != ct->dir ? 0 : ct;
 }
 
 static __always_inline void ct_touch(const struct pkt *p, struct by_ct *ct)
@@ -47,7 +47,7 @@ static __always_inline void ct_touch(const struct pkt *p, struct by_ct *ct)
 			ct->state = BY_CT_CLOSING;
 			ct->last_ns = p->now_ns;
 		}
-	} else if (ct->state == BY_CT_NEW && p->dir != ct->dir) {
+	} else if (ct->state == BY_CT_NEW && hook_dir(p) != ct->dir) {
 		ct->state = BY_CT_ESTABLISHED;
 	}
 }
@@ -72,7 +72,7 @@ static __always_inline void ct_open(const struct pkt *p)
 		.opened_ns = p->now_ns,
 		.gen = p->live.gen,
 		.rule = p->rule,
-		.dir = p->dir,
+		.dir = hook_dir(p),
 		.flags = p->rule_flags,
 	};
 

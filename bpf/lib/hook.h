@@ -47,6 +47,13 @@ static __always_inline int hook_is_gso(const struct hook_ctx *ctx)
 	(void)ctx;
 	return 0;
 }
+
+/* A constant, which p->dir is to no function that is verified by itself: addresses are then picked by no branch. */
+static __always_inline __u8 hook_dir(const struct pkt *p)
+{
+	(void)p;
+	return BY_DIR_IN;
+}
 #else
 #define hook_ctx  __sk_buff
 #define HOOK_PASS (-1) /* not TC_ACT_OK: a program behind this one would never see what we let pass */
@@ -76,6 +83,11 @@ static __always_inline int hook_load(struct hook_ctx *ctx, __u32 off, void *to, 
 static __always_inline int hook_is_gso(const struct hook_ctx *ctx)
 {
 	return ctx->gso_size != 0;
+}
+
+static __always_inline __u8 hook_dir(const struct pkt *p)
+{
+	return p->dir;
 }
 #endif
 

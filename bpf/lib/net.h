@@ -70,7 +70,7 @@ static __always_inline int may_lack_address(const struct pkt *p)
 {
 	if (p->version == 4)
 		return p->key.l4_proto == NEXT_UDP &&
-		       bpf_ntohs(p->key.local_port_be) == (p->dir == BY_DIR_IN ? DHCP_SERVER : DHCP_CLIENT);
+		       bpf_ntohs(p->key.local_port_be) == (hook_dir(p) == BY_DIR_IN ? DHCP_SERVER : DHCP_CLIENT);
 	return p->key.l4_proto == NEXT_ICMPV6;
 }
 
@@ -124,7 +124,7 @@ static __always_inline int may_open(struct hook_ctx *ctx, struct pkt *p)
 {
 	int ret;
 
-	if (p->dir != BY_DIR_IN)
+	if (hook_dir(p) != BY_DIR_IN)
 		return 0;
 	ret = p->is_syn && cookie_is_due(p) ? cookie_answer(ctx, p) : 0;
 	if (ret < 0)

@@ -119,8 +119,24 @@ static __always_inline void copy_hdr(void *to, const void *from, __u32 len)
 }
 
 /*
+ * The header of `len` bytes at `off`: in the packet where it lies there in one piece, else a copy of it in `copy`; NULL
+ * where it is not there. Bytes behind the IP packet's own end (Ethernet padding) do not count.
+ */
+static __always_inline const void *hdr_at(struct hook_ctx *ctx, const struct pkt *p, __u32 off, void *copy, __u32 len)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+
+	if (off + len > p->end)
+		return 0;
+	if (__builtin_expect(off <= 0x7fff && data + off + len <= end, 1))
+		return data + off;
+	return hook_load(ctx, off, copy, len) ? 0 : copy;
+}
+
+/*
  * Copies `len` bytes at p->off to `to`: from the linear part when they are there, else from the pages of a TSO or GRO
- * packet. Bytes behind the IP packet's own end (Ethernet padding) do not count.
+ * packet. (Not by hdr_at(): the verifier compares no pointer into a packet with one to the stack.)
  */
 static __always_inline int read_hdr(struct hook_ctx *ctx, const struct pkt *p, void *to, __u32 len)
 {
@@ -139,12 +155,10 @@ static __always_inline int read_hdr(struct hook_ctx *ctx, const struct pkt *p, v
 
 static __always_inline void addr_set4(struct by_addr *a, __be32 v4)
 {
-	__u32 *w = (__u32 *)a->b;
+	__u64 *w = (__u64 *)a->b;
 
 	w[0] = 0;
-	w[1] = 0;
-	w[2] = bpf_htonl(0xffff);
-	w[3] = v4;
+	w[1] = (__u64)v4 << 32 | bpf_htonl(0xffff);
 }
 
 static __always_inline void addr_set6(struct by_addr *a, const __be32 *v6)
@@ -159,42 +173,44 @@ static __always_inline void addr_set6(struct by_addr *a, const __be32 *v6)
 
 static __always_inline struct by_addr *src_of(struct pkt *p)
 {
-	return p->dir == BY_DIR_IN ? &p->key.peer : &p->key.local;
+	return hook_dir(p) == BY_DIR_IN ? &p->key.peer : &p->key.local;
 }
 
 static __always_inline struct by_addr *dst_of(struct pkt *p)
 {
-	return p->dir == BY_DIR_IN ? &p->key.local : &p->key.peer;
+	return hook_dir(p) == BY_DIR_IN ? &p->key.local : &p->key.peer;
 }
 
-static __always_inline void ports_set(struct pkt *p, __be16 src_be, __be16 dst_be)
+/* The key's last eight bytes, in one store: a load of more than one store brought waits for the cache. */
+static __always_inline void l4_set(struct pkt *p, __u8 proto, __be16 src_be, __be16 dst_be)
 {
-	p->key.local_port_be = p->dir == BY_DIR_IN ? dst_be : src_be;
-	p->key.peer_port_be = p->dir == BY_DIR_IN ? src_be : dst_be;
+	__u64 local = hook_dir(p) == BY_DIR_IN ? dst_be : src_be, peer = hook_dir(p) == BY_DIR_IN ? src_be : dst_be;
+
+	*(__u64 *)&p->key.local_port_be = local | peer << 16 | (__u64)proto << 32;
 }
 
 /*
- * The IP packet is `bytes` long from its header at p->off on. 0 is what a packet over 64 KiB says (BIG TCP): only a
+ * The IP packet is `bytes` long from its header at `off` on. 0 is what a packet over 64 KiB says (BIG TCP): only a
  * segmentation packet of this machine's own stack can be one.
  */
-static __always_inline int ip_end_set(struct hook_ctx *ctx, struct pkt *p, __u32 bytes, int is_unsaid)
+static __always_inline int ip_end_set(struct hook_ctx *ctx, struct pkt *p, __u32 off, __u32 bytes, int is_unsaid)
 {
 	if (is_unsaid && hook_is_gso(ctx))
 		return 0;
-	if (p->off + bytes > hook_len(ctx, p))
+	if (off + bytes > hook_len(ctx, p))
 		hook_len_whole(ctx, p);
-	if (p->off + bytes > hook_len(ctx, p))
+	if (off + bytes > hook_len(ctx, p))
 		return -BY_DROP_SHORT;
-	p->end = p->off + bytes;
+	p->end = off + bytes;
 	return 0;
 }
 
-/* p->off is behind the header that says so. */
-static __always_inline void frag_set(struct pkt *p, __u32 off, int has_more)
+/* What starts at `start`, behind the header that says so, is `off` bytes into the datagram. */
+static __always_inline void frag_set(struct pkt *p, __u32 start, __u32 off, int has_more)
 {
 	p->frag = off ? FRAG_LATER : FRAG_FIRST;
 	p->is_last_frag = !has_more;
-	p->frag_start = p->off;
+	p->frag_start = start;
 	p->frag_off = off;
 }
 
@@ -211,28 +227,29 @@ static __always_inline int frag_bounds(struct pkt *p)
 	return front + p->frag_end > IP_BYTES_MAX ? -BY_DROP_FRAG_BOUNDS : 0;
 }
 
-static __always_inline int parse_ip4(struct hook_ctx *ctx, struct pkt *p)
+static __always_inline int parse_ip4(struct hook_ctx *ctx, struct pkt *p, __u32 *off)
 {
-	struct ip4_hdr ip;
+	struct ip4_hdr copy;
+	const struct ip4_hdr *ip = hdr_at(ctx, p, *off, &copy, sizeof(copy));
 	__u32 hdr_bytes, bytes;
 
-	if (read_hdr(ctx, p, &ip, sizeof(ip)) < 0)
+	if (!ip)
 		return -BY_DROP_SHORT;
-	hdr_bytes = (ip.version_ihl & 0xf) * 4;
-	bytes = bpf_ntohs(ip.len_be);
-	if (hdr_bytes < sizeof(ip) || (bytes < hdr_bytes && !(bytes == 0 && hook_is_gso(ctx))))
+	hdr_bytes = (ip->version_ihl & 0xf) * 4;
+	bytes = bpf_ntohs(ip->len_be);
+	if (hdr_bytes < sizeof(*ip) || (bytes < hdr_bytes && !(bytes == 0 && hook_is_gso(ctx))))
 		return -BY_DROP_IP_HEADER;
-	if (ip_end_set(ctx, p, bytes, bytes == 0) < 0)
+	if (ip_end_set(ctx, p, *off, bytes, bytes == 0) < 0)
 		return -BY_DROP_SHORT;
-	addr_set4(src_of(p), ip.src);
-	addr_set4(dst_of(p), ip.dst);
-	p->key.l4_proto = ip.proto;
-	p->off += hdr_bytes;
-	if (ip.frag_be & bpf_htons(IP4_MORE | IP4_OFFSET)) {
-		p->frag_id = bpf_ntohs(ip.id_be);
-		frag_set(p, (bpf_ntohs(ip.frag_be) & IP4_OFFSET) * 8u, ip.frag_be & bpf_htons(IP4_MORE));
+	addr_set4(src_of(p), ip->src);
+	addr_set4(dst_of(p), ip->dst);
+	p->key.l4_proto = ip->proto;
+	*off += hdr_bytes;
+	if (ip->frag_be & bpf_htons(IP4_MORE | IP4_OFFSET)) {
+		p->frag_id = bpf_ntohs(ip->id_be);
+		frag_set(p, *off, (bpf_ntohs(ip->frag_be) & IP4_OFFSET) * 8u, ip->frag_be & bpf_htons(IP4_MORE));
 	}
-	return ip.proto;
+	return ip->proto;
 }
 
 /* 1: `next` is an extension header that can be skipped; 0: it is the transport's. */
@@ -254,8 +271,8 @@ static __always_inline int ext_kind(__u8 next, int is_first)
 	}
 }
 
-/* p->off is behind the fragment header. One that stands alone changes nothing, RFC 6946. */
-static __always_inline int ext_frag(struct pkt *p, const struct ip6_ext *ext)
+/* `off` is behind the fragment header. One that stands alone changes nothing, RFC 6946. */
+static __always_inline int ext_frag(struct pkt *p, __u32 off, const struct ip6_ext *ext)
 {
 	__u32 word = bpf_ntohs(ext->frag_be);
 
@@ -264,15 +281,16 @@ static __always_inline int ext_frag(struct pkt *p, const struct ip6_ext *ext)
 	p->has_frag_hdr = 1;
 	if (word & (IP6_OFFSET | IP6_MORE)) {
 		p->frag_id = bpf_ntohl(ext->frag_id_be);
-		frag_set(p, word & IP6_OFFSET, word & IP6_MORE);
+		frag_set(p, off, word & IP6_OFFSET, word & IP6_MORE);
 	}
 	return 0;
 }
 
 /* Skips extension headers; returns the transport protocol, or what a later fragment says in its place. */
-static __always_inline int parse_ext(struct hook_ctx *ctx, struct pkt *p, __u8 next)
+static __always_inline int parse_ext(struct hook_ctx *ctx, struct pkt *p, __u8 next, __u32 *off)
 {
-	struct ip6_ext ext;
+	const struct ip6_ext *ext;
+	struct ip6_ext copy;
 	int kind;
 
 #pragma unroll
@@ -280,15 +298,16 @@ static __always_inline int parse_ext(struct hook_ctx *ctx, struct pkt *p, __u8 n
 		kind = ext_kind(next, i == 0);
 		if (kind <= 0)
 			return kind < 0 ? kind : next;
-		if (read_hdr(ctx, p, &ext, sizeof(ext)) < 0)
+		ext = hdr_at(ctx, p, *off, &copy, sizeof(copy));
+		if (!ext)
 			return -BY_DROP_SHORT;
 		/* The destination in the IP header is then not where the packet ends up. */
-		if (next == NEXT_ROUTING && ext.segments_left)
+		if (next == NEXT_ROUTING && ext->segments_left)
 			return -BY_DROP_EXT_HEADERS;
-		p->off += next == NEXT_FRAGMENT ? sizeof(ext) : (ext.len8 + 1u) * 8;
-		if (next == NEXT_FRAGMENT && ext_frag(p, &ext) < 0)
+		*off += next == NEXT_FRAGMENT ? sizeof(*ext) : (ext->len8 + 1u) * 8;
+		if (next == NEXT_FRAGMENT && ext_frag(p, *off, ext) < 0)
 			return -BY_DROP_EXT_HEADERS;
-		next = ext.next;
+		next = ext->next;
 		if (p->frag == FRAG_LATER)
 			return next;
 	}
@@ -304,62 +323,67 @@ static __always_inline int is_mapped(const __be32 *v6)
 	return v6[0] == 0 && v6[1] == 0 && v6[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline int parse_ip6(struct hook_ctx *ctx, struct pkt *p)
+static __always_inline int parse_ip6(struct hook_ctx *ctx, struct pkt *p, __u32 *off)
 {
-	struct ip6_hdr ip;
+	struct ip6_hdr copy;
+	const struct ip6_hdr *ip = hdr_at(ctx, p, *off, &copy, sizeof(copy));
 	__u32 payload;
 	int proto;
 
-	if (read_hdr(ctx, p, &ip, sizeof(ip)) < 0)
+	if (!ip)
 		return -BY_DROP_SHORT;
-	payload = bpf_ntohs(ip.payload_be);
-	if (ip_end_set(ctx, p, sizeof(ip) + payload, payload == 0) < 0)
+	payload = bpf_ntohs(ip->payload_be);
+	if (ip_end_set(ctx, p, *off, sizeof(*ip) + payload, payload == 0) < 0)
 		return -BY_DROP_SHORT;
-	if (is_mapped(ip.src) || is_mapped(ip.dst))
+	if (is_mapped(ip->src) || is_mapped(ip->dst))
 		return -BY_DROP_IP_HEADER;
-	addr_set6(src_of(p), ip.src);
-	addr_set6(dst_of(p), ip.dst);
-	p->key.l4_proto = ip.next;
-	p->hops = ip.hops;
-	p->off += sizeof(ip);
-	proto = parse_ext(ctx, p, ip.next);
+	addr_set6(src_of(p), ip->src);
+	addr_set6(dst_of(p), ip->dst);
+	p->key.l4_proto = ip->next;
+	p->hops = ip->hops;
+	*off += sizeof(*ip);
+	proto = parse_ext(ctx, p, ip->next, off);
 	if (proto >= 0)
 		p->key.l4_proto = proto;
 	return proto;
 }
 
-static __always_inline int parse_tcp(struct hook_ctx *ctx, struct pkt *p)
+static __always_inline int parse_tcp(struct hook_ctx *ctx, struct pkt *p, __u32 off)
 {
-	struct tcp_hdr tcp;
+	struct tcp_hdr copy;
+	const struct tcp_hdr *tcp = hdr_at(ctx, p, off, &copy, sizeof(copy));
 	__u32 hdr_bytes;
+	__u8 flags;
 
-	if (read_hdr(ctx, p, &tcp, sizeof(tcp)) < 0)
+	if (!tcp)
 		return -BY_DROP_SHORT;
-	hdr_bytes = (tcp.offset >> 4) * 4;
-	ports_set(p, tcp.src_be, tcp.dst_be);
-	if (hdr_bytes < sizeof(tcp))
+	hdr_bytes = (tcp->offset >> 4) * 4;
+	flags = tcp->flags;
+	l4_set(p, NEXT_TCP, tcp->src_be, tcp->dst_be);
+	if (hdr_bytes < sizeof(*tcp))
 		return -BY_DROP_L4_HEADER;
-	if (p->off + hdr_bytes > p->end)
+	if (off + hdr_bytes > p->end)
 		return -BY_DROP_SHORT;
 	/* No stack sends a segment of none of these, nor one that opens and ends at once. */
-	if (!(tcp.flags & (TCP_SYN | TCP_ACK | TCP_RST)))
+	if (!(flags & (TCP_SYN | TCP_ACK | TCP_RST)))
 		return -BY_DROP_L4_HEADER;
-	if ((tcp.flags & TCP_SYN) && (tcp.flags & (TCP_FIN | TCP_RST)))
+	if ((flags & TCP_SYN) && (flags & (TCP_FIN | TCP_RST)))
 		return -BY_DROP_L4_HEADER;
-	p->is_syn = (tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	p->is_close = (tcp.flags & (TCP_FIN | TCP_RST)) != 0;
+	p->is_syn = (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	p->is_close = (flags & (TCP_FIN | TCP_RST)) != 0;
 	p->track = p->is_syn ? TRACK_OPEN : TRACK_FOLLOW;
 	return 0;
 }
 
-static __always_inline int parse_udp(struct hook_ctx *ctx, struct pkt *p)
+static __always_inline int parse_udp(struct hook_ctx *ctx, struct pkt *p, __u32 off)
 {
-	struct udp_hdr udp;
+	struct udp_hdr copy;
+	const struct udp_hdr *udp = hdr_at(ctx, p, off, &copy, sizeof(copy));
 
-	if (read_hdr(ctx, p, &udp, sizeof(udp)) < 0)
+	if (!udp)
 		return -BY_DROP_SHORT;
-	ports_set(p, udp.src_be, udp.dst_be);
-	if (bpf_ntohs(udp.len_be) < sizeof(udp))
+	l4_set(p, NEXT_UDP, udp->src_be, udp->dst_be);
+	if (bpf_ntohs(udp->len_be) < sizeof(*udp))
 		return -BY_DROP_L4_HEADER;
 	p->track = TRACK_OPEN;
 	return 0;
@@ -375,44 +399,45 @@ static __always_inline int is_icmp_error(__u8 request, __u8 type)
 }
 
 /* The identifier goes where a source port would: to the asker's side, so that two pings that cross stay two flows. */
-static __always_inline int parse_icmp(struct hook_ctx *ctx, struct pkt *p, __u8 request, __u8 reply)
+static __always_inline int parse_icmp(struct hook_ctx *ctx, struct pkt *p, __u32 off, __u8 request, __u8 reply)
 {
-	struct icmp_hdr icmp;
+	struct icmp_hdr copy;
+	const struct icmp_hdr *icmp = hdr_at(ctx, p, off, &copy, sizeof(copy));
 
-	if (read_hdr(ctx, p, &icmp, sizeof(icmp)) < 0)
+	if (!icmp)
 		return -BY_DROP_SHORT;
-	p->icmp_type = icmp.type;
-	if (is_icmp_error(request, icmp.type))
+	p->icmp_type = icmp->type;
+	if (is_icmp_error(request, icmp->type))
 		p->track = TRACK_ERROR;
-	if (icmp.type != request && icmp.type != reply)
+	if (icmp->type != request && icmp->type != reply)
 		return 0;
-	if (icmp.code)
+	if (icmp->code)
 		return -BY_DROP_L4_HEADER;
-	if (icmp.type == request) {
-		ports_set(p, icmp.id_be, 0);
+	if (icmp->type == request) {
+		l4_set(p, p->key.l4_proto, icmp->id_be, 0);
 		p->track = TRACK_OPEN;
 	} else {
-		ports_set(p, 0, icmp.id_be);
+		l4_set(p, p->key.l4_proto, 0, icmp->id_be);
 		p->track = TRACK_FOLLOW;
 	}
 	return 0;
 }
 
-static __always_inline int parse_l4(struct hook_ctx *ctx, struct pkt *p, int proto, __u8 version)
+static __always_inline int parse_l4(struct hook_ctx *ctx, struct pkt *p, __u32 off, int proto, __u8 version)
 {
 	if (proto == NEXT_TCP)
-		return parse_tcp(ctx, p);
+		return parse_tcp(ctx, p, off);
 	if (proto == NEXT_UDP)
-		return parse_udp(ctx, p);
+		return parse_udp(ctx, p, off);
 	if (proto == NEXT_ICMP && version == 4)
-		return parse_icmp(ctx, p, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
+		return parse_icmp(ctx, p, off, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY);
 	if (proto == NEXT_ICMPV6 && version == 6)
-		return parse_icmp(ctx, p, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY);
+		return parse_icmp(ctx, p, off, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY);
 	/* ICMP of the other family is no protocol at all */
 	if (proto == NEXT_ICMP || proto == NEXT_ICMPV6)
 		return -BY_DROP_L4_HEADER;
 	p->track = TRACK_OPEN;
-	return p->off > p->end ? -BY_DROP_SHORT : 0;
+	return off > p->end ? -BY_DROP_SHORT : 0;
 }
 
 /* Headers that go on in the next fragment would be read by nobody but the receiver: RFC 1858, RFC 7112. */
@@ -424,27 +449,31 @@ static __always_inline int frag_reason(const struct pkt *p, int ret)
 /* A global function: what follows is verified once, not once for every shape of a packet. */
 __noinline int parse(struct hook_ctx *ctx, struct pkt *p)
 {
-	__u8 first, version;
+	const __u8 *first;
+	__u8 copy, version;
+	__u32 off;
 	int proto;
 
 	if (!p)
 		return -BY_DROP_INTERNAL;
-	p->off = hook_l3(p);
+	off = hook_l3(p);
 	p->end = hook_len(ctx, p);
-	if (read_hdr(ctx, p, &first, sizeof(first)) < 0)
+	first = hdr_at(ctx, p, off, &copy, sizeof(copy));
+	if (!first)
 		return -BY_DROP_SHORT;
-	version = first >> 4;
+	version = *first >> 4;
 	if (version != 4 && version != 6)
 		return -BY_DROP_NOT_IP;
 	if (!hook_says_version(ctx, p, version))
 		return -BY_DROP_NOT_IP;
 	p->version = version;
-	proto = version == 4 ? parse_ip4(ctx, p) : parse_ip6(ctx, p);
+	proto = version == 4 ? parse_ip4(ctx, p, &off) : parse_ip6(ctx, p, &off);
+	p->off = off;
 	if (p->frag != FRAG_NO && frag_bounds(p) < 0)
 		return -BY_DROP_FRAG_BOUNDS;
 	if (proto < 0 || p->frag == FRAG_LATER)
 		return frag_reason(p, proto < 0 ? proto : 0);
-	proto = parse_l4(ctx, p, proto, version);
+	proto = parse_l4(ctx, p, off, proto, version);
 	/* Errors are short enough never to come in parts. */
 	if (p->frag != FRAG_NO && p->track == TRACK_ERROR)
 		p->track = TRACK_NO;

@@ -109,7 +109,7 @@ static __always_inline int judge(struct pkt *p, __u8 dir, __u32 selector)
 /* The packet that asks for a flow, or for itself alone where there are no flows. */
 static __always_inline int judge_first(struct pkt *p)
 {
-	int ret = judge(p, p->dir, selector_of(p, p->dir, p->icmp_type));
+	int ret = judge(p, hook_dir(p), selector_of(p, hook_dir(p), p->icmp_type));
 
 	if (ret == 0 && p->rule_flags & (BY_RULE_RATE_FLOWS | BY_RULE_RATE_PACKETS))
 		return rate_take(p);
@@ -182,12 +182,14 @@ static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 
 static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 {
+	const __u8 dir = p->dir;
 	int ret, by_itself;
 
 	ret = gen_read(p);
 	if (ret < 0)
 		return ret; /* 1 */
 	ret = parse(ctx, p);
+	p->dir = dir; /* as before: but now the compiler knows, too */
 	if (ret < 0)
 		return ret; /* 2 */
 	by_itself = identify(ctx, p);

@@ -64,6 +64,6 @@ __noinline int rate_take(struct pkt *p)
 /* A packet of what was judged before: only packet rates count it, and only in the direction that the rule is for. */
 static __always_inline int rate_follow(struct pkt *p, __u8 flags, __u8 opened_dir)
 {
-	p->rule_flags = p->dir == opened_dir ? flags : flags & ~BY_RULE_RATE_PACKETS;
+	p->rule_flags = hook_dir(p) == opened_dir ? flags : flags & ~BY_RULE_RATE_PACKETS;
 	return p->rule_flags & BY_RULE_RATE_PACKETS ? rate_take(p) : 0;
 }

@@ -30,8 +30,8 @@ static __always_inline int quoted_ip4(struct hook_ctx *ctx, struct pkt *q)
 		return -BY_DROP_IP_HEADER;
 	if (ip.frag_be & bpf_htons(IP4_OFFSET))
 		return -BY_DROP_FRAGMENT; /* a later one has no ports */
-	addr_set4(src_of(q), ip.src);
-	addr_set4(dst_of(q), ip.dst);
+	addr_set4(dst_of(q), ip.src);
+	addr_set4(src_of(q), ip.dst);
 	q->off += hdr_bytes;
 	return ip.proto;
 }
@@ -47,10 +47,10 @@ static __always_inline int quoted_ip6(struct hook_ctx *ctx, struct pkt *q)
 		return -BY_DROP_IP_HEADER;
 	if (is_mapped(ip.src) || is_mapped(ip.dst))
 		return -BY_DROP_IP_HEADER;
-	addr_set6(src_of(q), ip.src);
-	addr_set6(dst_of(q), ip.dst);
+	addr_set6(dst_of(q), ip.src);
+	addr_set6(src_of(q), ip.dst);
 	q->off += sizeof(ip);
-	proto = parse_ext(ctx, q, ip.next);
+	proto = parse_ext(ctx, q, ip.next, &q->off);
 	return q->frag == FRAG_LATER ? -BY_DROP_FRAGMENT : proto;
 }
 
@@ -58,9 +58,9 @@ static __always_inline int quoted_ip6(struct hook_ctx *ctx, struct pkt *q)
 static __always_inline int quoted_echo(struct pkt *q, const struct icmp_hdr *icmp, __u8 request, __u8 reply)
 {
 	if (icmp->type == request)
-		ports_set(q, icmp->id_be, 0);
+		l4_set(q, q->key.l4_proto, 0, icmp->id_be);
 	else if (icmp->type == reply)
-		ports_set(q, 0, icmp->id_be);
+		l4_set(q, q->key.l4_proto, icmp->id_be, 0);
 	else
 		return -BY_DROP_NO_FLOW;
 	return 0;
@@ -79,7 +79,7 @@ static __always_inline int quoted_l4(struct hook_ctx *ctx, struct pkt *q, int is
 	switch (q->key.l4_proto) {
 	case NEXT_TCP:
 	case NEXT_UDP:
-		ports_set(q, l4.udp.src_be, l4.udp.dst_be);
+		l4_set(q, q->key.l4_proto, l4.udp.dst_be, l4.udp.src_be);
 		return 0;
 	case NEXT_ICMP:
 		return is_ip4 ? quoted_echo(q, &l4.icmp, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY) : -BY_DROP_NO_FLOW;
@@ -90,7 +90,10 @@ static __always_inline int quoted_l4(struct hook_ctx *ctx, struct pkt *q, int is
 	}
 }
 
-/* A global function: verified once. 0, and in q->key the flow of the packet that `p` quotes. */
+/*
+ * A global function: verified once. 0, and in q->key the flow of the packet that `p` quotes. That one went the other
+ * way: what it calls source is on the side that `p` is sent to.
+ */
 __noinline int quoted(struct hook_ctx *ctx, const struct pkt *p, struct pkt *q)
 {
 	int is_ip4, proto;
@@ -98,7 +101,7 @@ __noinline int quoted(struct hook_ctx *ctx, const struct pkt *p, struct pkt *q)
 	if (!p || !q)
 		return -BY_DROP_INTERNAL;
 	is_ip4 = p->key.l4_proto == NEXT_ICMP;
-	q->dir = p->dir == BY_DIR_IN ? BY_DIR_OUT : BY_DIR_IN;
+	q->dir = p->dir;
 	q->off = p->off + sizeof(struct icmp_hdr);
 	q->end = p->end;
 	proto = is_ip4 ? quoted_ip4(ctx, q) : quoted_ip6(ctx, q);
@@ -121,7 +124,7 @@ static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p, int *
 	struct pkt q = { 0 };
 	struct by_ct *ct;
 
-	if (quoted(ctx, p, &q) < 0 || !addr_equal(dst_of(p), src_of(&q)))
+	if (quoted(ctx, p, &q) < 0 || !addr_equal(dst_of(p), dst_of(&q)))
 		return 0;
 	if (!is_witness(p, &q))
 		return 0;

@@ -10,13 +10,13 @@
 
 static __always_inline void event_fill(struct by_event *ev, struct pkt *p, __u32 type, __u32 reason, __u32 bytes)
 {
-	int is_in = p->dir == BY_DIR_IN, is_audit = type == BY_EVENT_AUDIT;
+	int is_in = hook_dir(p) == BY_DIR_IN, is_audit = type == BY_EVENT_AUDIT;
 	int is_icmp = p->key.l4_proto == NEXT_ICMP || p->key.l4_proto == NEXT_ICMPV6;
 
 	ev->version = BY_EVENT_VERSION;
 	ev->type = type;
 	ev->reason = reason;
-	ev->dir = p->dir;
+	ev->dir = hook_dir(p);
 	ev->gen = p->live.gen;
 	ev->ts_ns = bpf_ktime_get_boot_ns();
 	ev->src = *src_of(p);
@@ -83,7 +83,7 @@ static __always_inline __u32 bytes_of(struct hook_ctx *ctx, const struct pkt *p)
 static __always_inline int report(struct hook_ctx *ctx, struct pkt *p, int ret)
 {
 	__u32 reason = ret < 0 ? -ret : BY_DROP_NONE;
-	__u32 at = p->dir * BY_MAX_REASONS + reason, bytes = bytes_of(ctx, p);
+	__u32 at = hook_dir(p) * BY_MAX_REASONS + reason, bytes = bytes_of(ctx, p);
 	struct by_counter *n = bpf_map_lookup_elem(&by_stat, &at);
 
 	if (n)

@@ -66,5 +66,5 @@ static __always_inline int wg_check(struct hook_ctx *ctx, struct pkt *p)
 	if (p->key.l4_proto != NEXT_UDP || p->frag == FRAG_LATER || !host.wg_port_be ||
 	    (p->key.local_port_be != host.wg_port_be && p->key.local_port_be != host.wg_second_be))
 		return 0;
-	return p->dir == BY_DIR_OUT ? 1 : wg_check_in(ctx, p);
+	return hook_dir(p) == BY_DIR_OUT ? 1 : wg_check_in(ctx, p);
 }
