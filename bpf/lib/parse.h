@@ -446,8 +446,17 @@ static __always_inline int frag_reason(const struct pkt *p, int ret)
 	return p->frag == FRAG_FIRST && ret == -BY_DROP_SHORT ? -BY_DROP_FRAG_TINY : ret;
 }
 
-/* A global function: what follows is verified once, not once for every shape of a packet. */
-__noinline int parse(struct hook_ctx *ctx, struct pkt *p)
+/*
+ * Inlined, a verdict costs a sixth less. Apart, a global function, what follows is verified once, not once for every
+ * shape of a packet.
+ */
+#ifdef BY_PARSE_APART
+#define PARSE_SCOPE __noinline
+#else
+#define PARSE_SCOPE static __always_inline
+#endif
+
+PARSE_SCOPE int parse(struct hook_ctx *ctx, struct pkt *p)
 {
 	const __u8 *first;
 	__u8 copy, version;
