@@ -19,6 +19,36 @@ static __always_inline __s64 ct_idle(const struct pkt *p, const struct by_ct *ct
 	return (__s64)(p->now_ns - ct->last_ns);
 }
 
+static __always_inline struct by_ct *ct_lookup(const struct pkt *p)
+{
+	struct by_ct4_key key4;
+
+	if (p->version != 4)
+		return bpf_map_lookup_elem(&by_ct6, &p->key);
+	key4 = by_ct4_key(&p->key);
+	return bpf_map_lookup_elem(&by_ct4, &key4);
+}
+
+static __always_inline void ct_update(const struct pkt *p, const struct by_ct *ct, __u64 flags)
+{
+	struct by_ct4_key key4 = by_ct4_key(&p->key);
+
+	if (p->version == 4)
+		bpf_map_update_elem(&by_ct4, &key4, ct, flags);
+	else
+		bpf_map_update_elem(&by_ct6, &p->key, ct, flags);
+}
+
+static __always_inline void ct_delete(const struct pkt *p)
+{
+	struct by_ct4_key key4 = by_ct4_key(&p->key);
+
+	if (p->version == 4)
+		bpf_map_delete_elem(&by_ct4, &key4);
+	else
+		bpf_map_delete_elem(&by_ct6, &p->key);
+}
+
 /*
  * The flow that this packet belongs to, or NULL. An entry that is over is deleted; so is a closing TCP flow whose ports
  * are used again. A SYN against the direction that opened the flow is no part of it: having been called gives
@@ -26,13 +56,13 @@ static __always_inline __s64 ct_idle(const struct pkt *p, const struct by_ct *ct
  */
 static __always_inline struct by_ct *ct_find(const struct pkt *p)
 {
-	struct by_ct *ct = bpf_map_lookup_elem(&by_ct, &p->key);
+	struct by_ct *ct = ct_lookup(p);
 
 	if (!ct)
 		return 0;
 	if (ct_idle(p, ct) > by_flow_idle_max(p->key.l4_proto, ct->state) ||
 	    (p->is_syn && ct->state == BY_CT_CLOSING)) {
-		bpf_map_delete_elem(&by_ct, &p->key);
+		ct_delete(p);
 		return 0;
 	}
 	return p->is_syn && hook_dir(p) != ct->dir ? 0 : ct;
@@ -61,7 +91,7 @@ static __always_inline void ct_restamp(const struct pkt *p, const struct by_ct *
 	copy.rule = p->rule;
 	copy.flags = p->rule_flags;
 	copy.last_ns = p->now_ns;
-	bpf_map_update_elem(&by_ct, &p->key, &copy, BPF_EXIST);
+	ct_update(p, &copy, BPF_EXIST);
 }
 
 /* The first one stays when both sides open the same ports at once. Full memory is no reason to drop: LRU evicts. */
@@ -76,5 +106,5 @@ static __always_inline void ct_open(const struct pkt *p)
 		.flags = p->rule_flags,
 	};
 
-	bpf_map_update_elem(&by_ct, &p->key, &ct, BPF_NOEXIST);
+	ct_update(p, &ct, BPF_NOEXIST);
 }

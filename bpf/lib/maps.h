@@ -31,9 +31,16 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, BY_MAX_FLOWS);
+	__type(key, struct by_ct4_key);
+	__type(value, struct by_ct);
+} by_ct4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, BY_MAX_FLOWS);
 	__type(key, struct by_ct_key);
 	__type(value, struct by_ct);
-} by_ct SEC(".maps");
+} by_ct6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -125,7 +125,7 @@ static __always_inline int judge_again(struct pkt *p, struct by_ct *ct, __u32 by
 	ct_touch(p, ct);
 	ret = judge(p, dir, selector_of(p, dir, request));
 	if (ret < 0) {
-		bpf_map_delete_elem(&by_ct, &p->key);
+		ct_delete(p);
 		return ret;
 	}
 	ct_restamp(p, ct);
@@ -182,7 +182,7 @@ static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
 
 static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 {
-	const __u8 dir = p->dir;
+	const __u8 dir = hook_dir(p);
 	int ret, by_itself;
 
 	ret = gen_read(p);

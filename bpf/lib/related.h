@@ -102,6 +102,7 @@ __noinline int quoted(struct hook_ctx *ctx, const struct pkt *p, struct pkt *q)
 		return -BY_DROP_INTERNAL;
 	is_ip4 = p->key.l4_proto == NEXT_ICMP;
 	q->dir = p->dir;
+	q->version = p->version;
 	q->off = p->off + sizeof(struct icmp_hdr);
 	q->end = p->end;
 	proto = is_ip4 ? quoted_ip4(ctx, q) : quoted_ip6(ctx, q);
@@ -128,7 +129,7 @@ static __always_inline int is_related(struct hook_ctx *ctx, struct pkt *p, int *
 		return 0;
 	if (!is_witness(p, &q))
 		return 0;
-	ct = bpf_map_lookup_elem(&by_ct, &q.key);
+	ct = ct_lookup(&q);
 	if (!ct || ct->gen != p->live.gen || ct_idle(p, ct) > by_flow_idle_max(q.key.l4_proto, ct->state))
 		return 0;
 	p->rule = ct->rule;

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#define BY_ABI_VERSION 2
+#define BY_ABI_VERSION 3
 
 #define BY_SLOTS 2 /* policy generations held at once: the live one and the staged or previous one */
 
@@ -16,7 +16,7 @@
 #define BY_MAX_IDENTITIES 131072  /* attested nodes */
 #define BY_MAX_VERDICTS   1048576 /* (peer class, port class, direction) entries, both slots */
 #define BY_MAX_RULES      262144  /* rules, both slots */
-#define BY_MAX_FLOWS      262144  /* tracked flows; the least recently used one makes room */
+#define BY_MAX_FLOWS      262144  /* tracked flows of each IP version; the least recently used one makes room */
 #define BY_MAX_FRAGS      16384   /* fragmented packets under way; likewise */
 #define BY_MAX_RATES      65536   /* (rule, peer) pairs under a rate; what one more sends is over its rate */
 #define BY_MAX_REASONS    32      /* drop reasons: by_stat has room for this many, so a new one keeps the layout */

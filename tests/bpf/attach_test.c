@@ -116,14 +116,22 @@ static void attaches_and_stays_after_close(void **state)
 static void flows_are_given_up(struct world *w, const char *other)
 {
 	struct err e = ERR_INIT;
-	char path[160];
+	char path[160], v2_path[160];
 
-	snprintf(path, sizeof(path), "%s/by_ct", other);
+	snprintf(path, sizeof(path), "%s/by_ct4", other);
+	snprintf(v2_path, sizeof(v2_path), "%s/by_ct", other); /* as it was called until v2 */
+	assert_int_equal(rename(path, v2_path), 0);
+	assert_int_equal(dp_flows_check(w->bpffs, "test", &e), -EBUSY);
+	assert_string_equal(e.where, v2_path);
+	assert_int_equal(rename(v2_path, path), 0);
+	e = ERR_INIT;
 	assert_int_equal(dp_flows_check(w->bpffs, "test", &e), -EBUSY);
 	assert_string_equal(e.where, path);
 	assert_non_null(strstr(e.msg, "--forget-flows"));
 	e = ERR_INIT;
 	assert_int_equal(dp_flows_forget(w->bpffs, "test", &e), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/by_ct6", other);
 	assert_int_equal(access(path, F_OK), -1);
 	snprintf(path, sizeof(path), "%s/by_gen", other);
 	assert_int_equal(access(path, F_OK), 0);
@@ -357,10 +365,11 @@ static void destroy_detaches_at_once(void **state)
 
 static void everything_is_pinned_by_name(void **state)
 {
-	static const char *const names[] = { "by_gen",    "by_addr",      "by_ident", "by_port",   "by_verdict",
-					     "by_rule",   "by_rule_stat", "by_ct",    "by_stat",   "by_limit",
-					     "by_events", "by_rate",      "by_pair",  "by_switch", "by_capture",
-					     "by_ask_in", "by_ask_out",   "by_tc_in", "by_tc_out", "by_via" };
+	static const char *const names[] = { "by_gen",     "by_addr",      "by_ident",   "by_port",  "by_verdict",
+					     "by_rule",    "by_rule_stat", "by_ct4",     "by_ct6",   "by_stat",
+					     "by_limit",   "by_events",    "by_rate",    "by_pair",  "by_switch",
+					     "by_capture", "by_ask_in",    "by_ask_out", "by_tc_in", "by_tc_out",
+					     "by_via" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		assert_true(world_has_pin(*state, names[i]));

@@ -19,25 +19,23 @@ static void allow_in(struct world *w, uint32_t selector)
 /* The only tracked flow; false when there is none. */
 static bool the_flow(struct world *w, struct by_ct_key *key, struct by_ct *ct)
 {
-	int fd = world_map(w, "by_ct");
-	bool found = bpf_map_get_next_key(fd, NULL, key) == 0 && bpf_map_lookup_elem(fd, key, ct) == 0;
+	struct ct_map m = world_flows(w);
+	bool found = ct_map_only(m, key, ct);
 
-	if (found)
-		assert_int_not_equal(bpf_map_get_next_key(fd, key, key), 0);
-	close(fd);
+	ct_map_close(m);
 	return found;
 }
 
 static void age(struct world *w, unsigned seconds)
 {
-	int fd = world_map(w, "by_ct");
+	struct ct_map m = world_flows(w);
 	struct by_ct_key key;
 	struct by_ct ct;
 
-	assert_true(the_flow(w, &key, &ct));
+	assert_true(ct_map_only(m, &key, &ct));
 	ct.last_ns -= seconds * SECOND; /* may wrap: a VM is not up for long */
-	assert_int_equal(bpf_map_update_elem(fd, &key, &ct, BPF_EXIST), 0);
-	close(fd);
+	assert_int_equal(ct_map_put(m, &key, &ct), 0);
+	ct_map_close(m);
 }
 
 static uint8_t state_of(struct world *w)

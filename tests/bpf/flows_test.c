@@ -33,16 +33,15 @@ static unsigned flows(struct world *w)
 
 static void flow_age(struct world *w, uint64_t ns)
 {
-	int fd = world_map(w, "by_ct");
+	struct ct_map m = world_flows(w);
 	struct by_ct_key key;
 	struct by_ct ct;
 
-	assert_int_equal(bpf_map_get_next_key(fd, NULL, &key), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, &key, &ct), 0);
+	assert_true(ct_map_only(m, &key, &ct));
 	ct.last_ns -= ns;
 	ct.opened_ns -= 2 * ns;
-	assert_int_equal(bpf_map_update_elem(fd, &key, &ct, BPF_EXIST), 0);
-	close(fd);
+	assert_int_equal(ct_map_put(m, &key, &ct), 0);
+	ct_map_close(m);
 }
 
 static void a_flow_is_shown_with_peer_age_and_state(void **state)
@@ -97,6 +96,31 @@ static void a_walk_ends_when_told(void **state)
 	assert_int_equal(dp_flows(w->dp, on_flow, &stop_at, &e), 7);
 	assert_int_equal(n_flows, 2);
 	assert_int_equal(flows(w), 5);
+}
+
+static void both_ip_versions_are_walked(void **state)
+{
+	struct dp_identity db = world_node(DB, 0);
+	struct world *w = *state;
+
+	world_allow(w, BY_DIR_IN, BY_PORT_UDP + 53, BY_PORT_UDP + 53);
+	assert_verdict(send_in(w, UDP(DB6, WEB6, 1000, 53)), NONE);
+	assert_int_equal(flows(w), 1);
+	assert_memory_equal(&flow[0].key.peer, &db.addrs[1], sizeof(struct by_addr));
+	assert_verdict(send_in(w, UDP(DB4, WEB4, 1000, 53)), NONE);
+	assert_int_equal(flows(w), 2);
+	assert_memory_equal(&flow[0].key.peer, &db.addrs[0], sizeof(struct by_addr));
+	assert_memory_equal(&flow[1].key.peer, &db.addrs[1], sizeof(struct by_addr));
+}
+
+static void a_place_in_no_map_is_refused(void **state)
+{
+	struct dp_place at = { .at_map = 2 };
+	struct err e = ERR_INIT;
+	struct world *w = *state;
+
+	assert_int_equal(dp_flows_on(w->dp, &at, 16, on_flow, NULL, &e), -EINVAL);
+	assert_string_equal(e.where, "flows");
 }
 
 struct found {
@@ -318,6 +342,8 @@ int main(void)
 		t(a_flow_is_shown_with_peer_age_and_state),
 		t(a_flow_of_an_older_generation_is_marked),
 		t(a_walk_ends_when_told),
+		t(both_ip_versions_are_walked),
+		t(a_place_in_no_map_is_refused),
 		t(peers_are_counted_apart),
 		t(counters_go_with_the_identity),
 		cmocka_unit_test_setup_teardown(pairs_can_be_left_out, fresh_without_pairs, world_gone),

@@ -260,26 +260,23 @@ static void a_quoted_first_fragment_has_ports(void **state)
 /* The only tracked flow. */
 static struct by_ct the_flow(struct world *w, struct by_ct_key *key)
 {
-	int fd = world_map(w, "by_ct");
+	struct ct_map m = world_flows(w);
 	struct by_ct ct;
 
-	assert_int_equal(bpf_map_get_next_key(fd, NULL, key), 0);
-	assert_int_equal(bpf_map_lookup_elem(fd, key, &ct), 0);
-	assert_int_not_equal(bpf_map_get_next_key(fd, key, key), 0);
-	close(fd);
+	assert_true(ct_map_only(m, key, &ct));
+	ct_map_close(m);
 	return ct;
 }
 
 static void age(struct world *w, unsigned seconds)
 {
-	int fd = world_map(w, "by_ct");
+	struct ct_map m = world_flows(w);
 	struct by_ct_key key;
 	struct by_ct ct = the_flow(w, &key);
 
-	assert_int_equal(bpf_map_get_next_key(fd, NULL, &key), 0);
 	ct.last_ns -= seconds * SECOND;
-	assert_int_equal(bpf_map_update_elem(fd, &key, &ct, BPF_EXIST), 0);
-	close(fd);
+	assert_int_equal(ct_map_put(m, &key, &ct), 0);
+	ct_map_close(m);
 }
 
 static void an_error_leaves_the_flow_as_it_was(void **state)

@@ -140,9 +140,9 @@ story() {
 	"$bailey" drops --instance demo-db
 	say "bailey status --instance demo-db"
 	"$bailey" status --instance demo-db
-	say 'the same truth in the kernel: bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v2/by_rule'
-	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v2/by_rule
-	echo "(also by_addr, by_ident, by_verdict, by_ct ...: docs/inspect.md)"
+	say 'the same truth in the kernel: bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v3/by_rule'
+	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v3/by_rule
+	echo "(also by_addr, by_ident, by_verdict, by_ct4 ...: docs/inspect.md)"
 }
 
 look_around() {
@@ -150,7 +150,7 @@ look_around() {
 	$BUILD/bailey status --instance demo-web
 	$BUILD/bailey monitor --instance demo-db
 	nsenter --net=/var/run/netns/by-demo-web curl http://$(overlay_of db):5432/
-	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v2/by_ct
+	bpftool map dump pinned /sys/fs/bpf/bailey/demo-db/v3/by_ct4
 	edit $dir/db.yaml's policy, then $BUILD/bailey reload --instance demo-db
 	END
 }

@@ -26,7 +26,7 @@ struct run {
 	char *text;
 	unsigned self;   /* its app */
 	bool has_claims; /* and instances */
-	int ct;
+	struct ct_map ct;
 	uint32_t hits[RULES + 1];
 	unsigned n_packet;
 };
@@ -289,7 +289,7 @@ static bool take_flow(struct run *r, const struct packet *p, struct by_ct *ct)
 				 .peer_port_be = is_in ? sport : dport,
 				 .l4_proto = p->pkt.proto };
 
-	return bpf_map_lookup_and_delete_elem(r->ct, &key, ct) == 0;
+	return ct_map_take(r->ct, &key, ct);
 }
 
 static bool differ(const struct run *r, const struct packet *p, const char *what, long got, long want)
@@ -389,10 +389,10 @@ bool equal_run(struct equal *eq, uint32_t policies)
 	world_join(r.w, WEB, 0);
 	for (int i = 0; i < PEERS; i++)
 		world_join(r.w, DB + i, 0);
-	r.ct = world_map(r.w, "by_ct");
+	r.ct = world_flows(r.w);
 	for (uint32_t i = 0; i < policies && is_good; i++)
 		is_good = one_policy(&r);
-	close(r.ct);
+	ct_map_close(r.ct);
 	world_close(r.w);
 	return is_good;
 }

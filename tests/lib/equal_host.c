@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "ctmap.h"
 #include "equal.h"
 #include "host.h"
 #include "policy/policy.h"
@@ -31,7 +32,8 @@ struct run {
 	struct pol_image *img;
 	char *text;
 	const char *self, *proof;
-	int ct, net;
+	struct ct_map ct;
+	int net;
 	uint32_t hits[RULES + 1];
 	uint16_t port;
 };
@@ -185,7 +187,8 @@ static void policy_load(struct run *r)
 	if (pol_parse("h.yaml", r->text, strlen(r->text), &r->model, &d) < 0)
 		fail_msg("%s\n%s", d.item[0].msg, r->text);
 	diags_fini(&d);
-	purge(r->ct, sizeof(struct by_ct_key));
+	purge(r->ct.fd4, sizeof(struct by_ct4_key));
+	purge(r->ct.fd6, sizeof(struct by_ct_key));
 	purge(r->net, sizeof(struct by_net_key));
 	if (pol_subject_named(r->model, r->self, r->proof, &self, &e) < 0 ||
 	    pol_compile_host(r->model, &self, NULL, 0, &r->img, &e) < 0 || dp_policy_stage(r->w->dp, r->img, &e) < 0)
@@ -252,12 +255,13 @@ static bool is_passed(struct run *r, const struct packet *p)
 static void forget_portless(const struct run *r, const struct packet *p)
 {
 	struct by_ct_key key = { .l4_proto = p->pkt.proto };
+	struct by_ct ct;
 
 	if (p->pkt.proto != P_GRE)
 		return;
 	assert_true(addr_parse(&key.peer, p->peer));
 	assert_true(addr_parse(&key.local, strchr(p->peer, ':') ? HOST6 : HOST4));
-	bpf_map_delete_elem(r->ct, &key);
+	ct_map_take(r->ct, &key, &ct);
 }
 
 static bool differ(const struct run *r, const struct packet *p, const char *what, long got, long want)
@@ -372,11 +376,11 @@ bool equal_host_run(struct equal *eq, uint32_t policies)
 	struct run r = { .eq = eq, .w = host_world_open(&options) };
 	bool is_good = true;
 
-	r.ct = host_world_map(r.w, "by_ct");
+	r.ct = (struct ct_map){ host_world_map(r.w, "by_ct4"), host_world_map(r.w, "by_ct6") };
 	r.net = host_world_map(r.w, "by_net");
 	for (uint32_t i = 0; i < policies && is_good; i++)
 		is_good = one_policy(&r);
-	close(r.ct);
+	ct_map_close(r.ct);
 	close(r.net);
 	host_world_close(r.w);
 	return is_good;

@@ -94,6 +94,11 @@ int world_map(const struct world *w, const char *name)
 	return fd;
 }
 
+struct ct_map world_flows(const struct world *w)
+{
+	return (struct ct_map){ .fd4 = world_map(w, "by_ct4"), .fd6 = world_map(w, "by_ct6") };
+}
+
 bool world_has_pin(const struct world *w, const char *name)
 {
 	char path[128];

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "ctmap.h"
 #include "datapath/datapath.h"
 #include "img.h"
 #include "pkt.h"
@@ -40,6 +41,7 @@ struct world *world_open_with(const struct dp_options *options);
 void world_close(struct world *w);                      /* destroys the instance, unmounts */
 void world_reopen(struct world *w);                     /* as a restart of the daemon */
 int world_map(const struct world *w, const char *name); /* a new fd of the pin */
+struct ct_map world_flows(const struct world *w);
 bool world_has_pin(const struct world *w, const char *name);
 
 struct dp_identity world_node(int n, uint32_t peer_class);

@@ -120,7 +120,7 @@ other_pins=$(dirname "$(pins_of db)")/v1
 end_pid "$dir/db.pid"
 mv "$(pins_of db)" "$other_pins"
 check_not 'it does not start over flows that it can not carry over' in_ns db timeout 60 "$baileyd" -c "$dir/db.yaml"
-like 'and says which map, and what to do' "$(cat "$TMP/out")" "*$other_pins/by_ct: flows *Start that one again*--forget-flows*"
+like 'and says which map, and what to do' "$(cat "$TMP/out")" "*$other_pins/by_ct4: flows *Start that one again*--forget-flows*"
 check_not 'a check says so beforehand' in_ns db "$baileyd" -c "$dir/db.yaml" --check
 check 'what is there goes on: the transfer moves' moves
 mv "$other_pins" "$(pins_of db)"

@@ -372,7 +372,7 @@ end_pid "$dir/web.pid"
 start_node web
 check 'without the section' wait_until 30 knows web 1
 check 'the host is not judged' eventually 5 reaches cli tcp "$web4" 443
-check_not 'and no pins are left' test -e "/sys/fs/bpf/bailey/$prefix-web/v2/host"
+check_not 'and no pins are left' test -e "/sys/fs/bpf/bailey/$prefix-web/v3/host"
 write_underlay eth0
 check 'with it again' restart
 check_not 'it is' reaches cli tcp "$web4" 443

@@ -23,7 +23,7 @@ status_has() {
 	case $(status_of "$1" | jq "$2") in '' | null | false) return 1 ;; esac
 }
 ifname_of() { echo "by-$1"; }
-pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v2"; }
+pins_of() { echo "/sys/fs/bpf/bailey/$prefix-$1/v3"; }
 
 make_root() { "$bailey" dev-identity root --out "$dir/root" >/dev/null; }
 

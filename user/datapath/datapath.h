@@ -205,9 +205,10 @@ struct dp_flow {
 typedef int (*dp_flow_fn)(const struct dp_flow *flow, void *arg); /* anything but 0 ends the walk and is returned */
 int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e);
 
-/* A place in a map that changes meanwhile; starts zeroed. Plain bytes: another process may carry them. */
+/* A place in maps that change meanwhile; starts zeroed. Plain bytes: another process may carry them. */
 struct dp_place {
 	uint64_t token[8]; /* opaque; as long as a key at most, and no key here is longer than 64 bytes */
+	uint32_t at_map;   /* of those that are walked one after the other */
 	bool is_inside, is_over;
 };
 

@@ -15,9 +15,19 @@ struct flow_walk {
 	struct dp *dp;
 	struct by_gen gen;
 	uint64_t now_ns;
+	bool is_ip4;
 	dp_flow_fn fn;
 	void *arg;
 	int ret; /* of fn */
+};
+
+/* dp_place.at_map counts in these. */
+static const struct {
+	enum dp_map map;
+	size_t key_size;
+} flow_map[] = {
+	{ MAP_CT4, sizeof(struct by_ct4_key) },
+	{ MAP_CT6, sizeof(struct by_ct_key) },
 };
 
 static uint64_t since_ms(uint64_t now_ns, uint64_t then_ns)
@@ -37,7 +47,7 @@ static int flow_show(const void *key, const void *value, void *arg)
 	struct flow_walk *w = arg;
 	struct dp_flow f;
 
-	memcpy(&f.key, key, sizeof(f.key));
+	f.key = w->is_ip4 ? by_ct_key_of4(key) : *(const struct by_ct_key *)key;
 	memcpy(&f.ct, value, sizeof(f.ct));
 	f.peer = identity_of(w->dp, &f.key.peer);
 	f.idle_ms = since_ms(w->now_ns, f.ct.last_ns);
@@ -56,13 +66,22 @@ static int walk_failed(struct err *e, const char *what, int ret)
 int dp_flows_on(struct dp *dp, struct dp_place *at, uint32_t chunk, dp_flow_fn fn, void *arg, struct err *e)
 {
 	struct flow_walk w = { .dp = dp, .gen = gen_live(dp), .fn = fn, .arg = arg };
+	enum dp_map map;
 	int ret;
 
+	if (at->at_map >= ARRAY_LEN(flow_map))
+		return err_at(e, -EINVAL, "flows", "there is no map %u of them", at->at_map);
+	map = flow_map[at->at_map].map;
+	w.is_ip4 = map == MAP_CT4;
 	w.now_ns = (uint64_t)clock_ns(CLOCK_MONOTONIC);
-	ret = map_walk_on(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), at, chunk, flow_show, &w);
+	ret = map_walk_on(dp->map[map], flow_map[at->at_map].key_size, sizeof(struct by_ct), at, chunk, flow_show, &w);
 	if (w.ret)
 		return w.ret;
-	return ret < 0 ? walk_failed(e, dp_map_name[MAP_CT], ret) : 0;
+	if (ret < 0)
+		return walk_failed(e, dp_map_name[map], ret);
+	if (at->is_over && at->at_map + 1 < ARRAY_LEN(flow_map))
+		*at = (struct dp_place){ .at_map = at->at_map + 1 };
+	return 0;
 }
 
 int dp_flows(struct dp *dp, dp_flow_fn fn, void *arg, struct err *e)

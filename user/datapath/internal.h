@@ -14,7 +14,8 @@ enum dp_map {
 	MAP_VERDICT,
 	MAP_RULE,
 	MAP_RULE_STAT,
-	MAP_CT,
+	MAP_CT4,
+	MAP_CT6,
 	MAP_FRAG,
 	MAP_RATE,
 	MAP_STAT,
@@ -71,7 +72,7 @@ struct dp {
 	struct host *host;      /* host.c; NULL: the overlay's, a machine's */
 	struct bpf_object *obj; /* that has the maps */
 	char dir[DIR_LEN];      /* of the pins */
-	size_t version_at;      /* in dir: "/v2" */
+	size_t version_at;      /* in dir: "/v3" */
 	int map[MAP_COUNT];
 	int prog[BY_DIR_COUNT], ask[BY_DIR_COUNT];
 	struct dp_options options;

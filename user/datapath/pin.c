@@ -23,13 +23,17 @@
 #define INSTANCE_MAX 32
 
 const char *const dp_map_name[MAP_COUNT] = {
-	[MAP_GEN] = "by_gen",         [MAP_ADDR] = "by_addr",   [MAP_IDENT] = "by_ident",
-	[MAP_PORT] = "by_port",       [MAP_RULE] = "by_rule",   [MAP_VERDICT] = "by_verdict",
-	[MAP_CT] = "by_ct",           [MAP_STAT] = "by_stat",   [MAP_RULE_STAT] = "by_rule_stat",
-	[MAP_EVENTS] = "by_events",   [MAP_LIMIT] = "by_limit", [MAP_FRAG] = "by_frag",
-	[MAP_RATE] = "by_rate",       [MAP_PAIR] = "by_pair",   [MAP_SWITCH] = "by_switch",
-	[MAP_CAPTURE] = "by_capture", [MAP_VIA] = "by_via",     [MAP_NET] = "by_net",
-	[MAP_SOURCE] = "by_source",   [MAP_TOTAL] = "by_total",
+	[MAP_GEN] = "by_gen",         [MAP_ADDR] = "by_addr",
+	[MAP_IDENT] = "by_ident",     [MAP_PORT] = "by_port",
+	[MAP_RULE] = "by_rule",       [MAP_VERDICT] = "by_verdict",
+	[MAP_CT4] = "by_ct4",         [MAP_CT6] = "by_ct6",
+	[MAP_STAT] = "by_stat",       [MAP_RULE_STAT] = "by_rule_stat",
+	[MAP_EVENTS] = "by_events",   [MAP_LIMIT] = "by_limit",
+	[MAP_FRAG] = "by_frag",       [MAP_RATE] = "by_rate",
+	[MAP_PAIR] = "by_pair",       [MAP_SWITCH] = "by_switch",
+	[MAP_CAPTURE] = "by_capture", [MAP_VIA] = "by_via",
+	[MAP_NET] = "by_net",         [MAP_SOURCE] = "by_source",
+	[MAP_TOTAL] = "by_total",
 };
 const char *const dp_prog_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_IN, [BY_DIR_OUT] = BY_PROG_OUT };
 const char *const dp_ask_name[BY_DIR_COUNT] = { [BY_DIR_IN] = BY_PROG_ASK_IN, [BY_DIR_OUT] = BY_PROG_ASK_OUT };
@@ -314,10 +318,15 @@ static int flows_forget(const char *path, struct err *e)
 
 static int flows_of(const char *dir, flows_fn fn, struct err *e)
 {
+	static const char *const name[] = { "by_ct", "by_ct4", "by_ct6" }; /* the first: until v2 */
 	char path[PATH_LEN];
+	int ret = 0;
 
-	pin_path(path, dir, dp_map_name[MAP_CT]);
-	return access(path, F_OK) == 0 ? fn(path, e) : 0;
+	for (size_t i = 0; i < ARRAY_LEN(name) && !ret; i++) {
+		pin_path(path, dir, name[i]);
+		ret = access(path, F_OK) == 0 ? fn(path, e) : 0;
+	}
+	return ret;
 }
 
 /* The flows of a version are in its own directory and in those of the host and of machines below it. */

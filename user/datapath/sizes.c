@@ -28,17 +28,12 @@ static const struct {
 	enum dp_map map;
 	uint32_t most; /* and the default; 0: a ring, any power of two */
 } sized[] = {
-	{ IN_SIZES(flows), MAP_CT, BY_MAX_FLOWS },
-	{ IN_SIZES(frags), MAP_FRAG, BY_MAX_FRAGS },
-	{ IN_SIZES(rates), MAP_RATE, BY_MAX_RATES },
-	{ IN_SIZES(addrs), MAP_ADDR, BY_MAX_ADDRS },
-	{ IN_SIZES(identities), MAP_IDENT, BY_MAX_IDENTITIES },
-	{ IN_SIZES(identities), MAP_VIA, BY_MAX_IDENTITIES },
-	{ IN_SIZES(identities), MAP_PAIR, BY_MAX_IDENTITIES },
-	{ IN_SIZES(verdicts), MAP_VERDICT, BY_MAX_VERDICTS },
-	{ IN_SIZES(rules), MAP_RULE, BY_MAX_RULES },
-	{ IN_SIZES(rules), MAP_RULE_STAT, BY_MAX_RULES },
-	{ IN_SIZES(event_bytes), MAP_EVENTS, 0 },
+	{ IN_SIZES(flows), MAP_CT4, BY_MAX_FLOWS },           { IN_SIZES(flows), MAP_CT6, BY_MAX_FLOWS },
+	{ IN_SIZES(frags), MAP_FRAG, BY_MAX_FRAGS },          { IN_SIZES(rates), MAP_RATE, BY_MAX_RATES },
+	{ IN_SIZES(addrs), MAP_ADDR, BY_MAX_ADDRS },          { IN_SIZES(identities), MAP_IDENT, BY_MAX_IDENTITIES },
+	{ IN_SIZES(identities), MAP_VIA, BY_MAX_IDENTITIES }, { IN_SIZES(identities), MAP_PAIR, BY_MAX_IDENTITIES },
+	{ IN_SIZES(verdicts), MAP_VERDICT, BY_MAX_VERDICTS }, { IN_SIZES(rules), MAP_RULE, BY_MAX_RULES },
+	{ IN_SIZES(rules), MAP_RULE_STAT, BY_MAX_RULES },     { IN_SIZES(event_bytes), MAP_EVENTS, 0 },
 	{ IN_SIZES(capture_bytes), MAP_CAPTURE, 0 },
 };
 

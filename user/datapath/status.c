@@ -62,7 +62,10 @@ int dp_status_get(struct dp *dp, struct dp_status *out, struct err *e)
 	for (size_t i = 0; i < dp->table.n; i++)
 		st.n_addrs += dp->table.all[i]->id.n_addrs;
 	st.n_rules = st.gen.gen ? dp->n_rules[st.gen.slot] : 0;
-	ret = map_walk(dp->map[MAP_CT], sizeof(struct by_ct_key), sizeof(struct by_ct), count_one, &st.n_flows);
+	ret = map_walk(dp->map[MAP_CT4], sizeof(struct by_ct4_key), sizeof(struct by_ct), count_one, &st.n_flows);
+	if (!ret)
+		ret = map_walk(dp->map[MAP_CT6], sizeof(struct by_ct_key), sizeof(struct by_ct), count_one,
+			       &st.n_flows);
 	if (!ret)
 		ret = stat_sum(dp, &st);
 	if (!ret)
