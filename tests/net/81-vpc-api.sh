@@ -145,6 +145,7 @@ is 'what is too long is told so' "$(api a "/api/nodes/update?uuid=$(printf 'u%.0
 
 # --- pre-auth keys --------------------------------------------------------------------------------------------------------------------
 up() { status_has "$1" .vpc.connected; }
+reload() { "$bailey" reload --instance "$prefix-$1" 2>&1; }
 has_reason() { status_has "$1" ".refusals[] | select(.reason == \"$2\" and .age_s < ${3:-10})"; }
 is 'the key is bound, one-time, a day long' "$(key list --json | jq -c '.[] | [.state, .reusable, .ephemeral, .instance_id, .made_by, (.expires_in_s > 86000)]')" \
 	"[\"good\",false,false,\"$(instance_of a)\",\"$member\",true]"
@@ -155,7 +156,11 @@ echo 'too short' >"$dir/bad.authkey"
 node_config b web-2 "$(at_server 'key: bad.authkey')"
 like 'a file that has no key is refused' "$("$baileyd" -c "$dir/b.yaml" 2>&1)" '*bad.authkey*is no pre-auth key*'
 node_config b web-2 "$(at_server 'key: a.authkey')"
+sed -i 's|^vpc: .*server: "[0-9.]*|vpc: { server: "10.99.0.250|' "$dir/b.yaml"
 start_node b
+check 'a node whose control plane is not there waits' eventually 20 status_has b '.vpc.connected == false and .ready == false'
+node_config b web-2 "$(at_server 'key: a.authkey')"
+check 'a reload takes another server, and asks it' reload b
 check "another instance's key admits nobody" eventually 20 has_reason b AUTH_KEY
 node_config a web-1 "$(at_server 'key: a.authkey')"
 start_node a
@@ -167,11 +172,17 @@ end_pid "$dir/a.pid"
 rm "$dir/a.authkey"
 start_node a
 check 'a member starts again without its key' wait_until 30 up a
-end_pid "$dir/b.pid"
+node_config b web-2 "$(at_server 'key: bad.authkey')"
+like 'a reload with what is no key is refused' "$(reload b)" '*bad.authkey*is no pre-auth key*'
+check 'and changes nothing' has_reason b AUTH_KEY 60
 key create --ephemeral --expires 1h --instance "$(instance_of b)" >"$dir/b.authkey"
 node_config b web-2 "$(at_server 'key: b.authkey')"
-start_node b
+pid_b=$(cat "$dir/b.pid")
+check 'a reload takes another key' reload b
 check 'a key of people admits, too' wait_until 30 up b
+check 'the daemon that was refused' kill -0 "$pid_b"
+rm "$dir/b.authkey"
+is 'a key that is over is forgotten by a reload, a member stays' "$(reload b && status_of b | jq .vpc.connected)" true
 is 'its node is an ephemeral one' "$("$bailey" node list --json --socket "$dir/run/ctl.sock" | jq -c '[.[] | [.node, .ephemeral]]')" '[["web-1",false],["web-2",true]]'
 many=$(key create --reusable --json | jq -r .id)
 like 'a key is seen' "$(key list)" "*$many  good     reusable*"

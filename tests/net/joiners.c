@@ -149,8 +149,8 @@ static void node_start(struct node *n, unsigned number)
 	struct vpc_join_conf conf = common;
 	struct err e = ERR_INIT;
 
-	for (uint32_t i = 0; i < conf.n_servers; i++)
-		conf.server[i] = common.server[(number + i) % conf.n_servers];
+	for (uint32_t i = 0; i < conf.servers.n; i++)
+		conf.servers.at[i] = common.servers.at[(number + i) % conf.servers.n];
 	conf.cert_pem = n->cert;
 	conf.key_pem = n->key;
 	conf.arg = n;
@@ -180,9 +180,9 @@ static bool servers_read(char *list)
 	char *rest;
 
 	for (char *at = strtok_r(list, ",", &rest); at; at = strtok_r(NULL, ",", &rest))
-		if (common.n_servers == VPC_SERVERS || !endpoint_parse(&common.server[common.n_servers++], at))
+		if (common.servers.n == VPC_SERVERS || !endpoint_parse(&common.servers.at[common.servers.n++], at))
 			return false;
-	return common.n_servers;
+	return common.servers.n;
 }
 
 int main(int argc, char **argv)
@@ -193,7 +193,7 @@ int main(int argc, char **argv)
 
 	base = event_base_new();
 	common = (struct vpc_join_conf){ .base = base,
-					 .any_app = true,
+					 .servers = { .any_app = true },
 					 .trust = trust,
 					 .have = have,
 					 .granted = granted,

@@ -290,9 +290,7 @@ static void identity_make(struct node *n, const struct id_sim_root *root)
 static void node_start(struct node *n, const struct ip_endpoint *server)
 {
 	struct vpc_join_conf conf = { .base = n->storm->base,
-				      .server = { *server },
-				      .n_servers = 1,
-				      .any_app = true,
+				      .servers = { .at = { *server }, .n = 1, .any_app = true },
 				      .cert_pem = n->cert,
 				      .key_pem = n->key,
 				      .trust = trust,

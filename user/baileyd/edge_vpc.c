@@ -157,13 +157,31 @@ int edge_vpc_new(const struct edge_vpc_conf *conf, struct edge_vpc **vpc, struct
 	return 0;
 }
 
+static void servers_use(const struct edge_vpc *v, struct vpc_servers *to)
+{
+	const struct conf_vpc *vpc = &v->conf.conf->vpc;
+
+	*to = (struct vpc_servers){ .n = vpc->n_servers, .any_app = vpc->any_app };
+	memcpy(to->at, vpc->server, sizeof(to->at));
+	memcpy(to->app_id, vpc->app_id, sizeof(to->app_id));
+	memcpy(to->host, vpc->host, sizeof(to->host));
+	memcpy(to->key, vpc->key, sizeof(to->key));
+}
+
+void edge_vpc_change(struct edge_vpc *v)
+{
+	struct vpc_servers to;
+
+	servers_use(v, &to);
+	if (v->join)
+		vpc_join_change(v->join, &to);
+}
+
 int edge_vpc_join(struct edge_vpc *v, const struct vpc_seen *seen, const char *cert_pem, const char *key_pem,
 		  struct err *e)
 {
 	const struct msg_edge_conf *c = v->conf.conf;
 	struct vpc_join_conf join = { .base = v->conf.base,
-				      .n_servers = c->vpc.n_servers,
-				      .any_app = c->vpc.any_app,
 				      .cert_pem = cert_pem,
 				      .key_pem = key_pem,
 				      .seen = *seen,
@@ -179,11 +197,8 @@ int edge_vpc_join(struct edge_vpc *v, const struct vpc_seen *seen, const char *c
 
 	if (v->join)
 		return 0;
-	memcpy(join.server, c->vpc.server, sizeof(join.server));
 	memcpy(join.node, c->node, sizeof(join.node));
-	memcpy(join.key, c->vpc.key, sizeof(join.key));
-	memcpy(join.host, c->vpc.host, sizeof(join.host));
-	memcpy(join.app_id, c->vpc.app_id, sizeof(join.app_id));
+	servers_use(v, &join.servers);
 	return vpc_join_new(&join, &v->join, e);
 }
 

@@ -27,6 +27,8 @@ void edge_vpc_free(struct edge_vpc *vpc); /* accepts NULL */
 /* Connects, and goes on connecting. Nothing the second time. */
 int edge_vpc_join(struct edge_vpc *vpc, const struct vpc_seen *seen, const char *cert_pem, const char *key_pem,
 		  struct err *e);
+/* Servers, app and key in conf->conf are others: for the next registration (vpc_join_change). */
+void edge_vpc_change(struct edge_vpc *vpc);
 /* The node's record was signed. It is published once the control plane has granted these addresses. */
 int edge_vpc_publish(struct edge_vpc *vpc, const struct id_record *record, const uint8_t *bytes, size_t len);
 int edge_vpc_renew(struct edge_vpc *vpc, const char *cert_pem, const char *key_pem, struct err *e);

@@ -68,6 +68,7 @@ enum msg_type {
 	MSG_EDGE_JOIN,       /* struct vpc_seen: connect to the control plane */
 	MSG_EDGE_KNOCKS,     /* struct msg_knocks + fd: a raw socket */
 	MSG_EDGE_REMEMBER,   /* one or more struct id_seen: from the state directory, before any RECORD */
+	MSG_EDGE_VPC,        /* struct conf_vpc: in place of CONF's */
 	/* E -> P */
 	MSG_EDGE_STARTED,   /* struct msg_started: what the own certificate proves, or why not */
 	MSG_EDGE_SIGNED,    /* blob: the own record */

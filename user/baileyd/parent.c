@@ -345,22 +345,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- signals --- */
 
-int parent_reload(struct parent *p, struct diags *d, struct err *e)
-{
-	int ret = workloads_reload(p, d, e);
-
-	if (!ret)
-		ret = trust_read(&p->trust, e);
-	if (!ret)
-		ret = life_apply(p, NULL, 0, d, e);
-	if (ret >= 0 && p->edge.ipc) {
-		trust_retry(&p->trust);
-		trust_send(&p->trust, p->edge.ipc);
-		nodes_send_stored(p);
-	}
-	return ret;
-}
-
 static void on_hangup(evutil_socket_t sig, short what, void *arg)
 {
 	struct diags d = { 0 };

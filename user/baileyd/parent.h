@@ -250,6 +250,9 @@ void report_on_rotate(struct evhttp_request *req, void *arg);
 
 /* vpc.c: the network's control plane, where there is one, and who was revoked */
 int vpc_load(struct parent *p, struct err *e);
+/* conf.vpc.key, of the file that `conf` names. */
+int vpc_key_load(const struct parent *p, struct conf *conf, struct err *e);
+void vpc_change(struct parent *p, const struct conf *fresh); /* `vpc:` as a reload found it; the edge is told */
 void vpc_fini(struct parent *p);
 bool vpc_has_addresses(const struct parent *p); /* configured, or granted once */
 void vpc_send_revoked(struct parent *p);
@@ -295,8 +298,8 @@ int workloads_start(struct parent *p, struct err *e); /* of the configuration, t
 void workloads_send(struct parent *p);                /* to a net that knows nothing */
 int workload_add(struct parent *p, const struct conf_workload *w, struct err *e);
 int workload_remove(struct parent *p, const char *name, struct err *e);
-/* What the configuration file says of them now. Nothing is changed where it is refused. */
-int workloads_reload(struct parent *p, struct diags *d, struct err *e);
+/* What the configuration file says of them now; NULL: there is none. Nothing is changed where it is refused. */
+int workloads_reload(struct parent *p, const struct conf *fresh, struct err *e);
 void workload_opened(struct parent *p, uint32_t target, int code, const struct err *e);      /* net's answer */
 struct target *workload_of(struct parent *p, const uint8_t instance_id[BY_INSTANCE_ID_LEN]); /* NULL: is none */
 
@@ -358,5 +361,5 @@ void report_on_apply(struct evhttp_request *req, void *arg);
 void report_on_confirm(struct evhttp_request *req, void *arg);
 void report_on_rollback(struct evhttp_request *req, void *arg);
 
-/* parent.c: life_apply() of the configured files, and the records directory again */
+/* reload.c: life_apply() of the configured files, `workloads:` and `vpc:`, trust and the records directory again */
 int parent_reload(struct parent *p, struct diags *d, struct err *e);

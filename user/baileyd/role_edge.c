@@ -386,6 +386,18 @@ static void on_join(struct edge *edge, const struct vpc_seen *seen)
 		tell_refused("control plane", &e, false, edge);
 }
 
+/* Of no use before the join is: it begins with what is here then. */
+static void on_vpc(struct edge *edge, const struct conf_vpc *m)
+{
+	if (!edge->has_conf || !edge->conf.vpc.is_on || !m->n_servers || m->n_servers > VPC_SERVERS)
+		return;
+	edge->conf.vpc = *m;
+	msg_terminate(edge->conf.vpc.host);
+	msg_terminate(edge->conf.vpc.key);
+	if (edge->vpc)
+		edge_vpc_change(edge->vpc);
+}
+
 static void on_revoke(struct edge *edge, const struct msg_revoked *m)
 {
 	if (edge->registry)
@@ -500,6 +512,10 @@ static void on_message(struct ipc_msg *msg, void *arg)
 	case MSG_EDGE_JOIN:
 		if ((p = ipc_as(msg, sizeof(struct vpc_seen))))
 			on_join(edge, p);
+		break;
+	case MSG_EDGE_VPC:
+		if ((p = ipc_as(msg, sizeof(struct conf_vpc))))
+			on_vpc(edge, p);
 		break;
 	case MSG_EDGE_KNOCKS:
 		edge_knock_listen(edge->base, edge->parent, msg);

@@ -140,20 +140,21 @@ static void revoked_save(struct parent *p)
 /* --- pre-auth key --- */
 
 /* Who was granted addresses once is a member and needs none, so that its file may go. */
-static int key_load(struct parent *p, struct err *e)
+int vpc_key_load(const struct parent *p, struct conf *conf, struct err *e)
 {
 	auto_free char *text = NULL;
 	size_t len;
 
-	if (!p->conf.vpc_key[0] || (p->vpc.seen.serial && access(p->conf.vpc_key, F_OK) < 0))
+	conf->vpc.key[0] = '\0';
+	if (!conf->vpc_key[0] || (p->vpc.seen.serial && access(conf->vpc_key, F_OK) < 0))
 		return 0;
-	if (file_read(p->conf.vpc_key, VPC_KEY_TEXT, &text, &len, e) < 0)
+	if (file_read(conf->vpc_key, VPC_KEY_TEXT, &text, &len, e) < 0)
 		return err_wrap(e, "vpc.key");
 	text[strcspn(text, "\r\n")] = '\0';
 	if (vpc_key_ok(text))
-		snprintf(p->conf.vpc.key, sizeof(p->conf.vpc.key), "%s", text);
+		snprintf(conf->vpc.key, sizeof(conf->vpc.key), "%s", text);
 	else
-		err_at(e, -EINVAL, p->conf.vpc_key, "is no pre-auth key: one line of 16 to 127 characters");
+		err_at(e, -EINVAL, conf->vpc_key, "is no pre-auth key: one line of 16 to 127 characters");
 	explicit_bzero(text, len);
 	return e->code;
 }
@@ -165,8 +166,36 @@ int vpc_load(struct parent *p, struct err *e)
 	int ret = p->conf.vpc.is_on ? state_load(p, e) : 0;
 
 	if (!ret)
-		ret = key_load(p, e);
+		ret = vpc_key_load(p, &p->conf, e);
 	return ret ? ret : revoked_load(p, e);
+}
+
+static bool is_vpc_same(const struct conf_vpc *a, const struct conf_vpc *b)
+{
+	for (uint32_t i = 0; i < a->n_servers && i < b->n_servers; i++)
+		if (!endpoint_equal(&a->server[i], &b->server[i]))
+			return false;
+	return a->n_servers == b->n_servers && a->any_app == b->any_app && strcmp(a->host, b->host) == 0 &&
+	       strcmp(a->key, b->key) == 0 && memcmp(a->app_id, b->app_id, sizeof(a->app_id)) == 0;
+}
+
+/* The edge has its own number for the server that it is connected to, found in the same way. */
+void vpc_change(struct parent *p, const struct conf *fresh)
+{
+	struct conf_vpc *vpc = &p->conf.vpc;
+	uint32_t at;
+
+	if (!vpc->is_on || !fresh->vpc.is_on)
+		return; /* to be in a network at all, or not, is decided at the start */
+	memcpy(p->conf.vpc_key, fresh->vpc_key, sizeof(p->conf.vpc_key));
+	if (is_vpc_same(vpc, &fresh->vpc))
+		return;
+	at = vpc_server_at(fresh->vpc.server, fresh->vpc.n_servers, &vpc->server[p->vpc.server]);
+	p->vpc.server = at < fresh->vpc.n_servers ? at : 0;
+	*vpc = fresh->vpc;
+	log_info("control plane: servers, app and key are those of %s now", p->conf.file);
+	if (p->edge.ipc)
+		ipc_send(p->edge.ipc, MSG_EDGE_VPC, vpc, sizeof(*vpc), -1);
 }
 
 void vpc_fini(struct parent *p)

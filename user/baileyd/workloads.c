@@ -319,18 +319,12 @@ static int take_over(struct parent *p, const struct conf_workloads *list, struct
 	return ret;
 }
 
-int workloads_reload(struct parent *p, struct diags *d, struct err *e)
+int workloads_reload(struct parent *p, const struct conf *fresh, struct err *e)
 {
-	auto_free struct conf *fresh = NULL;
 	int ret = is_busy(p, e);
 
-	if (ret || !p->conf.file[0])
+	if (ret || !fresh)
 		return ret;
-	fresh = calloc(1, sizeof(*fresh));
-	if (!fresh)
-		return err_at(e, -ENOMEM, "configuration", "out of memory");
-	if (conf_load(p->conf.file, fresh, d) < 0)
-		return diags_first(d, e);
 	ret = check_added(p, &fresh->workloads, e);
 	return ret ? ret : take_over(p, &fresh->workloads, e);
 }

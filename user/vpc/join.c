@@ -23,7 +23,7 @@ struct vpc_join {
 	struct bufferevent *bev;  /* NULL: not connected */
 	struct event *retry, *deadline, *ping;
 	unsigned failures;
-	uint32_t at; /* in conf.server */
+	uint32_t at; /* in conf.servers */
 	bool is_granted, is_up;
 	bool is_asking, is_newer; /* the server has yet to take a record; there is a newer one since */
 	uint8_t *record;          /* NULL: none yet */
@@ -44,10 +44,10 @@ unsigned vpc_join_pause_s(unsigned failures, uint32_t n_servers)
 /* And a part of a second: nodes that lost their server together come back apart. */
 static void retry_later(struct vpc_join *j)
 {
-	struct timeval pause = { .tv_sec = vpc_join_pause_s(++j->failures, j->conf.n_servers),
+	struct timeval pause = { .tv_sec = vpc_join_pause_s(++j->failures, j->conf.servers.n),
 				 .tv_usec = rand() % 1000000 };
 
-	j->at = (j->at + 1) % j->conf.n_servers;
+	j->at = (j->at + 1) % j->conf.servers.n;
 	event_add(j->retry, &pause);
 }
 
@@ -102,7 +102,7 @@ static int server_check(struct vpc_join *j, struct err *e)
 {
 	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(j->bev));
 
-	if (j->conf.any_app || memcmp(peer->claims.app_id, j->conf.app_id, BY_APP_ID_LEN) == 0)
+	if (j->conf.servers.any_app || memcmp(peer->claims.app_id, j->conf.servers.app_id, BY_APP_ID_LEN) == 0)
 		return 0;
 	return err_reason(e, ID_SERVER_IDENTITY, j->where, "its evidence proves another app than the configured one");
 }
@@ -114,7 +114,7 @@ static int hello(struct vpc_join *j, struct err *e)
 	auto_free char *text = NULL;
 
 	memcpy(h.node, j->conf.node, sizeof(h.node));
-	memcpy(h.key, j->conf.key, sizeof(h.key));
+	memcpy(h.key, j->conf.servers.key, sizeof(h.key));
 	text = vpc_hello_text(&h);
 	j->conf.have(&have, j->conf.arg);
 	if (!text || !out_ok(&have))
@@ -289,7 +289,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static int dial(struct vpc_join *j, struct err *e)
 {
 	static const struct timeval deadline = { .tv_sec = JOIN_MAX_S }, idle = { .tv_sec = IDLE_S };
-	const struct ip_endpoint *server = &j->conf.server[j->at];
+	const struct ip_endpoint *server = &j->conf.servers.at[j->at];
 	char text[ENDPOINT_TEXT];
 	struct sockaddr_storage ss;
 	socklen_t len = endpoint_to_sockaddr(server, &ss);
@@ -298,7 +298,7 @@ static int dial(struct vpc_join *j, struct err *e)
 	snprintf(j->where, sizeof(j->where), "vpc %s", endpoint_print(server, text));
 	if (!ssl)
 		return e->code;
-	if (j->conf.host[0] && !SSL_set_tlsext_host_name(ssl, j->conf.host)) {
+	if (j->conf.servers.host[0] && !SSL_set_tlsext_host_name(ssl, j->conf.servers.host)) {
 		SSL_free(ssl);
 		return err_at(e, -ENOMEM, j->where, "out of memory");
 	}
@@ -336,6 +336,34 @@ static void connect_now(struct vpc_join *j)
 
 	join_close(j);
 	event_add(j->retry, &at_once);
+}
+
+uint32_t vpc_server_at(const struct ip_endpoint *servers, uint32_t n, const struct ip_endpoint *server)
+{
+	uint32_t i = 0;
+
+	while (i < n && !endpoint_equal(&servers[i], server))
+		i++;
+	return i;
+}
+
+static bool is_same_app(const struct vpc_servers *a, const struct vpc_servers *b)
+{
+	return a->any_app == b->any_app && memcmp(a->app_id, b->app_id, sizeof(a->app_id)) == 0;
+}
+
+void vpc_join_change(struct vpc_join *j, const struct vpc_servers *to)
+{
+	const struct ip_endpoint now = j->conf.servers.at[j->at];
+	uint32_t at = vpc_server_at(to->at, to->n, &now);
+	bool stays = j->is_granted && at < to->n && is_same_app(&j->conf.servers, to);
+
+	j->conf.servers = *to;
+	j->at = at < to->n ? at : 0;
+	if (stays)
+		return;
+	j->failures = 0;
+	connect_now(j);
 }
 
 int vpc_join_publish(struct vpc_join *j, const uint8_t *bytes, size_t len)

@@ -21,15 +21,20 @@ struct vpc_seen {
 	uint64_t serial;
 };
 
-struct vpc_join_conf {
-	struct event_base *base;
-	struct ip_endpoint server[VPC_SERVERS]; /* tried in turn, in this order */
-	uint32_t n_servers;
+/* With whom a node registers, and by what. */
+struct vpc_servers {
+	struct ip_endpoint at[VPC_SERVERS]; /* tried in turn, in this order */
+	uint32_t n;
 	bool any_app; /* whoever has evidence that is believed; else: */
 	uint8_t app_id[BY_APP_ID_LEN];
+	char host[VPC_HOST];    /* the name that the TLS handshake asks for (SNI); "": none */
+	char key[VPC_KEY_TEXT]; /* pre-auth key; "": none. Told to who has proved to be the control plane */
+};
+
+struct vpc_join_conf {
+	struct event_base *base;
+	struct vpc_servers servers;
 	char node[BY_NODE_NAME_LEN];
-	char key[VPC_KEY_TEXT];         /* pre-auth key; "": none. Told to who has proved to be the control plane */
-	char host[VPC_HOST];            /* the name that the TLS handshake asks for (SNI); "": none */
 	const char *cert_pem, *key_pem; /* kept by the TLS library, not by reference */
 	struct vpc_seen seen;
 	void (*trust)(struct id_trust *trust, void *arg);
@@ -48,12 +53,19 @@ struct vpc_join_conf {
 	void *arg;
 };
 
+/* Which of `n` servers this is; n: none of them. */
+uint32_t vpc_server_at(const struct ip_endpoint *servers, uint32_t n, const struct ip_endpoint *server);
 int vpc_join_new(const struct vpc_join_conf *conf, struct vpc_join **join, struct err *e);
 void vpc_join_free(struct vpc_join *join); /* accepts NULL */
 /* Whole seconds until the next try after so many failed ones: the next server at once; 1, 2, 4 .. 60 when all failed.
  */
 unsigned vpc_join_pause_s(unsigned failures, uint32_t n_servers);
 uint32_t vpc_join_server(const struct vpc_join *join); /* which one it is connected to, or dials */
+/*
+ * Others from now on. A connection that stands stays where its server is still one of them and need prove nothing else;
+ * a node that was granted nothing tries again at once, whatever its pause was.
+ */
+void vpc_join_change(struct vpc_join *join, const struct vpc_servers *to);
 /* The node's record, with the addresses of the last grant; copied. Without a connection: of the next one. */
 int vpc_join_publish(struct vpc_join *join, const uint8_t *bytes, size_t len);
 /* Another certificate and key, whose record is the next that is published: the connection is made again with them. */
