@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "dns/dns.h"
 #include "dns_forward.h"
 #include "ipc.h"
+#include "listening.h"
 #include "msg.h"
 
 #define BATCH       32 /* datagrams a system call */
@@ -35,8 +35,8 @@ struct sock {
 	struct dns *dns;
 	enum dns_from from;
 	int fd;
-	struct event *readable;        /* UDP */
-	struct evconnlistener *accept; /* TCP */
+	struct event *readable;  /* UDP */
+	struct listening accept; /* TCP */
 };
 
 struct conn {
@@ -268,14 +268,13 @@ static void on_stream_event(struct bufferevent *bev, short what, void *arg)
 		conn_free(arg);
 }
 
-static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *sa, void *arg)
 {
 	static const struct timeval idle = { .tv_sec = IDLE_S };
 	struct sock *s = arg;
 	enum may may = may_ask(s->dns, s->from, sa);
 	struct conn *c = may != MAY_NOTHING && s->dns->stats.connections < CONNS_MAX ? calloc(1, sizeof(*c)) : NULL;
 
-	(void)l, (void)len;
 	if (c)
 		c->bev = bufferevent_socket_new(s->dns->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c || !c->bev) {
@@ -336,15 +335,19 @@ static void on_conf(struct dns *d, const struct msg_dns_conf *m)
 static void on_listen(struct dns *d, const struct msg_dns_listen *m, struct ipc_msg *msg)
 {
 	struct sock *s = &d->sock[d->n_socks];
+	struct err e = ERR_INIT;
+	int ret;
 
 	if (msg->fd < 0 || d->n_socks == SOCKETS_MAX)
 		return;
 	*s = (struct sock){ .dns = d, .from = (enum dns_from)m->from, .fd = take_fd(&msg->fd) };
-	if (m->is_tcp)
-		s->accept = evconnlistener_new(d->base, on_accept, s, 0, 0, s->fd);
-	else
+	s->accept = (struct listening){ .what = "names over TCP", .accepted = on_accept, .arg = s };
+	if (!m->is_tcp)
 		s->readable = event_new(d->base, s->fd, EV_READ | EV_PERSIST, on_datagrams, s);
-	if (!s->accept && (!s->readable || event_add(s->readable, NULL) < 0)) {
+	ret = m->is_tcp     ? listening_start(&s->accept, d->base, s->fd, &e)
+	      : s->readable ? event_add(s->readable, NULL)
+			    : -1;
+	if (ret < 0) {
 		log_err("out of memory");
 		event_base_loopbreak(d->base);
 		return;

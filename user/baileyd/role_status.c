@@ -7,7 +7,6 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/log.h"
 #include "box.h"
 #include "http/http.h"
+#include "listening.h"
 #include "proc.h"
 #include "msg.h"
 
@@ -40,7 +40,7 @@ struct client {
 struct status {
 	struct event_base *base;
 	struct ipc *parent;
-	struct evconnlistener *listeners[CONF_MAX_LISTEN];
+	struct listening listening[CONF_MAX_LISTEN];
 	unsigned n_listeners, n_clients;
 	struct client *clients;
 	bool is_asked; /* the parent was, and has not answered */
@@ -49,14 +49,10 @@ struct status {
 	bool is_healthy;
 };
 
-static void listen_all(struct status *s, bool is_on)
+static void all_full(struct status *s, bool is_full)
 {
-	for (unsigned i = 0; i < s->n_listeners; i++) {
-		if (is_on)
-			evconnlistener_enable(s->listeners[i]);
-		else
-			evconnlistener_disable(s->listeners[i]);
-	}
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		listening_full(&s->listening[i], is_full);
 }
 
 static void client_free(struct client *c)
@@ -67,7 +63,7 @@ static void client_free(struct client *c)
 	if (c->next)
 		c->next->at = c->at;
 	if (s->n_clients-- == CLIENTS_MAX)
-		listen_all(s, true);
+		all_full(s, false);
 	event_free(c->end);
 	bufferevent_free(c->bev);
 	free(c);
@@ -204,13 +200,13 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 		client_free(c);
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	struct timeval life = { .tv_sec = LIFE_S };
 	struct status *s = arg;
 	struct client *c = calloc(1, sizeof(*c));
 
-	(void)listener, (void)from, (void)len;
+	(void)from;
 	if (c) {
 		c->s = s;
 		c->end = event_new(s->base, -1, EV_PERSIST, on_end, c);
@@ -229,7 +225,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		c->next->at = &c->next;
 	s->clients = c;
 	if (++s->n_clients == CLIENTS_MAX)
-		listen_all(s, false);
+		all_full(s, true);
 	http_head_init(&c->head, false);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, HEAD_MAX + 1);
 	bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
@@ -241,16 +237,16 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 static void take_listener(struct status *s, struct ipc_msg *msg)
 {
-	struct evconnlistener *l;
+	struct listening *l = &s->listening[s->n_listeners];
+	struct err e = ERR_INIT;
 
 	if (msg->fd < 0 || s->n_listeners == CONF_MAX_LISTEN)
 		return;
-	/* backlog 0: it listens already */
-	l = evconnlistener_new(s->base, on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, msg->fd);
-	if (!l)
+	*l = (struct listening){ .what = "status", .accepted = on_accept, .arg = s };
+	if (listening_start(l, s->base, msg->fd, &e) < 0)
 		return;
 	take_fd(&msg->fd);
-	s->listeners[s->n_listeners++] = l;
+	s->n_listeners++;
 }
 
 static void take_snapshot(struct status *s, struct ipc_msg *msg)
@@ -289,7 +285,7 @@ int role_status(uid_t uid, gid_t gid)
 	while (s.clients)
 		client_free(s.clients);
 	for (unsigned i = 0; i < s.n_listeners; i++)
-		evconnlistener_free(s.listeners[i]);
+		listening_stop(&s.listening[i]);
 	free(s.text);
 	ipc_free(s.parent);
 	if (s.base)

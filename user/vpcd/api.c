@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@ struct client {
 
 struct api {
 	struct front *front;
-	struct evconnlistener *listener;
+	struct listening listening;
 	uid_t mesh;
 	LIST_HEAD(, client) clients;
 	unsigned n_clients;
@@ -58,7 +57,7 @@ static void client_free(struct client *c)
 
 	LIST_REMOVE(c, link);
 	if (api->n_clients-- == CLIENTS_MAX)
-		evconnlistener_enable(api->listener);
+		listening_full(&api->listening, false);
 	if (c->end)
 		event_free(c->end);
 	bufferevent_free(c->bev);
@@ -311,13 +310,13 @@ static bool is_mesh(const struct api *api, int fd)
 	return true;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	static const struct timeval life = { .tv_sec = LIFE_S };
 	struct api *api = arg;
 	struct client *c = calloc(1, sizeof(*c));
 
-	(void)from, (void)len;
+	(void)from;
 	if (c)
 		c->bev = bufferevent_socket_new(api->front->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c || !c->bev) {
@@ -329,7 +328,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	c->id = ++api->last_id;
 	LIST_INSERT_HEAD(&api->clients, c, link);
 	if (++api->n_clients == CLIENTS_MAX)
-		evconnlistener_disable(listener);
+		listening_full(&api->listening, true);
 	c->is_foreign = !is_mesh(api, fd);
 	c->end = evtimer_new(api->front->base, on_end, c);
 	if (!c->end || event_add(c->end, &life) < 0) {
@@ -345,16 +344,35 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 int api_new(struct front *front, int listener, uid_t mesh, struct api **api, struct err *e)
 {
 	struct api *made = calloc(1, sizeof(*made));
+	int ret;
 
-	if (made) {
-		*made = (struct api){ .front = front, .mesh = mesh };
-		made->listener = evconnlistener_new(front->base, on_accept, made, LEV_OPT_CLOSE_ON_EXEC, 0, listener);
-	}
-	if (!made || !made->listener) {
-		free(made);
+	if (!made)
 		return err_at(e, -ENOMEM, "REST API", "out of memory");
+	*made = (struct api){ .front = front, .mesh = mesh };
+	made->listening = (struct listening){ .what = "REST API", .accepted = on_accept, .arg = made };
+	ret = listening_start(&made->listening, front->base, listener, e);
+	if (ret < 0) {
+		free(made);
+		return ret;
 	}
 	LIST_INIT(&made->clients);
 	*api = made;
 	return 0;
+}
+
+uint64_t api_accept_failed(const struct api *api)
+{
+	return api->listening.n_failed;
+}
+
+void api_free(struct api *api)
+{
+	struct client *c;
+
+	if (!api)
+		return;
+	while ((c = LIST_FIRST(&api->clients)))
+		client_free(c);
+	listening_stop(&api->listening);
+	free(api);
 }

@@ -28,4 +28,6 @@ struct api;
 
 /* `mesh`: the only user whose connections are listened to. */
 int api_new(struct front *front, int listener, uid_t mesh, struct api **api, struct err *e);
+void api_free(struct api *api);                    /* accepts NULL; `listener` stays open */
+uint64_t api_accept_failed(const struct api *api); /* times that nobody could be accepted */
 void api_done(struct api *api, const struct vs_msg_api_done *m, const char *body, size_t len);

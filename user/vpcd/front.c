@@ -18,7 +18,6 @@
 #include "baileyd/msg.h"
 
 #define API_ANSWER_MAX (16u << 20)
-#define PAUSE_S        1 /* after the process ran out of descriptors */
 #define FORGET_EACH_S  60
 #define MARK_MS        50 /* changes that come together are one step for the nodes that remember it */
 #define SUBJECT        "bailey-vpc"
@@ -39,55 +38,30 @@ void front_refused(struct front *f, const char *from, const struct err *e)
 
 /* --- listening --- */
 
-void front_pause(struct front *f, bool pause)
-{
-	if (!f->listener)
-		return;
-	if (pause)
-		evconnlistener_disable(f->listener);
-	else
-		evconnlistener_enable(f->listener);
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	front_pause(arg, false);
-}
-
-static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *sa, void *arg)
 {
 	struct ip_endpoint from;
 
-	(void)ev, (void)len;
 	if (endpoint_from_sockaddr(&from, sa))
 		session_new(arg, fd, &from);
 	else
 		close(fd);
 }
 
-static void on_accept_error(struct evconnlistener *ev, void *arg)
-{
-	static const struct timeval pause = { .tv_sec = PAUSE_S };
-	struct front *f = arg;
-
-	(void)ev;
-	log_limited(LOG_WARN, "can not accept: %s", strerror(EVUTIL_SOCKET_ERROR()));
-	front_pause(f, true);
-	event_add(f->resume, &pause);
-}
-
 static void serve(struct front *f)
 {
-	if (!f->has_self || !f->is_told || f->listener)
+	struct err e = ERR_INIT;
+
+	if (!f->has_self || !f->is_told || f->listening.ev)
 		return;
-	f->listener = evconnlistener_new(f->base, on_accept, f, LEV_OPT_CLOSE_ON_EXEC, 0, f->listener_fd);
-	if (!f->listener) {
-		log_err("listener: out of memory");
+	f->listening.what = "nodes";
+	f->listening.accepted = on_accept;
+	f->listening.arg = f;
+	if (listening_start(&f->listening, f->base, f->listener_fd, &e) < 0) {
+		log_err("%s: %s", e.where, e.msg);
 		event_base_loopbreak(f->base);
 		return;
 	}
-	evconnlistener_set_error_cb(f->listener, on_accept_error);
 	log_info("serves %zu nodes", f->members.n);
 }
 
@@ -285,6 +259,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	if (++f->n_seconds % FORGET_EACH_S == 0)
 		streams_forget(f);
+	f->stats.accept_failed = f->listening.n_failed + (f->api ? api_accept_failed(f->api) : 0);
 	ipc_send(f->store, VS_STATS, &f->stats, sizeof(f->stats), -1);
 }
 
@@ -319,11 +294,10 @@ static int timers(struct front *f, struct err *e)
 {
 	static const struct timeval second = { .tv_sec = 1 };
 
-	f->resume = evtimer_new(f->base, on_resume, f);
 	f->mark = evtimer_new(f->base, on_mark, f);
 	f->stale = evtimer_new(f->base, on_stale, f);
 	f->each_second = event_new(f->base, -1, EV_PERSIST, on_second, f);
-	if (!f->resume || !f->mark || !f->stale || !f->each_second || event_add(f->each_second, &second) < 0)
+	if (!f->mark || !f->stale || !f->each_second || event_add(f->each_second, &second) < 0)
 		return err_at(e, -ENOMEM, "front", "out of memory");
 	return 0;
 }

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <sys/queue.h>
 
 #include "base/hash.h"
+#include "baileyd/listening.h"
 #include "baileyd/source.h"
 #include "internal.h"
 #include "mesh/ratls.h"
@@ -83,8 +83,8 @@ struct front {
 	struct event_base *base;
 	struct ipc *store, *parent;
 	int listener_fd;
-	struct evconnlistener *listener;
-	struct event *resume, *each_second, *mark, *stale;
+	struct listening listening;
+	struct event *each_second, *mark, *stale;
 	struct agent_link *link;
 	struct source *source;
 	struct ratls judge, tls; /* judge: what contexts point at; tls: the current one */
@@ -117,7 +117,7 @@ void sessions_end(struct front *f);
 
 /* stream.c */
 int stream_digest_cmp(const void *a, const void *b);
-void stream_start(struct session *s); /* all that it has not */
+void stream_begin(struct session *s); /* all that it has not */
 void stream_mark(struct session *s);  /* as soon as it has been told all */
 void stream_written(struct bufferevent *bev, void *session);
 /* To all: a record that is new, a node that was revoked or allowed, how far they have been told. */
@@ -129,7 +129,6 @@ void streams_forget(struct front *f);
 
 /* front.c */
 void front_refused(struct front *f, const char *from, const struct err *e);
-void front_pause(struct front *f, bool pause);
 void front_mark_soon(struct front *f);
 /* SERVER_STALE where what is known may be behind what other servers know. */
 int front_fresh(const struct front *f, const char *from, struct err *e);

@@ -89,6 +89,7 @@ struct vs_msg_link {
 struct vs_msg_stats {
 	uint64_t sessions, accepted, changes_sent;
 	uint64_t api_requests, api_refused;
+	uint64_t accept_failed;            /* of nodes and of the API: times, one a second at most */
 	uint64_t refused[ID_REASON_COUNT]; /* [ID_NONE]: connections that failed */
 	int64_t own_until;                 /* end of the own evidence */
 };

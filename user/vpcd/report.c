@@ -230,6 +230,8 @@ char *vs_report_metrics(const struct vs_report *r)
 		    r->stats->api_refused);
 	}
 	put(&out, "accepted_total", "counter", "Connections that came.", r->stats->accepted);
+	put(&out, "accept_failed_total", "counter",
+	    "Times that no connection could be accepted, as without descriptors.", r->stats->accept_failed);
 	put(&out, "changes_sent_total", "counter", "Records and revocations told to nodes.", r->stats->changes_sent);
 	put(&out, "serial", "counter", "Number of the last change.", vs_store_serial(r->store));
 	if (vs_store_is_shared(r->store)) {

@@ -40,7 +40,7 @@ static void new_count(struct front *f, int step)
 
 	f->n_new += (size_t)step;
 	if (was_full != (f->n_new >= NEW_MAX))
-		front_pause(f, !was_full);
+		listening_full(&f->listening, !was_full);
 }
 
 void session_free(struct session *s)
@@ -200,7 +200,7 @@ static void session_open(struct session *s, struct member *m)
 	s->front->stats.sessions++;
 	link_tell(s->front, s, true);
 	grant_send(s);
-	stream_start(s);
+	stream_begin(s);
 }
 
 void session_granted(struct front *f, const struct vs_msg_granted *m)

@@ -103,7 +103,7 @@ void stream_written(struct bufferevent *bev, void *arg)
 }
 
 /* Revocations come first, so that nothing is admitted for a moment. */
-void stream_start(struct session *s)
+void stream_begin(struct session *s)
 {
 	const struct members *all = &s->front->members;
 
