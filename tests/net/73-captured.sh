@@ -5,7 +5,6 @@
 . tests/net/lib.sh
 need ip nsenter jq curl wg python3
 need_file "$BUILD/baileyd" 'run make'
-need_file "$BUILD/bailey-mesh" 'run make'
 cgroups=$(sed -n 's/^[^ ]* \([^ ]*\) cgroup2 .*/\1/p' /proc/mounts | head -n 1)
 [ -n "$cgroups" ] || skip_all 'needs a cgroup2 file system'
 
@@ -15,9 +14,9 @@ host_of() { case $1 in web) echo 2 ;; db) echo 3 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
+# shellcheck source=tests/net/node-mesh-lib.sh
+. tests/net/node-mesh-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
-mesh=$PWD/$BUILD/bailey-mesh
-chmod 711 "$TMP"
 
 load wireguard tun sch_ingress cls_bpf veth
 ns_add web db box
@@ -68,26 +67,12 @@ cat >>"$dir/web.yaml" <<-END
 	    - { net: 100.64.0.0/10, ports: [tcp], via: '127.0.0.1:15001' }
 	    - { net: "fdba:11e7::/48", ports: [tcp], via: '[::1]:15001' }
 END
-mesh_conf() { # NODE: the rest on standard input
-	{
-		cat <<-END
-			version: 1
-			instance: $1
-			run: $dir/run
-			identity: { certificate: $dir/$1.pem, key: $dir/$1.key }
-			trust: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-			policy: [$dir/rules.yaml]
-		END
-		cat
-	} >"$dir/mesh-$1.yaml"
-}
-printf 'simulated: true\n' >"$dir/evidence.yaml"
-mesh_conf web <<-END
+mesh_conf web "[$dir/rules.yaml]" <<-END
 	client:
 	  captured: ["127.0.0.1:15001", "[::1]:15001"]
 	  baileyd: /run/bailey/$prefix-web/ctl.sock
 END
-mesh_conf db <<-END
+mesh_conf db "[$dir/rules.yaml]" <<-END
 	server:
 	  services:
 	    - { name: pg, listen: "$(overlay_of db):5432", tcp: "127.0.0.1:6432" }
@@ -104,21 +89,12 @@ spawn db python3 tests/net/mesh_backend.py 8081
 check 'the nodes know each other' wait_until 30 knows web 1
 check 'both of them' wait_until 30 knows db 1
 
-status() { "$bailey" mesh status --json --socket "$dir/run/$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
-ready() { [ "$(status "$1" .identity.app_id)" != null ]; }
-nsenter --net="$(netns_of db)" "$mesh" -c "$dir/mesh-db.yaml" >"$dir/mesh-db.log" 2>&1 &
-at_end "kill -9 $!"
-proxy_start() {
-	# shellcheck disable=SC2016
-	sh -c 'echo $$ >"$0/proxy/cgroup.procs" && exec nsenter --net="$@"' "$top" "$(netns_of web)" "$mesh" -c "$dir/mesh-web.yaml" \
-		>>"$dir/mesh-web.log" 2>&1 &
-	proxy=$!
-	at_end "kill -9 $proxy"
-}
-proxy_start
-check 'the mesh of db is there' eventually 10 ready db || cat "$dir/mesh-db.log"
-check 'and that of web' eventually 10 ready web || cat "$dir/mesh-web.log"
-knows_peers() { [ "$(status web .baileyd.peers)" = 1 ]; }
+mesh_start db
+mesh_start web "$top/proxy"
+proxy=$mesh_pid
+check 'the mesh of db is there' eventually 10 mesh_ready db || cat "$dir/mesh-db.log"
+check 'and that of web' eventually 10 mesh_ready web || cat "$dir/mesh-web.log"
+knows_peers() { [ "$(mesh_status web .baileyd.peers)" = 1 ]; }
 check 'which learns of db' eventually 5 knows_peers
 
 # --- what an application gets ------------------------------------------------------------------------------------------------
@@ -126,7 +102,7 @@ is 'an application reaches the service by its address' "$(app say "$(overlay_of 
 is 'by that of the other family' "$(app say "$(overlay6_of db)" 5432 hello)" "db: hello $(overlay6_of db)"
 is 'so does a container' "$(box say "$(overlay_of db)" 5432 hello)" "db: hello $(overlay_of db)"
 is 'by both families' "$(box say "$(overlay6_of db)" 5432 hello)" "db: hello $(overlay6_of db)"
-check 'it was a peer that was proved' [ "$(status web .counters.handshakes_out)" -ge 4 ]
+check 'it was a peer that was proved' [ "$(mesh_status web .counters.handshakes_out)" -ge 4 ]
 is 'who is not captured speaks to the TLS of it, in vain' "$(in_ns web python3 tests/net/captured_client.py say "$(overlay_of db)" 5432 hello)" end
 http() { in_cgroup app curl -s -m 10 --resolve "db:8080:$(overlay_of db)" "$@"; }
 is 'a name does as well; the backend is told who asks' "$(http http://db:8080/v1/a | jq -r '.headers["x-dstack-app-id"] + " " + .path')" "$(app_of web) /v1/a"
@@ -141,21 +117,21 @@ is 'a header that says where to leads nowhere else' "$(http http://db:8080/v1/a 
 heard=$(wc -l <"$dir/heard")
 is 'a port that no rule allows' "$(app say "$(overlay_of db)" 5433 hello)" end
 is 'a container, neither' "$(box say "$(overlay_of db)" 5433 hello)" end
-like 'status says why' "$(status web .last_refused.why)" '*no rule from web to db covers*'
+like 'status says why' "$(mesh_status web .last_refused.why)" '*no rule from web to db covers*'
 is 'an address that is no node'\''s' "$(app say 100.64.0.77 5432 hello)" end
-like 'status says so' "$(status web .last_refused.why)" '100.64.0.77:5432 was captured, and is no node*'
+like 'status says so' "$(mesh_status web .last_refused.why)" '100.64.0.77:5432 was captured, and is no node*'
 is 'the own address' "$(app say "$(overlay_of web)" 5432 hello)" end
-before=$(status web .counters.accepted)
+before=$(mesh_status web .counters.accepted)
 is 'who dials the door itself' "$(app say 127.0.0.1 15001 hello)" end
 is 'of the other family' "$(app say ::1 15001 hello)" end
 is 'from outside' "$(in_ns web python3 tests/net/captured_client.py say 127.0.0.1 15001 hello)" end
 is 'from a container' "$(box say 10.55.0.1 15001 hello)" ConnectionRefusedError
-is 'is not sent in circles' $(($(status web .counters.accepted) - before)) 3
-like 'status says so, too' "$(status web .last_refused.why)" '*is for what the kernel captured, and was dialled*'
+is 'is not sent in circles' $(($(mesh_status web .counters.accepted) - before)) 3
+like 'status says so, too' "$(mesh_status web .last_refused.why)" '*is for what the kernel captured, and was dialled*'
 spawn db python3 tests/net/captured_client.py lie "$(overlay_of db)" 5434 "$dir/liar" "$dir/lied"
 eventually 5 sh -c "grep -q listens '$dir/lied' 2>/dev/null"
 is 'somebody else at the address of db' "$(app say "$(overlay_of db)" 5434 secret-word)" end
-like 'is found out' "$(status web .last_refused.why)" "*is app $(app_of intruder), not $(app_of db)*"
+like 'is found out' "$(mesh_status web .last_refused.why)" "*is app $(app_of intruder), not $(app_of db)*"
 check 'who listened' eventually 3 sh -c "[ \$(wc -l <'$dir/lied') -ge 2 ]"
 check_not 'and heard nothing' grep -q secret-word "$dir/lied"
 is 'none of it came to a backend' "$(wc -l <"$dir/heard")" "$heard"
@@ -165,7 +141,7 @@ in_cgroup app python3 tests/net/captured_client.py hold "$(overlay_of db)" 5432 
 holder=$!
 at_end "kill $holder"
 check 'a connection is held' eventually 5 grep -q open "$dir/held"
-like 'it is among the flows of the mesh, with what was dialled' "$("$bailey" mesh flows --socket "$dir/run/web/ctl.sock")" "*captured $(overlay_of db):5432*"
+like 'it is among the flows of the mesh, with what was dialled' "$("$bailey" mesh flows --socket "$dir/run-mesh/web/ctl.sock")" "*captured $(overlay_of db):5432*"
 shown() { "$bailey" flows --instance "$prefix-web" | grep -q "$(overlay_of db). 5432 tcp .*captured, to the proxy"; }
 check 'and among those of the node' eventually 3 shown
 
@@ -179,9 +155,9 @@ ended() { grep -q cut "$dir/held"; }
 check 'the connection is cut' eventually 2 ended
 is 'and was not before' "$(cat "$dir/still")" open
 is 'and nobody comes there any more' "$(app say "$(overlay_of db)" 5432 hello)" end
-like 'for it is no node now' "$(status web .last_refused.why)" '*was captured, and is no node*'
-kill -9 $proxy
-wait $proxy 2>/dev/null
+like 'for it is no node now' "$(mesh_status web .last_refused.why)" '*was captured, and is no node*'
+kill -9 "$proxy"
+wait "$proxy" 2>/dev/null
 is 'without the proxy a captured address is refused at once' "$(app say "$(overlay_of db)" 5432 hello)" ConnectionRefusedError
 
 # --- configurations that are refused -------------------------------------------------------------------------------------------

@@ -9,15 +9,15 @@ need_file "$BUILD/bailey-kms" 'run make'
 
 dir=$TMP
 prefix=$T
-mesh=$PWD/$BUILD/bailey-mesh
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; x) echo 5 ;; v) echo 6 ;; w) echo 7 ;; u) echo 8 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
 # shellcheck source=tests/net/vpc-lib.sh
 . tests/net/vpc-lib.sh
+# shellcheck source=tests/net/node-mesh-lib.sh
+. tests/net/node-mesh-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
-chmod 711 "$TMP"
 
 load wireguard tun sch_ingress cls_bpf bridge veth
 ns_add hub s a b x u
@@ -53,28 +53,14 @@ serve() {
 	start_server
 	eventually 20 "$bailey" node list --socket "$dir/run/ctl.sock"
 }
-mesh_config() { # NODE LINE...
-	cat >"$dir/mesh-$1.yaml" <<-END
-	version: 1
-	instance: $1
-	run: $dir/mesh
-	identity: { certificate: $dir/$1.pem, key: $dir/$1.key }
-	trust: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-	policy: any-attested
-	END
-	mesh_node=$1
-	shift
-	for line; do echo "$line" >>"$dir/mesh-$mesh_node.yaml"; done
-}
-mesh_start() { # NODE
-	nsenter --net="$(netns_of "$1")" "$mesh" -c "$dir/mesh-$1.yaml" >>"$dir/mesh-$1.log" 2>&1 &
-	echo $! >"$dir/mesh-$1.pid"
-	at_end "end_pid $dir/mesh-$1.pid"
-}
-mesh_ready() { [ "$("$bailey" mesh status --json --socket "$dir/mesh/$1/ctl.sock" 2>/dev/null | jq -r '.identity.app_id | length')" = 40 ]; }
-mesh_config s 'user: daemon' "server: { services: [{ name: vpc, listen: \"$(underlay_of s):443\", host: vpc-server, http: \"unix:$dir/run/api.sock\", headers: [instance] }] }"
+mesh_conf s any-attested <<-END
+	user: daemon
+	server: { services: [{ name: vpc, listen: "$(underlay_of s):443", host: vpc-server, http: "unix:$dir/run/api.sock", headers: [instance] }] }
+END
 for n in a b x; do
-	mesh_config $n "client: { listen: [\"127.0.0.1:8091\"], gateway: direct/$(underlay_of s) }"
+	mesh_conf $n any-attested <<-END
+		client: { listen: ["127.0.0.1:8091"], gateway: direct/$(underlay_of s) }
+	END
 done
 
 # api NODE PATH [CURL-OPTION...]: as an application of NODE; the body, and behind it the status

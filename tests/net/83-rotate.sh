@@ -8,15 +8,15 @@ need_file "$BUILD/tests/net/traffic" 'run make tests'
 
 dir=$TMP
 prefix=$T
-mesh=$PWD/$BUILD/bailey-mesh
 host_of() { case $1 in s) echo 2 ;; a) echo 3 ;; b) echo 4 ;; esac; }
 netns_of() { echo "/var/run/netns/$(ns "$1")"; }
 # shellcheck source=tests/net/nodes-lib.sh
 . tests/net/nodes-lib.sh
 # shellcheck source=tests/net/vpc-lib.sh
 . tests/net/vpc-lib.sh
+# shellcheck source=tests/net/node-mesh-lib.sh
+. tests/net/node-mesh-lib.sh
 ifname_of() { echo "by$U-$(host_of "$1")"; }
-chmod 711 "$TMP"
 
 load wireguard tun sch_ingress cls_bpf bridge veth
 ns_add hub s a b
@@ -116,32 +116,16 @@ done
 # b's mesh has its certificates from the agent, too. It asks for hours, and takes what it gets.
 python3 tests/net/agent_short.py "$dir/short.sock" "$dir/dstack.sock" $((30 * PATIENCE)) >"$dir/short.log" 2>&1 &
 at_end "kill $!"
-mesh_conf() { # NODE IDENTITY: the rest on standard input
-	{
-		cat <<-END
-			version: 1
-			instance: mesh-$1
-			run: $dir/run-mesh
-			identity: { $2 }
-			trust: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
-			policy: [$dir/policy.yaml]
-		END
-		cat
-	} >"$dir/mesh-$1.yaml"
-}
-mesh_conf a "certificate: $dir/a.pem, key: $dir/a.key" <<-END
+mesh_conf a "[$dir/policy.yaml]" <<-END
 	client: { listen: ["127.0.0.1:8091"], gateway: direct/$ip_b, baileyd: /run/bailey/$prefix-a/ctl.sock }
 END
-mesh_conf b "agent: $dir/short.sock" <<-END
+mesh_conf b "[$dir/policy.yaml]" "agent: $dir/short.sock" <<-END
 	server: { services: [{ name: web, listen: "$ip_b:443", http: "127.0.0.1:8080" }] }
 END
-mesh_status() { "$bailey" mesh status --json --socket "$dir/run-mesh/mesh-$1/ctl.sock" 2>/dev/null | jq -r "$2"; }
-mesh_serves() { [ "$(mesh_status "$1" '.identity.app_id | length')" = 40 ]; }
 spawn b python3 tests/net/mesh_backend.py 8080
 for n in b a; do
-	nsenter --net="$(netns_of $n)" "$mesh" -c "$dir/mesh-$n.yaml" >>"$dir/mesh-$n.log" 2>&1 &
-	at_end "kill -9 $!"
-	check "the mesh of $n serves" eventually 30 mesh_serves $n
+	mesh_start $n
+	check "the mesh of $n serves" eventually 30 mesh_ready $n
 done
 renewed_twice() { [ "$(mesh_status b .identity.certificates)" -ge $((certificates + 2)) ]; }
 cert_of() { jq -r .cert "$dir/state-$1/self.record" | base64 -d | sha256sum; }
