@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A mesh's connections stop in the kernel when their peer or its rule is gone, while the worker is stopped and can do nothing: what
-# waits in the kernel for the peer and for the backend stays there, of TCP and of HTTP/2, also when the worker goes on. By the
-# receivers' own counts, and the kernel's. The peers come past the overlay, where no other program would stop them. Paths that no peer
-# of bailey-mesh is on are in tests/bpf/guard_paths_test.c.
+# waits in the kernel for the peer and for the backend stays there, of TCP and of HTTP/2, also when the worker goes on; and what waits
+# for an application that speaks HTTP/2 itself, to one peer or to several. By the receivers' own counts, and the kernel's. The peers come
+# past the overlay, where no other program would stop them. Paths that no peer of bailey-mesh is on are in tests/bpf/guard_paths_test.c.
 . tests/net/lib.sh
 need ip ss nsenter jq wg python3
 need_file "$BUILD/baileyd" 'run make'
@@ -37,14 +37,16 @@ cat >"$dir/kernel.yaml" <<-END
 	apps: { web: { app-id: $(app_of web) }, db: { app-id: $(app_of db) } }
 	rules: [{ name: all, from: any-attested, to: any-attested, allow: [any] }]
 END
-rules() { # PORTS
+rules() { # PORTS PORTS: of db's services, and of those that its applications ask
 	cat >"$dir/rules.yaml" <<-END
 		version: 1
 		apps: { web: { app-id: $(app_of web) }, db: { app-id: $(app_of db) } }
-		rules: [{ name: pump, from: web, to: db, allow: [$1] }]
+		rules:
+		  - { name: pump, from: web, to: db, allow: [$1] }
+		  - { name: ask, from: db, to: web, allow: [$2] }
 	END
 }
-rules 'tcp/7001, tcp/7002, tcp/7003, tcp/7004'
+rules 'tcp/7001, tcp/7002, tcp/7003, tcp/7004' 'tcp/7020, tcp/7021, tcp/7022, tcp/7023, tcp/7024'
 write_config web "$dir/kernel.yaml" 3600 db
 write_config db "$dir/kernel.yaml" 3600 web
 echo "mesh: { cgroups: [$cgroup] }" >>"$dir/db.yaml"
@@ -56,7 +58,7 @@ cat >"$dir/mesh-db.yaml" <<-END
 	identity: { certificate: $dir/db.pem, key: $dir/db.key }
 	trust: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
 	policy: [$dir/rules.yaml]
-	client: { baileyd: /run/bailey/$prefix-db/ctl.sock }
+	client: { listen: ["127.0.0.1:8091"], gateway: direct/$(underlay_of web), baileyd: /run/bailey/$prefix-db/ctl.sock }
 	server:
 	  services:
 	    - { name: one, listen: "$(underlay_of db):7001", tcp: "127.0.0.1:7000" }
@@ -64,11 +66,33 @@ cat >"$dir/mesh-db.yaml" <<-END
 	    - { name: up, listen: "$(underlay_of db):7003", h2: "127.0.0.1:7010" }
 	    - { name: down, listen: "$(underlay_of db):7004", h2: "127.0.0.1:7011" }
 END
+# What db's applications ask: a node that db knows, on the overlay, and another instance, past it.
+asked() { # NAME ADDRESS PORT...: of each port the backend is ten further
+	asked_name=$1 asked_at=$2
+	shift 2
+	cat >"$dir/mesh-$asked_name.yaml" <<-END
+		version: 1
+		instance: $asked_name
+		run: $dir/run
+		identity: { certificate: $dir/$asked_name.pem, key: $dir/$asked_name.key }
+		trust: { policy: $dir/evidence.yaml, simulated_roots: $dir/root/root.pem }
+		policy: any-attested
+		server:
+		  services:
+	END
+	for port; do
+		echo "    - { name: p$port, listen: \"$asked_at:$port\", h2: \"127.0.0.1:$((port + 10))\" }" >>"$dir/mesh-$asked_name.yaml"
+		spawn web python3 tests/net/guard_pump.py backend $((port + 10)) "$dir/counts" h2
+	done
+}
+asked web "$(overlay_of web)" 7020 7023
+asked other "$(underlay_of web)" 7021 7022 7024
 for n in web db; do
 	at_end "take_down $n"
 	start_node $n
 done
 check 'the nodes know each other' wait_until 30 knows db 1
+check 'both of them' wait_until 30 knows web 1
 
 status() { "$bailey" mesh status --json --socket "$dir/run/db/ctl.sock" 2>/dev/null | jq -r "$1"; }
 says() { [ "$(status "$1")" = "$2" ]; }
@@ -77,6 +101,13 @@ mesh_start() {
 	mesh_pid=$!
 	at_end "kill -9 $mesh_pid"
 }
+
+for n in web other; do
+	nsenter --net="$(netns_of web)" "$mesh" -c "$dir/mesh-$n.yaml" >>"$dir/mesh-$n.log" 2>&1 &
+	at_end "kill -9 $!"
+done
+asked_listen() { [ "$(in_ns web ss -Hltn | grep -c ':70[23][0-9] ')" = 10 ]; }
+check 'the nodes that applications ask listen' eventually 30 asked_listen || cat "$dir/mesh-web.log" "$dir/mesh-other.log"
 
 # --- without a guard the worker alone does it, and says so -----------------------------------------------------------------
 mesh_start
@@ -106,7 +137,16 @@ check 'the backends listen' eventually 30 listen
 pump() { # NAME CERT PORT [up|down]
 	spawn web python3 tests/net/guard_pump.py peer "$(underlay_of db)" "$3" "$dir/$2" "$1" "$dir/counts" ${4:+"$4"}
 }
-# An end is peer-NAME or backend-NAME.
+app() { # NAME WHOM:PORT...
+	app_name=$1
+	shift
+	for target; do
+		shift
+		set -- "$@" "$(app_of web):${target#*:}:$(instance_of "${target%:*}")"
+	done
+	spawn db python3 tests/net/guard_pump.py app 8091 "$app_name" "$dir/counts" "$@"
+}
+# An end is peer-NAME, backend-NAME or app-NAME.
 count() { # END
 	sed -n '1s/ .*//p' "$dir/counts/$1" 2>/dev/null
 }
@@ -143,6 +183,12 @@ pump node-up web 7003 up
 pump node-dn web 7004 down
 pump other-up other 7003 up
 pump other-dn other 7004 down
+# Of applications: to one peer, to two on one connection, and to those that stay.
+app one web:7020
+app two web:7023 other:7021
+app stranger other:7024
+app kept other:7022
+flows app-one app-two app-stranger app-kept
 flows peer-node backend-node peer-stranger backend-stranger peer-kept backend-kept backend-node-up peer-node-dn backend-other-up peer-other-dn
 check 'the kernel was told of both legs of each' [ "$(status .guard.sockets)" -ge 14 ]
 is 'nothing was dropped' "$(status_of db | jq -c .mesh)" '{"cgroups":1,"dropped":{}}'
@@ -164,27 +210,27 @@ check_not 'no mesh there is said' "$bailey" flows --instance "$prefix-db" --mesh
 # --- a node that is removed --------------------------------------------------------------------------------------------------
 kill -STOP "$worker"
 note 'the worker is stopped: the kernel hands over what it has'
-rise backend-node peer-node backend-node-up peer-node-dn
+rise backend-node peer-node backend-node-up peer-node-dn app-one app-two
 check 'the node is removed' "$bailey" node remove web --instance "$prefix-db"
-stays peer-node backend-node peer-node-dn backend-node-up
+stays peer-node backend-node peer-node-dn backend-node-up app-one app-two
 check 'the kernel counts what it kept' eventually 20 has_dropped NO_IDENTITY 0
 kill -CONT "$worker"
-ended peer-node backend-node peer-node-dn backend-node-up
-rise peer-stranger backend-stranger peer-other-dn backend-other-up
+ended peer-node backend-node peer-node-dn backend-node-up app-one app-two
+rise peer-stranger backend-stranger peer-other-dn backend-other-up app-stranger app-kept
 
 # --- a rule that is gone -----------------------------------------------------------------------------------------------------
 stale=$(dropped RELAY_STALE)
 kill -STOP "$worker"
 note 'the worker is stopped'
-rise backend-stranger peer-stranger backend-other-up peer-other-dn
-rules tcp/7002
+rise backend-stranger peer-stranger backend-other-up peer-other-dn app-stranger
+rules tcp/7002 tcp/7022
 like 'the rule is gone, and the worker said not to know it' "$("$bailey" mesh reload --socket "$dir/run/db/ctl.sock" 2>&1)" "*worker 0 (pid $worker)*"
-stays peer-stranger backend-stranger peer-other-dn backend-other-up
+stays peer-stranger backend-stranger peer-other-dn backend-other-up app-stranger
 check 'the kernel counts that, too' eventually 20 has_dropped RELAY_STALE "$stale"
 kill -CONT "$worker"
-ended peer-stranger backend-stranger peer-other-dn backend-other-up
+ended peer-stranger backend-stranger peer-other-dn backend-other-up app-stranger
 note 'whose rule is there still goes on'
-rise peer-kept backend-kept
+rise peer-kept backend-kept app-kept
 like 'metrics have it' "$("$bailey" metrics --instance "$prefix-db")" '*bailey_guard_dropped_packets_total{reason="NO_IDENTITY"} [1-9]*'
 like 'of the mesh, too' "$("$bailey" mesh metrics --socket "$dir/run/db/ctl.sock")" '*bailey_mesh_guarded_workers 1*'
 

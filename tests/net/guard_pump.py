@@ -3,9 +3,10 @@
 
 peer HOST PORT CERT NAME DIR [up|down]   by TLS with CERT.pem and CERT.key; the first bytes are NAME
 backend PORT DIR [h2]                    each connection is of whoever names himself
+app PORT NAME DIR APP:PORT:INSTANCE...   an application's own HTTP/2, in the clear: a stream down of each of them on one connection
 
 With `up` and `down` by HTTP/2, and one way: a request's body, or an answer's. (Both would wait for each other: what gives leave to send
-comes behind what is taken slowly.) How many bytes came is in DIR/peer-NAME and DIR/backend-NAME, behind them `reset` or `end`.
+comes behind what is taken slowly.) Of `app` each target needs a backend of its own. How many bytes came is in DIR/peer-NAME and DIR/backend-NAME, behind them `reset` or `end`.
 """
 import select
 import socket
@@ -110,6 +111,18 @@ class Http2(Plain):
         return data
 
 
+class App(Http2):
+    """Streams to several peers, and none of them ends."""
+
+    def __init__(self, name, targets):
+        super().__init__("down", name)
+        self.due, self.sends = self.due[:self.due.index(ASK) - 9], 0
+        for i, target in enumerate(targets):
+            fields = zip((b"app", b"port", b"instance"), target.split(":"))
+            head = ASK + b"".join(literal(b"x-dstack-target-" + key, value.encode()) for key, value in fields)
+            self.due += frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, head)
+
+
 def pump(s, talk, where, end):
     s.setblocking(False)
     block, came, due, why, out = b"", 0, 0.0, "", None
@@ -154,6 +167,13 @@ def peer(host, port, cert, name, where, kind=""):
         pump(s, (Http2 if kind else Plain)(kind, name), where, "peer")
 
 
+def app(port, name, where, *targets):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        s.connect(("127.0.0.1", int(port)))
+        pump(s, App(name, targets), where, "app")
+
+
 def backend_one(s, where, kind):
     with s:
         pump(s, (Http2 if kind else Plain)(kind, ""), where, "backend")
@@ -170,4 +190,4 @@ def backend(port, where, kind=""):
 
 
 if __name__ == "__main__":
-    {"peer": peer, "backend": backend}[sys.argv[1]](*sys.argv[2:])
+    {"peer": peer, "backend": backend, "app": app}[sys.argv[1]](*sys.argv[2:])

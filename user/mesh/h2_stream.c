@@ -107,6 +107,17 @@ SSL *h2_ssl(struct conn *c)
 	return socket ? socket->ssl : NULL;
 }
 
+void h2_each_relay(const struct conn *socket, void (*each)(struct relay *s, void *arg), void *arg)
+{
+	struct h2_stream *st;
+
+	if (!socket->session)
+		return;
+	TAILQ_FOREACH(st, &socket->session->streams, link)
+	if (st->c || !st->is_closed)
+		each(st->c ? st->c->relay : NULL, arg);
+}
+
 /* --- what is read from it --- */
 
 static void consume(struct h2_stream *st, size_t n)

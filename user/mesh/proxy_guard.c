@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The kernel is told whose bytes each socket carries (bailey/guard.h), and stops it when that peer or its rule is gone:
- * at once, and while this process does something else, or nothing. The engine finds out afterwards and closes it. Who
- * shares a socket with others can not be stopped alone: what several targets have in common, as an application's
- * connection of HTTP/2, is not told.
+ * at once, and while this process does something else, or nothing. The engine finds out afterwards and closes it.
+ *
+ * An application's connection of HTTP/2 may have streams to several peers. While all that is on it is of one, it is
+ * told as that one's; else what they have in common, down to nothing but the round, which the mesh's parent begins for
+ * a peer that is gone, too. One that had waiting bytes when a stream was cut of it is cut whole: they may be that
+ * stream's.
  */
 #include <errno.h>
 #include <string.h>
@@ -68,15 +71,23 @@ static void clear(struct conn *c)
 		guard_forget(c);
 }
 
+/* Written, and not known to have arrived. */
+static bool has_waiting(const struct conn *c)
+{
+	int queued = 0;
+
+	return buf_len(&c->out) || ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued;
+}
+
 /* Of the connection with the peer, which is asked about once. */
 static bool leg_of(const struct relay *s, struct conn *c, struct by_leg_set *leg)
 {
 	struct conn *socket = h2_socket(c);
 
 	*leg = (struct by_leg_set){ 0 };
-	if (!c->peer)
+	if (!c->peer || !socket)
 		return false;
-	if (socket && socket->has_leg) {
+	if (socket->has_leg) {
 		*leg = socket->leg;
 		return true;
 	}
@@ -84,10 +95,82 @@ static bool leg_of(const struct relay *s, struct conn *c, struct by_leg_set *leg
 				   c->mp->conf.arg);
 }
 
+/* --- an application's connection of HTTP/2 --- */
+
+static bool is_same_node(const struct by_leg_set *a, const struct by_leg_set *b)
+{
+	return addr_equal(&a->addr, &b->addr) && memcmp(a->instance_id, b->instance_id, sizeof(a->instance_id)) == 0;
+}
+
+static bool is_same_leg(const struct by_leg_set *a, const struct by_leg_set *b)
+{
+	return is_same_node(a, b) && a->port == b->port && a->dir == b->dir;
+}
+
+/* What both have in common: the node, or nothing. */
+static void leg_join(struct by_leg_set *leg, const struct by_leg_set *other)
+{
+	if (is_same_leg(leg, other))
+		return;
+	if (is_same_node(leg, other))
+		leg->port = 0, leg->dir = 0;
+	else
+		*leg = (struct by_leg_set){ 0 };
+}
+
+struct joining {
+	struct by_leg_set *leg;
+	const struct by_leg_set *before;
+};
+
+static void join_stream(struct relay *s, void *arg)
+{
+	const struct conn *out = s && s->out ? h2_socket(s->out) : NULL;
+	struct joining *j = arg;
+
+	if (!s) /* its relay is gone, its bytes are not */
+		leg_join(j->leg, j->before);
+	else if (out && out->peer && out->has_leg)
+		leg_join(j->leg, &out->leg);
+}
+
+/* What a socket was stopped for is not let go for the sake of others. */
+static bool is_stopped(const struct conn *c)
+{
+	struct by_leg_state st;
+
+	return ask(c->fd, &st) && st.is_told && st.reason != BY_DROP_NONE && st.reason != BY_DROP_RELAY_STALE;
+}
+
+static bool tell_shared(struct conn *c, const struct by_leg_set *leg)
+{
+	struct by_leg_set all = *leg;
+	struct joining j = { &all, &c->leg };
+
+	if (!c->has_leg || is_same_leg(&c->leg, leg))
+		return tell(c, leg, false);
+	h2_each_relay(c, join_stream, &j);
+	if (has_waiting(c)) {
+		leg_join(&all, &c->leg);
+		if (!is_same_leg(&c->leg, &all) && is_stopped(c))
+			return false;
+	}
+	return tell(c, &all, false);
+}
+
+static bool tell_application(struct relay *s, const struct by_leg_set *leg)
+{
+	struct conn *socket = h2_socket(s->in);
+
+	return s->in->stream ? !socket || tell_shared(socket, leg) : tell(s->in, leg, s->is_tunnel_route);
+}
+
+/* --- */
+
 bool guard_relay(struct relay *s)
 {
 	struct by_leg_set leg;
-	bool ok = true;
+	bool ok = h2_socket(s->in); /* who came is gone with it: what goes on of his is still told as his */
 
 	if (!s->mp->guard.is_there)
 		return true;
@@ -99,7 +182,7 @@ bool guard_relay(struct relay *s)
 	if (s->out && leg_of(s, s->out, &leg)) {
 		ok &= tell(s->out, &leg, true);
 		if (!s->in->peer)
-			ok &= tell(s->in, &leg, s->is_tunnel_route);
+			ok &= tell_application(s, &leg);
 	}
 	return ok;
 }
@@ -109,10 +192,19 @@ bool guard_is_same(struct conn *socket, struct relay *s)
 	const struct by_leg_set *a = &socket->leg, *b;
 	const struct conn *in = h2_socket(s->in);
 
-	if (socket->peer || !in || !socket->has_leg || !in->has_leg)
+	if (socket->peer || !in || !in->peer || !socket->has_leg || !in->has_leg)
 		return true;
 	b = &in->leg;
 	return addr_equal(&a->addr, &b->addr) && a->port == b->port && a->dir == b->dir;
+}
+
+void guard_gone(struct relay *s, void *arg)
+{
+	struct conn *socket = s && s->in->stream ? h2_socket(s->in) : NULL;
+
+	(void)arg;
+	if (socket)
+		socket->has_gone = true;
 }
 
 /* --- all that there are ------------------------------------------------------------------------------------- */
@@ -131,6 +223,7 @@ static void walk_session(struct conn *socket, void *arg)
 
 	if (!w->fn(NULL, socket))
 		return;
+	h2_each_relay(socket, guard_gone, NULL);
 	conn_reset(socket);
 	w->n++;
 }
@@ -165,6 +258,7 @@ static unsigned walk(struct mp *mp, leg_fn fn)
 		mp->cursor = TAILQ_NEXT(s, link);
 		if (!fn(s, s->in) && (!s->out || !fn(s, s->out)))
 			continue;
+		guard_gone(s, NULL);
 		relay_free(s, true);
 		w.n++;
 	}
@@ -176,7 +270,7 @@ static unsigned walk(struct mp *mp, leg_fn fn)
 /* An application's connection between two requests: what it was told for is over. */
 static bool is_left(const struct relay *s, const struct conn *c)
 {
-	return s && c == s->in && !c->peer && (!s->out || !s->out->peer);
+	return s && c == s->in && !c->peer && !h2_streams(c) && (!s->out || !s->out->peer);
 }
 
 /* --- after changes ------------------------------------------------------------------------------------------ */
@@ -185,14 +279,22 @@ static bool is_left(const struct relay *s, const struct conn *c)
 static bool is_deserted(const struct conn *c)
 {
 	struct relay *s;
-	int queued;
 
-	if (!c->has_cut || ioctl(c->fd, SIOCOUTQ, &queued) < 0 || !queued)
+	if (!c->has_cut || !has_waiting(c))
 		return false;
 	TAILQ_FOREACH(s, &c->mp->relays, link)
 	if ((s->in->stream && h2_socket(s->in) == c) || (s->out && s->out->stream && h2_socket(s->out) == c))
 		return false;
 	return true;
+}
+
+/* An application's, of which a stream was cut since the round before. */
+static bool is_tainted(struct conn *c)
+{
+	bool had_gone = c->has_gone;
+
+	c->has_gone = false;
+	return had_gone && !c->peer && !c->up && has_waiting(c);
 }
 
 static bool renew(struct relay *s, struct conn *c)
@@ -201,7 +303,7 @@ static bool renew(struct relay *s, struct conn *c)
 
 	if (c->fd < 0 && !c->stream)
 		return false;
-	if (is_deserted(c))
+	if (is_deserted(c) || is_tainted(c))
 		return true;
 	if (c->has_leg && is_left(s, c)) {
 		clear(c);
@@ -233,7 +335,7 @@ static bool has_stopped(struct relay *s, struct conn *c)
 	}
 	if (st.reason == BY_DROP_NONE || st.reason == BY_DROP_RELAY_STALE) /* stale: its rules are on their way */
 		return false;
-	if (!is_left(s, c))
+	if (!is_left(s, c) || has_waiting(c))
 		return true;
 	clear(c);
 	return false;

@@ -62,7 +62,8 @@ struct conn {
 	bool cannot_write;
 	bool has_shut; /* our side is closed */
 	bool was_pooled;
-	bool has_cut;     /* a stream on it did not come to its end */
+	bool has_cut;     /* a stream on it did not come to its end, */
+	bool has_gone;    /* because its peer or rule is gone */
 	bool is_dialling; /* others wait for the session that it may become */
 };
 
@@ -246,6 +247,8 @@ void h2_pool_cut(struct mp_upstream *up); /* with what is on them; the caller ho
 void h2_pool_sweep(struct mp_upstream *up);
 void h2_each(struct mp_upstream *up, void (*each)(struct conn *socket, void *arg), void *arg); /* may end it */
 unsigned h2_streams(const struct conn *c);
+/* Whose streams are on this socket; NULL for each whose relay is gone and which is not at its end. */
+void h2_each_relay(const struct conn *socket, void (*each)(struct relay *s, void *arg), void *arg);
 
 /* proxy_pool.c */
 struct conn *pool_take(struct mp_upstream *up, struct mp_peer *owner, bool must_live);
@@ -275,7 +278,8 @@ void mp_wake(struct mp *mp); /* has the sweep run soon */
 void guard_open(struct mp *mp);
 void guard_sweep(struct mp *mp);
 void guard_forget(struct conn *c);
-bool guard_relay(struct relay *s); /* both ends, as far as they are there. False: the peer is gone */
+bool guard_relay(struct relay *s);           /* both ends, as far as they are there. False: the peer is gone */
+void guard_gone(struct relay *s, void *arg); /* is to be cut for that; accepts NULL */
 bool guard_is_same(struct conn *socket, struct relay *s); /* told of what `s` came by, or of nothing */
 
 /* proxy_origin.c */

@@ -189,6 +189,7 @@ unsigned mp_cut(struct mp *mp, bool (*gone)(const struct mp_relay *relay, void *
 		relay_of(s, &relay);
 		if (!gone(&relay, arg))
 			continue;
+		guard_gone(s, NULL);
 		relay_free(s, true);
 		n++;
 	}

@@ -26,6 +26,7 @@ struct md_watch {
 	struct bufferevent *bev;
 	struct event *again;
 	bool has_head, is_whole; /* whole: the list is the parent's */
+	bool has_news, has_lost; /* that workers were not told; lost: one that was there */
 	struct md_node *list;    /* until it is whole */
 	size_t n;
 };
@@ -88,16 +89,39 @@ static void list_set(struct md_node **list, size_t *n, const struct md_node *nod
 	grown[(*n)++] = *node;
 }
 
+static bool list_has(const struct md_node *list, size_t n, const struct md_node *node)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(&list[i], node, sizeof(*node)) == 0)
+			return true;
+	return false;
+}
+
 static void whole(struct md_watch *w)
 {
 	struct md_parent *p = w->parent;
 
+	for (size_t i = 0; i < p->n_nodes; i++)
+		w->has_lost |= !list_has(w->list, w->n, &p->nodes[i]);
 	free(p->nodes);
 	p->nodes = take_ptr(w->list);
 	p->n_nodes = w->n;
 	w->n = 0;
-	w->is_whole = true;
+	w->is_whole = w->has_news = true;
+}
+
+/* Of a node that is gone the kernel stops the sockets by itself, but those that it shares with others: what carries
+ * bytes of several goes on when its worker has heard of it, and said so. */
+static void tell(struct md_watch *w)
+{
+	struct md_parent *p = w->parent;
+
+	if (w->has_lost)
+		md_round_begin(p);
 	md_send_nodes(p);
+	for (uint32_t i = 0; w->has_lost && i < p->conf.workers; i++)
+		md_round_send(p, &p->worker[i]);
+	w->has_news = w->has_lost = false;
 }
 
 /* False: start anew. */
@@ -117,19 +141,19 @@ static bool line_read(struct md_watch *w, const char *line)
 	}
 	if (!node_read(o, &node))
 		return false;
-	if (strcmp(event, "gone") == 0)
+	w->has_news |= w->is_whole;
+	if (strcmp(event, "gone") == 0) {
 		list_del(*list, n, &node);
-	else
+		w->has_lost |= w->is_whole;
+	} else {
 		list_set(list, n, &node);
-	if (w->is_whole)
-		md_send_nodes(p);
+	}
 	return true;
 }
 
-static void on_read(struct bufferevent *bev, void *arg)
+/* False: what comes is not what a baileyd says. */
+static bool lines_read(struct md_watch *w, struct evbuffer *in)
 {
-	struct evbuffer *in = bufferevent_get_input(bev);
-	struct md_watch *w = arg;
 	char *line;
 
 	while ((line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF))) {
@@ -142,13 +166,23 @@ static void on_read(struct bufferevent *bev, void *arg)
 		else if (strncmp(line, "HTTP/", 5) == 0)
 			ok = strstr(line, " 200") != NULL;
 		free(line);
-		if (!ok) {
-			log_limited(LOG_WARN, "%s: does not tell its peers", w->parent->conf.baileyd);
-			try_again(w);
-			return;
-		}
+		if (!ok)
+			return false;
 	}
-	if (evbuffer_get_length(in) > LINE_MAX_)
+	return true;
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+	struct evbuffer *in = bufferevent_get_input(bev);
+	struct md_watch *w = arg;
+	bool ok = lines_read(w, in);
+
+	if (w->has_news)
+		tell(w);
+	if (!ok)
+		log_limited(LOG_WARN, "%s: does not tell its peers", w->parent->conf.baileyd);
+	if (!ok || evbuffer_get_length(in) > LINE_MAX_)
 		try_again(w);
 }
 
