@@ -234,6 +234,30 @@ rise peer-kept backend-kept app-kept
 like 'metrics have it' "$("$bailey" metrics --instance "$prefix-db")" '*bailey_guard_dropped_packets_total{reason="NO_IDENTITY"} [1-9]*'
 like 'of the mesh, too' "$("$bailey" mesh metrics --socket "$dir/run/db/ctl.sock")" '*bailey_mesh_guarded_workers 1*'
 
+# --- baileyd goes and comes --------------------------------------------------------------------------------------------------
+told() { [ "$(status .guard.sockets)" -ge 4 ]; } # of TCP, and of an application
+end_pid "$dir/db.pid" -9
+rise peer-kept backend-kept app-kept
+check 'while no baileyd runs the guard is there, and has what it was told' told
+start_node db
+check 'one that dies is started again' eventually 20 sh -c "'$bailey' status --instance '$prefix-db' --json 2>/dev/null | jq -e .ready"
+rise peer-kept backend-kept app-kept
+take_down db
+unguarded() { says .guard.available false && says .guard.sockets 0; }
+check 'with its programs gone the mesh has no guard' eventually 20 unguarded
+rise peer-kept backend-kept app-kept
+start_node db
+check 'when they are back it has one' eventually 20 says .guard.available true
+check 'which is told of what is there' eventually 20 told
+rise peer-kept backend-kept app-kept
+kill -STOP "$worker"
+note 'the worker is stopped'
+rules tcp/7001 tcp/7020
+like 'the last rules go' "$("$bailey" mesh reload --socket "$dir/run/db/ctl.sock" 2>&1)" "*worker 0 (pid $worker)*"
+stays peer-kept backend-kept app-kept
+kill -CONT "$worker"
+ended peer-kept backend-kept app-kept
+
 # --- configurations that are refused ------------------------------------------------------------------------------------------
 sed 's|^mesh:.*|mesh: { cgroups: [relative] }|' "$dir/db.yaml" >"$dir/bad.yaml"
 like 'a cgroup is a path' "$("$baileyd" -c "$dir/bad.yaml" --check 2>&1)" '*mesh*cgroups*the path of a cgroup*'

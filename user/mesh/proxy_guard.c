@@ -26,14 +26,24 @@ static bool ask(int fd, struct by_leg_state *st)
 	return getsockopt(fd, BY_LEG_LEVEL, BY_LEG_ASK, st, &len) == 0 && len == sizeof(*st);
 }
 
+/* Programs that have not heard this of the engine's own socket have heard nothing of any. */
+static void mark(struct mp *mp)
+{
+	const struct by_leg_set nobody = { 0 };
+
+	setsockopt(mp->guard.fd, BY_LEG_LEVEL, BY_LEG_SET, &nobody, sizeof(nobody));
+}
+
 void guard_open(struct mp *mp)
 {
 	struct by_leg_state st;
 
 	mp->guard.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	mp->guard.is_there = mp->conf.ops.leg && mp->guard.fd >= 0 && ask(mp->guard.fd, &st);
-	if (mp->guard.is_there)
-		mp->guard.gen = st.gen;
+	if (!mp->guard.is_there)
+		return;
+	mp->guard.gen = st.gen;
+	mark(mp);
 }
 
 void guard_forget(struct conn *c)
@@ -355,10 +365,12 @@ void guard_sweep(struct mp *mp)
 
 	mp->guard.is_there = mp->conf.ops.leg && mp->guard.fd >= 0 && ask(mp->guard.fd, &st);
 	mp->counters.guarded = mp->guard.is_there;
-	if (mp->guard.is_there && !was_there)
-		walk(mp, renew);
-	else if (!mp->guard.is_there && was_there)
+	if (was_there && !st.is_told)
 		walk(mp, forget);
+	if (mp->guard.is_there && !st.is_told)
+		mark(mp);
+	if (mp->guard.is_there && (!was_there || !st.is_told))
+		walk(mp, renew);
 	else if (st.gen != mp->guard.gen)
 		mp->counters.guard_cuts += walk(mp, has_stopped);
 	mp->guard.gen = st.gen;
