@@ -217,7 +217,7 @@ static int conf_complete(struct mp_conf *c, struct err *e)
 	default_to(&c->max_connections, 8192);
 	default_to(&c->max_head, 16384);
 	default_to(&c->max_fields, 100);
-	default_to(&c->buffer, 65536);
+	default_to(&c->buffer, BUFFER_BYTES);
 	default_to(&c->bulk, c->buffer);
 	default_to(&c->ktls_after, 1 << 20);
 	default_to(&c->sockmap_bound, 65536);

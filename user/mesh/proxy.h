@@ -216,7 +216,7 @@ struct mp_conf {
 	unsigned max_connections; /* inbound, all listeners, streams of HTTP/2 with them; 8192 */
 	unsigned max_head;        /* bytes; 16384 */
 	unsigned max_fields;      /* 100, at most HTTP_FIELDS_MAX */
-	unsigned buffer;          /* bytes; 65536 */
+	unsigned buffer;          /* bytes; 65280 */
 	unsigned head_ms;         /* handshake and request head, from first byte (or accept) to last; 10000 */
 	unsigned connect_ms;   /* connect and handshake of an upstream; of several addresses each has its part; 5000 */
 	unsigned response_ms;  /* from the end of a request to the response's head; 0: 60000 */

@@ -96,7 +96,7 @@ void conn_stream(struct conn *c)
 	c->is_streaming = true;
 	c->is_drained = false;
 	if (c->ssl)
-		SSL_set_default_read_buffer_len(c->ssl, c->mp->conf.buffer);
+		SSL_set_default_read_buffer_len(c->ssl, c->mp->conf.buffer + RECORDS_BYTES);
 }
 
 static bool is_later(int error)

@@ -23,7 +23,14 @@
 #define ASIDES_MAX  32           /* messages of TLS itself that a peer sends between two pieces of text */
 #define KEPT_MAX    64           /* buffers, and heads, kept for the next user */
 #define PIPES_KEPT  8
-#define DUE_MAX     64 /* relays whose writes wait for the end of a turn of the loop */
+/*
+ * A buffer is written as four records of TLS 1.3 at most, and the other side reads them at once. Together they are one
+ * segment of the loopback (64 KiB with TCP's and IPv6's headers): a little more would be a second one of a few bytes,
+ * with a wake-up of its own, and a read that ends inside a record.
+ */
+#define BUFFER_BYTES  (65536 - 256)
+#define RECORDS_BYTES (4 * (5 + 1 + 16)) /* header, type and tag of each */
+#define DUE_MAX       64                 /* relays whose writes wait for the end of a turn of the loop */
 
 struct buf {
 	char *p; /* NULL: none */
