@@ -49,19 +49,45 @@ static X509 *cert_new(struct pw *w, EVP_PKEY *key, const char *name, bool is_ca)
 	return x;
 }
 
+static const uint8_t apps[] = { PW_CLIENT, PW_SERVER, PW_OTHER };
+static struct pw shared; /* its certificates; ca NULL: none */
+
+static void certs_take(struct pw *w)
+{
+	X509_up_ref(shared.ca);
+	EVP_PKEY_up_ref(shared.ca_key);
+	w->ca = shared.ca;
+	w->ca_key = shared.ca_key;
+	for (size_t i = 0; i < sizeof(apps); i++) {
+		X509_up_ref(shared.cert[apps[i]]);
+		EVP_PKEY_up_ref(shared.key[apps[i]]);
+		w->cert[apps[i]] = shared.cert[apps[i]];
+		w->key[apps[i]] = shared.key[apps[i]];
+	}
+}
+
 static void certs_make(struct pw *w)
 {
-	static const uint8_t who[] = { PW_CLIENT, PW_SERVER, PW_OTHER };
 	char name[MP_ID_TEXT];
 
+	if (shared.ca) {
+		certs_take(w);
+		return;
+	}
 	w->ca_key = EVP_EC_gen("P-256");
 	w->ca = cert_new(w, w->ca_key, "test CA", true);
-	for (size_t i = 0; i < sizeof(who); i++) {
+	for (size_t i = 0; i < sizeof(apps); i++) {
 		for (size_t c = 0; c < 20; c++)
-			sprintf(name + 2 * c, "%02x", who[i]);
-		w->key[who[i]] = EVP_EC_gen("P-256");
-		w->cert[who[i]] = cert_new(w, w->key[who[i]], name, false);
+			sprintf(name + 2 * c, "%02x", apps[i]);
+		w->key[apps[i]] = EVP_EC_gen("P-256");
+		w->cert[apps[i]] = cert_new(w, w->key[apps[i]], name, false);
 	}
+}
+
+void pw_certs_share(void)
+{
+	if (!shared.ca)
+		certs_make(&shared);
 }
 
 static SSL_CTX *ctx_new(struct pw *w, uint8_t who, bool is_server)
@@ -401,7 +427,8 @@ void pw_start(struct pw *w, const struct pw_conf *conf)
 	expect[PW_SERVER] = PW_SERVER, expect[PW_OTHER] = PW_OTHER;
 	w->to[PW_SERVER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_SERVER], MP_H2_ALPN, NULL);
 	w->to[PW_OTHER] = upstream(w->client, w->port[PW_TLS_HTTP], &expect[PW_OTHER], MP_H2_ALPN, NULL);
-	w->to_tcp = upstream(w->client, w->port[PW_TLS_TCP], &expect[PW_SERVER], MP_H2_NO, NULL);
+	w->to_tcp = upstream(w->client, conf->tls_tcp ? conf->tls_tcp : w->port[PW_TLS_TCP], &expect[PW_SERVER],
+			     MP_H2_NO, NULL);
 	w->plain = upstream(w->client, w->backend_port, NULL, MP_H2_NO, NULL);
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->wake) == 0, "socketpair");
 	w->task = event_new(w->base, w->wake[1], EV_READ | EV_PERSIST, on_task, w);

@@ -26,6 +26,7 @@ struct pw_conf {
 	unsigned peer_s;               /* how long a peer is good; 0: for ever */
 	uint16_t backend;              /* port; 0: the test accepts (pw_accept) */
 	uint16_t bad[2];               /* ports that do not answer, dialled before the backend's; 0: none */
+	uint16_t tls_tcp;              /* port of another process's server side, for PW_TCP; 0: the own one */
 	bool h2_backend;               /* it speaks HTTP/2 */
 	bool is_old;                   /* the server's side chooses HTTP/1.1 */
 };
@@ -55,6 +56,8 @@ struct pw {
 	unsigned waited;
 };
 
+/* Before a fork: every pw that is started from then on has the same CA, keys and certificates. */
+void pw_certs_share(void);
 void pw_start(struct pw *w, const struct pw_conf *conf);
 void pw_stop(struct pw *w);
 /* Runs fn in the loop's thread and waits for its end. */
