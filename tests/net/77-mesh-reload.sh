@@ -65,6 +65,8 @@ cat "$TMP/strange/root.pem" >"$TMP/root/root.pem"
 answer=$(reload srv 2>&1)
 is 'what workers refuse is no success' "$?" 1
 like 'and told with its cause' "$answer" '*worker 0 refuses it*own certificate*'
+ask() { in_ns cli python3 tests/net/mesh_reload.py 10.77.0.2 443 "$TMP/web" 16 true; }
+is 'peers are judged as before' "$(ask)" 'kept 200=16 new 200=16'
 cat "$TMP/root.good" >"$TMP/root/root.pem"
 check 'what is right again is one' reload srv
 done_testing

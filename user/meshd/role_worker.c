@@ -213,7 +213,7 @@ static void tell_applied(struct md_worker_state *w, int code, const struct err *
 	ipc_send(w->parent, MD_APPLIED, &w->applied, sizeof(w->applied), -1);
 }
 
-static void apply_now(struct md_worker_state *w)
+static int apply_now(struct md_worker_state *w)
 {
 	struct mp_conf conf = engine_conf(w);
 	struct err e = ERR_INIT;
@@ -224,24 +224,56 @@ static void apply_now(struct md_worker_state *w)
 	if (w->mp)
 		mp_renew(w->mp, w->round); /* of a new engine; else it goes on as before, until ROUND comes */
 	tell_applied(w, ret, &e);
+	return ret;
+}
+
+static void exchange_text(char **a, char **b)
+{
+	char *was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+/* What is in use, and what came for the next APPLY. */
+static void exchange(struct md_worker_state *w)
+{
+	struct md_conf *was = w->conf;
+
+	w->conf = w->next_conf;
+	w->next_conf = was;
+	w->judge.conf = w->conf;
+	exchange_text(&w->judge.ca, &w->next_ca);
+	exchange_text(&w->judge.roots, &w->next_roots);
+	exchange_text(&w->public_ca, &w->next_public_ca);
+	exchange_text(&w->rules_json, &w->next_rules);
+	md_judge_settle(&w->judge);
+}
+
+static void next_forget(struct md_worker_state *w)
+{
+	char *none = NULL;
+
+	free(take_ptr(w->next_conf));
+	swap(&w->next_ca, &none);
+	swap(&w->next_public_ca, &none);
+	swap(&w->next_roots, &none);
+	swap(&w->next_rules, &none);
 }
 
 static void on_apply(struct md_worker_state *w, const struct md_number *m)
 {
+	bool had_applied = w->has_applied;
+
 	if (!m || !w->next_conf)
 		return;
-	free(w->conf);
-	w->conf = take_ptr(w->next_conf);
-	w->judge.conf = w->conf;
-	swap(&w->judge.ca, &w->next_ca);
-	swap(&w->judge.roots, &w->next_roots);
-	swap(&w->public_ca, &w->next_public_ca);
-	swap(&w->rules_json, &w->next_rules);
-	md_judge_settle(&w->judge);
+	exchange(w);
 	w->applied.n = m->n;
 	w->has_applied = true;
-	if (w->chain)
-		apply_now(w); /* else with the certificate: until then clients wait in the backlog */
+	/* without a certificate it is done with that: until then clients wait in the backlog */
+	if (w->chain && apply_now(w) < 0 && had_applied)
+		exchange(w);
+	next_forget(w);
 }
 
 static void on_cert(struct md_worker_state *w, struct ipc_msg *msg)
@@ -375,13 +407,8 @@ static void on_conf(struct md_worker_state *w, struct ipc_msg *msg)
 		free(data);
 		return;
 	}
-	free(w->next_conf);
+	next_forget(w); /* of the new configuration is what comes after it, and nothing from before */
 	w->next_conf = (struct md_conf *)(void *)data;
-	/* of the new configuration is what comes after it, and nothing from before */
-	swap(&w->next_ca, &(char *){ NULL });
-	swap(&w->next_public_ca, &(char *){ NULL });
-	swap(&w->next_roots, &(char *){ NULL });
-	swap(&w->next_rules, &(char *){ NULL });
 }
 
 static void on_collateral(struct md_worker_state *w, struct ipc_msg *msg)
