@@ -41,11 +41,33 @@ static bool on_overlay(const struct md_worker_state *w, const struct md_want *wa
 	return false;
 }
 
+static bool has_addr(const struct md_node *n, const struct by_addr *addr)
+{
+	for (uint32_t i = 0; i < n->n_addrs; i++)
+		if (addr_equal(&n->addr[i], addr))
+			return true;
+	return false;
+}
+
+/* The node at that address: that there is another of the same app is no comfort. */
 bool md_node_is_gone(const struct md_worker_state *w, const struct md_want *want)
 {
+	uint8_t app[BY_APP_ID_LEN], instance[BY_INSTANCE_ID_LEN];
 	struct by_addr addr;
 
-	return want->on_overlay && w->has_nodes && !on_overlay(w, want, &addr);
+	if (!want->on_overlay || !w->has_nodes)
+		return false;
+	if (!addr_parse(&addr, want->host) || !hex_parse(app, sizeof(app), want->app) ||
+	    (want->instance[0] && !hex_parse(instance, sizeof(instance), want->instance)))
+		return true;
+	for (size_t i = 0; i < w->n_nodes; i++) {
+		const struct md_node *n = &w->nodes[i];
+
+		if (memcmp(n->app, app, sizeof(app)) == 0 && has_addr(n, &addr) &&
+		    (!want->instance[0] || memcmp(n->instance, instance, sizeof(instance)) == 0))
+			return false;
+	}
+	return true;
 }
 
 static bool place_it(const struct md_worker_state *w, struct md_want *want)

@@ -251,7 +251,7 @@ bool md_leg(struct mp_peer *peer, struct mp_upstream *up, void *listener_data, c
 	    struct by_leg_set *leg, void *arg);
 /* Whether policy would let this relay of a service in again. */
 bool md_still_may(struct md_worker_state *w, const struct mp_relay *relay, const struct ip_endpoint *at);
-/* Whether it was dialled on the overlay, and baileyd knows no such peer any more. */
+/* Whether it was dialled on the overlay, and baileyd knows no such peer at that address any more. */
 bool md_node_is_gone(const struct md_worker_state *w, const struct md_want *want);
 /* What the request with this token asks; NULL: a whole connection, or forgotten since. */
 const struct md_asked_for *md_asked_for(const struct md_worker_state *w, uint64_t token);
