@@ -130,8 +130,7 @@ struct msg_net_conf {
 enum detour_phase { DETOUR_NONE, DETOUR_OUT, DETOUR_BACK, DETOUR_PHASES };
 
 struct msg_rotate {
-	uint32_t phase;   /* enum detour_phase */
-	int64_t switch_s; /* BACK: when the first device got its key, or was about to */
+	uint32_t phase;                                          /* enum detour_phase */
 	uint8_t private_key[OV_KEY_LEN], second_key[OV_KEY_LEN]; /* of the devices */
 };
 

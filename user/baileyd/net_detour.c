@@ -164,10 +164,7 @@ static struct ov_peer on_second(const struct peer *p)
 	return wg;
 }
 
-/*
- * A session by the former key of a device is none to send by: handshakes are told apart by their second, so another key
- * is set in one in which there was none. Returns the one before.
- */
+/* The second of the last handshake. Waits until that is over. */
 static int64_t last_of_key(const struct ov_device *dev)
 {
 	int64_t last = 0;
@@ -180,18 +177,50 @@ static int64_t last_of_key(const struct ov_device *dev)
 	return last;
 }
 
+#define NOTE "bailey: key set after %lld" /* unix seconds */
+
+static int64_t noted(const struct ov_device *dev)
+{
+	long long last = 0;
+
+	return sscanf(dev->note, NOTE, &last) == 1 ? last : 0;
+}
+
+/*
+ * A session by the former key of a device is none to send by: handshakes are told apart by their second, so another key
+ * is set in one in which there was none. *last_s: the one before. The device has it, for the next process, before it
+ * has the key.
+ */
+static int rekey(struct ov *ov, const uint8_t key[OV_KEY_LEN], int64_t *last_s, struct err *e)
+{
+	struct ov_device dev = { 0 };
+	char note[OV_NOTE_LEN];
+	int64_t last = 0;
+	int ret = 0;
+
+	if (ov_read(ov, &dev, e) < 0)
+		return e->code;
+	if (memcmp(dev.private_key, key, OV_KEY_LEN) == 0) { /* by an earlier process */
+		last = noted(&dev);
+	} else {
+		last = last_of_key(&dev);
+		snprintf(note, sizeof(note), NOTE, (long long)last);
+		ret = last ? ov_note(ov, note, e) : 0;
+	}
+	ov_device_fini(&dev);
+	if (!ret)
+		*last_s = last;
+	return ret;
+}
+
 /* The second device stays when this node's rotation is over and a peer's is not: its key is then another. */
 static int second_rekey(struct net *net, const uint8_t key[OV_KEY_LEN], struct err *e)
 {
-	struct ov_device dev = { 0 };
-
 	if (memcmp(net->detour.second_key, key, OV_KEY_LEN) == 0)
 		return 0;
-	if (ov_read(net->detour.ov, &dev, e) < 0)
+	if (rekey(net->detour.ov, key, &net->detour.second_s, e) < 0)
 		return e->code;
-	net->detour.second_s = memcmp(dev.private_key, key, OV_KEY_LEN) == 0 ? 0 : last_of_key(&dev);
 	memcpy(net->detour.second_key, key, OV_KEY_LEN);
-	ov_device_fini(&dev);
 	return 0;
 }
 
@@ -252,24 +281,11 @@ int detour_apply(struct net *net, struct err *e)
 	return ret;
 }
 
-static int rekey_begins(struct net *net, const struct msg_rotate *m, struct err *e)
-{
-	struct ov_device dev = { 0 };
-	bool is_set;
-
-	if (ov_read(net->ov, &dev, e) < 0)
-		return e->code;
-	is_set = memcmp(dev.private_key, m->private_key, OV_KEY_LEN) == 0; /* by an earlier process */
-	net->detour.rekeyed_s = is_set ? m->switch_s - 1 : last_of_key(&dev);
-	ov_device_fini(&dev);
-	return 0;
-}
-
 int detour_rotate(struct net *net, const struct msg_rotate *m, struct err *e)
 {
 	if (!m || m->phase >= DETOUR_PHASES)
 		return err_at(e, -EPROTO, "net process", "rotation message is wrong");
-	if (m->phase == DETOUR_BACK && rekey_begins(net, m, e) < 0)
+	if (rekey(net->ov, m->private_key, &net->detour.rekeyed_s, e) < 0)
 		return e->code;
 	net->detour.phase = m->phase;
 	net->detour.quiet_s = 0;

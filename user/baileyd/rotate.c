@@ -112,7 +112,7 @@ int rotate_load(struct parent *p, struct err *e)
 
 void rotate_send(struct parent *p)
 {
-	struct msg_rotate m = { .phase = p->rotate.phase, .switch_s = p->rotate.phase_s };
+	struct msg_rotate m = { .phase = p->rotate.phase };
 
 	memcpy(m.private_key, p->wg_private, sizeof(m.private_key));
 	memcpy(m.second_key, p->rotate.second_private, sizeof(m.second_key));

@@ -51,11 +51,17 @@ int ov_read(struct ov *ov, struct ov_device *dev, struct err *e)
 	memcpy(got.name, ov->name, sizeof(got.name));
 	got.mtu = link.mtu;
 	got.rx_packets = link.rx_packets;
+	memcpy(got.note, link.alias, sizeof(got.note));
 	for (size_t i = 0; i < addrs.n && got.n_addrs < ARRAY_LEN(got.addrs); i++)
 		got.addrs[got.n_addrs++] = addrs.v[i];
 	*dev = got;
 	got = (struct ov_device){ 0 };
 	return 0;
+}
+
+int ov_note(struct ov *ov, const char *text, struct err *e)
+{
+	return ov_link_set_alias(&ov->nl, ov->name, ov->ifindex, text, e);
 }
 
 static int send_diff(struct ov *ov, const struct ov_device *want, const struct ov_diff *diff, struct err *e)

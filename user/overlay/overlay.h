@@ -15,6 +15,7 @@
 
 #define OV_KEY_LEN     32
 #define OV_MAX_ALLOWED 8
+#define OV_NOTE_LEN    64
 
 enum ov_backend { OV_AUTO, OV_KERNEL, OV_USERSPACE };
 
@@ -47,8 +48,10 @@ struct ov_device {
 	uint32_t n_addrs;
 	struct ov_peer *peers; /* owned; ov_device_fini() */
 	size_t n_peers;
-	bool is_carrier;     /* packets of another device: no routes to peers */
-	uint64_t rx_packets; /* read back: that peers sent through it; a keepalive is none */
+	bool is_carrier; /* packets of another device: no routes to peers */
+	/* read back, never set */
+	uint64_t rx_packets;    /* that peers sent through it; a keepalive is none */
+	char note[OV_NOTE_LEN]; /* of ov_note(); "": none, or it is too long to be one */
 };
 
 void ov_device_fini(struct ov_device *dev);
@@ -82,6 +85,9 @@ struct ov_changes {
  */
 int ov_apply(struct ov *ov, const struct ov_device *want, struct ov_changes *changes, struct err *e);
 int ov_read(struct ov *ov, struct ov_device *dev, struct err *e);
+/* A line that the device keeps as long as it lives, whoever made it: its alias in `ip link`. Shorter than OV_NOTE_LEN.
+ */
+int ov_note(struct ov *ov, const char *text, struct err *e);
 
 /*
  * Pure: what to send so that `have` becomes `want`. Entries of `set` carry only what differs (has_endpoint,

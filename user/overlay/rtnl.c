@@ -53,6 +53,14 @@ struct nlmsghdr *ov_link_put_quiet(void *buf, unsigned ifindex)
 	return nlh;
 }
 
+struct nlmsghdr *ov_link_put_alias(void *buf, unsigned ifindex, const char *alias)
+{
+	struct nlmsghdr *nlh = put_link(buf, RTM_NEWLINK, 0, ifindex);
+
+	mnl_attr_put_strz(nlh, IFLA_IFALIAS, alias);
+	return nlh;
+}
+
 static void parse_af_spec(const struct nlattr *spec, struct ov_link *link)
 {
 	const struct nlattr *family, *attr;
@@ -91,6 +99,9 @@ bool ov_link_parse(const struct nlmsghdr *nlh, struct ov_link *link)
 		switch (mnl_attr_get_type(attr)) {
 		case IFLA_MTU:
 			ov_nl_bytes(attr, &l.mtu, sizeof(l.mtu));
+			break;
+		case IFLA_IFALIAS:
+			ov_nl_text(attr, l.alias, sizeof(l.alias));
 			break;
 		case IFLA_STATS64:
 			parse_stats(attr, &l);
@@ -180,6 +191,13 @@ int ov_link_set_quiet(struct ov_nl *nl, const char *name, unsigned ifindex, stru
 	char buf[OV_RT_BUF] __attribute__((aligned(4)));
 
 	return change(nl, ov_link_put_quiet(buf, ifindex), name, "turn link-local addresses off", e);
+}
+
+int ov_link_set_alias(struct ov_nl *nl, const char *name, unsigned ifindex, const char *alias, struct err *e)
+{
+	char buf[OV_RT_BUF] __attribute__((aligned(4)));
+
+	return change(nl, ov_link_put_alias(buf, ifindex, alias), name, "set alias", e);
 }
 
 static void put_address(struct nlmsghdr *nlh, uint16_t attr, const struct by_addr *a)

@@ -4,6 +4,7 @@
 
 #include "base/addr.h"
 #include "nl.h"
+#include "overlay.h"
 
 #define OV_ROUTE_PROTO 177 /* marks the routes that are ours to remove; free in linux/rtnetlink.h */
 
@@ -15,6 +16,7 @@ struct ov_link {
 	uint64_t rx_packets;
 	bool has_gen_mode; /* the kernel has IPv6 on this link */
 	uint8_t gen_mode;  /* IN6_ADDR_GEN_MODE_* */
+	char alias[OV_NOTE_LEN];
 };
 
 /* -ENODEV when there is none; `e` is then untouched. */
@@ -23,6 +25,7 @@ int ov_link_create(struct ov_nl *nl, const char *name, const char *kind, struct 
 int ov_link_delete(struct ov_nl *nl, const char *name, unsigned ifindex, struct err *e);
 int ov_link_set_mtu(struct ov_nl *nl, const char *name, unsigned ifindex, uint32_t mtu, struct err *e);
 int ov_link_set_up(struct ov_nl *nl, const char *name, unsigned ifindex, struct err *e);
+int ov_link_set_alias(struct ov_nl *nl, const char *name, unsigned ifindex, const char *alias, struct err *e);
 /* No link-local address made by the kernel: the mesh knows no such address. */
 int ov_link_set_quiet(struct ov_nl *nl, const char *name, unsigned ifindex, struct err *e);
 
@@ -52,6 +55,7 @@ int ov_rt_change(struct ov_nl *nl, int type, const char *name, unsigned ifindex,
 #define OV_RT_BUF 256
 struct nlmsghdr *ov_link_put_create(void *buf, const char *name, const char *kind);
 struct nlmsghdr *ov_link_put_quiet(void *buf, unsigned ifindex);
+struct nlmsghdr *ov_link_put_alias(void *buf, unsigned ifindex, const char *alias);
 struct nlmsghdr *ov_rt_put(void *buf, int type, unsigned ifindex, const struct ip_prefix *p);
 bool ov_link_parse(const struct nlmsghdr *nlh, struct ov_link *link);
 bool ov_addr_parse(const struct nlmsghdr *nlh, unsigned ifindex, struct ip_prefix *p);

@@ -88,6 +88,23 @@ static void a_created_link_has_its_kind_and_is_down(void **state)
 	assert_int_equal(link.ifindex, 7);
 }
 
+static void a_link_has_a_note_that_is_not_too_long(void **state)
+{
+	struct ov_link link;
+	char text[OV_NOTE_LEN + 1];
+
+	(void)state;
+	assert_true(ov_link_parse(ov_link_put_alias(buf, 7, "since yesterday"), &link));
+	assert_string_equal(link.alias, "since yesterday");
+	memset(text, 'x', sizeof(text));
+	text[OV_NOTE_LEN - 1] = '\0';
+	assert_true(ov_link_parse(ov_link_put_alias(buf, 7, text), &link));
+	assert_string_equal(link.alias, text);
+	text[OV_NOTE_LEN - 1] = 'x', text[OV_NOTE_LEN] = '\0';
+	assert_true(ov_link_parse(ov_link_put_alias(buf, 7, text), &link));
+	assert_string_equal(link.alias, "");
+}
+
 static void lists_differ_by_what_is_in_one_of_them(void **state)
 {
 	static const char *const has[] = { "10.0.0.1/24", "10.0.0.2/24", "fe80::1/64" };
@@ -120,6 +137,7 @@ int main(void)
 		cmocka_unit_test(other_links_and_other_routes_are_not_ours),
 		cmocka_unit_test(the_local_end_is_the_address),
 		cmocka_unit_test(a_created_link_has_its_kind_and_is_down),
+		cmocka_unit_test(a_link_has_a_note_that_is_not_too_long),
 		cmocka_unit_test(lists_differ_by_what_is_in_one_of_them),
 	};
 
