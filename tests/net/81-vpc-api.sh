@@ -257,7 +257,7 @@ is 'and it is not heard' "$(api a /api/nodes)" '{"error":"Forbidden"} 403'
 kms=$PWD/$BUILD/bailey-kms
 ns_add v w
 for n in v w; do veth_bridge $n eth0 "$(underlay_of $n)/24" hub br0; done
-in_ns hub ip addr add 10.99.0.1/24 dev br0
+for at in 1 250; do in_ns hub ip addr add 10.99.0.$at/24 dev br0; done
 agent_up() { # NAME NODE [OPTION...]
 	agent_name=$1 agent_ns=$2
 	shift 2
@@ -298,8 +298,13 @@ for n in v w; do
 done
 own=$(compose_app_of v)
 gateway=$own-443s.apps.example.com vpc_name=$own-8080s.apps.example.com
-printf '10.99.0.1 %s %s\n' "$gateway" "$vpc_name" >"$dir/hosts"
-spawn hub tests/net/sni_gateway.py 10.99.0.1:443 "$dir/names" "$gateway=$(underlay_of v):443" "$vpc_name=$(underlay_of v):8080"
+gateway_at() { # ADDRESS: it is there from now on, and nowhere else
+	[ -z "${gateway_pid:-}" ] || { kill -9 "$gateway_pid" && wait "$gateway_pid"; } 2>/dev/null
+	spawn hub tests/net/sni_gateway.py "$1:443" "$dir/names" "$gateway=$(underlay_of v):443" "$vpc_name=$(underlay_of v):8080"
+	gateway_pid=$spawned
+	printf '%s %s %s\n' "$1" "$gateway" "$vpc_name" >"$dir/hosts" # in place: it is mounted
+}
+gateway_at 10.99.0.1
 
 common_env() { # NODE
 	cat <<-END
@@ -374,5 +379,21 @@ for p in w env-mesh-w env-vpc; do end_pid "$dir/$p.pid"; done
 start_of w w "$bailey" up --env
 check 'without mesh and server it goes on with what it has' eventually 60 status_has w '.peers | length == 1'
 like 'and says so' "$(cat "$dir/w.log")" '*goes on with*env.yaml of the last time*'
+
+# --- a gateway that moves ------------------------------------------------------------------------------------------------------------
+dials() { status_has "$1" ".vpc.server == \"$2:443\""; }
+daemon_of() { tr '\0' ' ' <"/proc/$(cat "$dir/$1.pid")/cmdline"; }
+like 'it is this process from here on' "$(daemon_of w)" 'baileyd *'
+check 'and asks where it was' dials w 10.99.0.1
+gateway_at 10.99.0.250
+start_of env-vpc v "$vpc" --env
+start_of env-mesh-w w "$mesh" --env
+check 'who began without mesh and server finds them where they are now' eventually 120 env_up w
+check 'at another address' dials w 10.99.0.250
+gateway_at 10.99.0.1
+check 'who loses its control plane finds it again' eventually 120 dials w 10.99.0.1
+check 'and is connected' eventually 60 env_up w
+like 'the same process' "$(daemon_of w)" 'baileyd *'
+check 'it can still be asked of the other node' eventually 60 env_up v
 
 done_testing

@@ -363,3 +363,4 @@ void report_on_rollback(struct evhttp_request *req, void *arg);
 
 /* reload.c: life_apply() of the configured files, `workloads:` and `vpc:`, trust and the records directory again */
 int parent_reload(struct parent *p, struct diags *d, struct err *e);
+void report_on_vpc_reload(struct evhttp_request *req, void *arg);

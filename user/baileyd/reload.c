@@ -48,3 +48,21 @@ int parent_reload(struct parent *p, struct diags *d, struct err *e)
 	}
 	return ret;
 }
+
+/* Where the control plane is, and nothing else: of a program, which is no person who chooses a policy. */
+void report_on_vpc_reload(struct evhttp_request *req, void *arg)
+{
+	auto_call(cleanup_conf) struct conf *fresh = NULL;
+	auto_call(diags_fini) struct diags d = { 0 };
+	struct parent *p = arg;
+	struct err e = ERR_INIT;
+	char text[600];
+
+	if (conf_again(p, &fresh, &d, &e) < 0) {
+		ctl_reply_json(req, 400, json_pack("{s:s}", "error", err_text(&e, text, sizeof(text))));
+		return;
+	}
+	if (fresh)
+		vpc_change(p, fresh);
+	ctl_reply_json(req, 200, json_pack("{s:i}", "servers", (int)p->conf.vpc.n_servers));
+}

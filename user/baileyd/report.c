@@ -285,6 +285,7 @@ int report_open(struct parent *p, struct err *e)
 		{ EVHTTP_REQ_GET, "/v1/capture", report_on_capture },
 		{ EVHTTP_REQ_GET, "/v1/policy/ask", report_on_ask },
 		{ EVHTTP_REQ_POST, "/v1/reload", report_on_reload },
+		{ EVHTTP_REQ_POST, "/v1/vpc/reload", report_on_vpc_reload },
 		{ EVHTTP_REQ_POST, "/v1/key/rotate", report_on_rotate },
 		{ EVHTTP_REQ_POST, "/v1/records/add", report_on_record_add },
 		{ EVHTTP_REQ_POST, "/v1/records/remove", report_on_record_remove },

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cmds.h"
+#include "ctl/client.h"
 #include "daemon.h"
 #include "node_conf.h"
 #include "node_env.h"
@@ -47,6 +48,7 @@ struct node {
 	struct node_url server;
 	struct ip_endpoint servers[SERVERS_MAX];
 	uint32_t n_servers;
+	bool has_learned; /* all of this, in this life: the configuration is of now */
 };
 
 static int failed(const struct err *e)
@@ -291,7 +293,10 @@ static int learn(struct node *n, struct err *e)
 		ret = resolved(n, e);
 	if (!ret)
 		ret = policy_write(n, e);
-	return ret ? ret : config_write(n, e);
+	if (!ret)
+		ret = config_write(n, e);
+	n->has_learned |= !ret;
+	return ret;
 }
 
 /* For ever, unless there is what was learned the last time: a node goes on without its control plane. */
@@ -334,25 +339,103 @@ static int tell(struct node *n, const char *addr, struct err *e)
 	return ret ? ret : ask(n, true, path, &o, e);
 }
 
-/* A child beside baileyd, which ends with it: tells the control plane what this node is, as long as it is one. */
-static void teller(struct node *n)
-{
-	for (unsigned pause = 1;; sleep(pause)) {
-		auto_call(cleanup_json) json_t *status = up_ask(n->socket);
-		const json_t *addrs = json_object_get(json_object_get(status, "overlay"), "addresses");
-		const char *addr = json_string_value(json_array_get(addrs, 0));
-		struct err e = ERR_INIT;
-		int ret;
+/* --- where the control plane is, as long as nobody answers there --- */
 
-		pause = 1;
-		if (!addr || !up_has_joined(status))
+static bool is_same_set(const struct ip_endpoint *a, uint32_t n_a, const struct ip_endpoint *b, uint32_t n_b)
+{
+	for (uint32_t i = 0; i < n_a; i++) {
+		uint32_t k = 0;
+
+		while (k < n_b && !endpoint_equal(&a[i], &b[k]))
+			k++;
+		if (k == n_b)
+			return false;
+	}
+	return n_a == n_b;
+}
+
+/* The name's addresses may be others now; who began with the configuration of the last time asks for all of it. */
+static int look_again(struct node *n, struct err *e)
+{
+	auto_call(cleanup_json) json_t *answer = NULL;
+	struct ip_endpoint before[SERVERS_MAX];
+	uint32_t n_before = n->n_servers;
+	bool is_new = !n->has_learned;
+	int ret;
+
+	memcpy(before, n->servers, sizeof(before));
+	ret = is_new ? learn(n, e) : resolved(n, e);
+	is_new |= !ret && !is_same_set(before, n_before, n->servers, n->n_servers);
+	if (!ret && is_new)
+		ret = config_write(n, e);
+	if (!ret && is_new)
+		ret = ctl_call(n->socket, "POST", "/v1/vpc/reload", &answer, e);
+	if (!ret && is_new) {
+		fprintf(stderr, "bailey up: the control plane is looked for at other addresses of %s\n",
+			n->server.host);
+		return 0;
+	}
+	memcpy(n->servers, before,
+	       sizeof(before)); /* as baileyd has it: it is not told what is only in another order */
+	n->n_servers = n_before;
+	return ret;
+}
+
+/* --- beside baileyd --- */
+
+struct keep {
+	time_t look_at, tell_at;
+	unsigned pause;
+	bool is_told;
+};
+
+static void keep_looking(struct node *n, struct keep *k, const json_t *status)
+{
+	struct err e = ERR_INIT;
+
+	if (json_is_true(json_object_get(json_object_get(status, "vpc"), "connected"))) {
+		k->pause = 1;
+		return;
+	}
+	if (time(NULL) < k->look_at)
+		return;
+	if (look_again(n, &e) < 0)
+		failed(&e);
+	k->look_at = time(NULL) + k->pause;
+	k->pause = k->pause < PAUSE_MAX_S / 2 ? 2 * k->pause : PAUSE_MAX_S;
+}
+
+static void keep_telling(struct node *n, struct keep *k, const json_t *status)
+{
+	const json_t *addrs = json_object_get(json_object_get(status, "overlay"), "addresses");
+	const char *addr = json_string_value(json_array_get(addrs, 0));
+	struct err e = ERR_INIT;
+	int ret;
+
+	if (k->is_told || time(NULL) < k->tell_at || !addr || !up_has_joined(status))
+		return;
+	ret = tell(n, addr, &e);
+	if (ret)
+		failed(&e);
+	k->is_told = !ret && !n->env.type;
+	k->tell_at = time(NULL) + (ret ? PAUSE_MAX_S : TELL_S);
+}
+
+/*
+ * A child that ends with baileyd: finds the control plane again where its name leads elsewhere, and tells it what this
+ * node is as long as it is one. Names are asked for here, where it may take its time: baileyd itself dials addresses.
+ */
+static void keeper(struct node *n)
+{
+	struct keep k = { .pause = 1 };
+
+	for (;; sleep(1)) {
+		auto_call(cleanup_json) json_t *status = up_ask(n->socket);
+
+		if (!status)
 			continue;
-		ret = tell(n, addr, &e);
-		pause = ret ? PAUSE_MAX_S : TELL_S;
-		if (ret)
-			failed(&e);
-		else if (!n->env.type)
-			return;
+		keep_looking(n, &k, status);
+		keep_telling(n, &k, status);
 	}
 }
 
@@ -367,7 +450,7 @@ static int become(struct node *n, struct err *e)
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() == self)
-			teller(n);
+			keeper(n);
 		_exit(0);
 	}
 	if (pid < 0)
