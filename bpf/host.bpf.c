@@ -4,7 +4,6 @@
  * xdp.bpf.c.
  */
 #define BY_HOOK_FRAMED
-#define BY_PARSE_APART
 #include "vmlinux.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>

@@ -5,7 +5,6 @@
  *   BY_HOOK_XDP    struct xdp_md; else tc, struct __sk_buff
  *   BY_HOOK_FRAMED Ethernet frames, VLAN tags in band: frame.h finds where the packet starts and what it says it is;
  *                  else packets start at conf.l3_offset
- *   BY_PARSE_APART parse() is a function of its own (parse.h)
  */
 #pragma once
 
