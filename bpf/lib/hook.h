@@ -115,3 +115,9 @@ static __always_inline int hook_says_version(const struct hook_ctx *ctx, const s
 	return !conf.l3_offset || p->version == version;
 }
 #endif
+
+/* Read anew each time: one that the compiler kept in a register is a number to the verifier. */
+static __always_inline void *hook_data_end(const struct hook_ctx *ctx)
+{
+	return (void *)(long)*(const volatile __u32 *)&ctx->data_end;
+}

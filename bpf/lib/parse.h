@@ -125,7 +125,7 @@ static __always_inline void copy_hdr(void *to, const void *from, __u32 len)
 static __always_inline const void *hdr_at(struct hook_ctx *ctx, const struct pkt *p, __u32 off, void *copy, __u32 len)
 {
 	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	void *end = hook_data_end(ctx);
 
 	if (off + len > p->end)
 		return 0;
@@ -446,17 +446,8 @@ static __always_inline int frag_reason(const struct pkt *p, int ret)
 	return p->frag == FRAG_FIRST && ret == -BY_DROP_SHORT ? -BY_DROP_FRAG_TINY : ret;
 }
 
-/*
- * Apart, a global function, what follows is verified once, not once for every shape of a packet. Inlined it takes a
- * twentieth off a verdict and five times as long to verify: worth it in XDP, where a flood is met.
- */
-#ifdef BY_HOOK_XDP
-#define PARSE_SCOPE static __always_inline
-#else
-#define PARSE_SCOPE __noinline
-#endif
-
-PARSE_SCOPE int parse(struct hook_ctx *ctx, struct pkt *p)
+/* A global function: what follows is verified once, not once for every shape of a packet. */
+__noinline int parse(struct hook_ctx *ctx, struct pkt *p)
 {
 	const __u8 *first;
 	__u8 copy, version;
@@ -488,3 +479,68 @@ PARSE_SCOPE int parse(struct hook_ctx *ctx, struct pkt *p)
 		p->track = TRACK_NO;
 	return frag_reason(p, proto);
 }
+
+#ifdef BY_HOOK_XDP
+#define ETH_BYTES 14
+
+/* 0: not plain; else the protocol behind the header, which ends at *off. */
+static __always_inline __u8 plain_ip4(struct hook_ctx *ctx, struct pkt *p, __u32 *off)
+{
+	const struct ip4_hdr *ip = (void *)(long)ctx->data + ETH_BYTES;
+	__u32 bytes;
+
+	if ((void *)(ip + 1) > hook_data_end(ctx) || ip->version_ihl != 0x45 ||
+	    ip->frag_be & bpf_htons(IP4_MORE | IP4_OFFSET))
+		return 0;
+	bytes = bpf_ntohs(ip->len_be);
+	if (bytes < sizeof(*ip) || ETH_BYTES + bytes > p->len)
+		return 0;
+	*off = ETH_BYTES + sizeof(*ip);
+	p->end = ETH_BYTES + bytes;
+	addr_set4(src_of(p), ip->src);
+	addr_set4(dst_of(p), ip->dst);
+	return ip->proto;
+}
+
+static __always_inline __u8 plain_ip6(struct hook_ctx *ctx, struct pkt *p, __u32 *off)
+{
+	const struct ip6_hdr *ip = (void *)(long)ctx->data + ETH_BYTES;
+	__u32 bytes;
+
+	if ((void *)(ip + 1) > hook_data_end(ctx) || *(const __u8 *)ip >> 4 != 6 || is_mapped(ip->src) ||
+	    is_mapped(ip->dst))
+		return 0;
+	bytes = sizeof(*ip) + bpf_ntohs(ip->payload_be);
+	if (ETH_BYTES + bytes > p->len)
+		return 0;
+	*off = ETH_BYTES + sizeof(*ip);
+	p->end = ETH_BYTES + bytes;
+	addr_set6(src_of(p), ip->src);
+	addr_set6(dst_of(p), ip->dst);
+	return ip->next;
+}
+
+/*
+ * What most packets are, inline: TCP or UDP right behind an IP header without options or fragments, and that behind a
+ * frame's without tags. 1: read as parse() would have; 0: something else or something wrong, which parse() finds out.
+ */
+static __always_inline int parse_plain(struct hook_ctx *ctx, struct pkt *p)
+{
+	__u32 off = 0;
+	__u8 proto;
+
+	if (p->l3 != ETH_BYTES)
+		return 0;
+	proto = p->version == 4 ? plain_ip4(ctx, p, &off) : plain_ip6(ctx, p, &off);
+	p->off = off;
+	if (proto == NEXT_TCP)
+		return parse_tcp(ctx, p, off) == 0;
+	return proto == NEXT_UDP && parse_udp(ctx, p, off) == 0;
+}
+#else
+static __always_inline int parse_plain(struct hook_ctx *ctx, struct pkt *p)
+{
+	(void)ctx, (void)p;
+	return 0;
+}
+#endif

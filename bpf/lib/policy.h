@@ -188,10 +188,12 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 	ret = gen_read(p);
 	if (ret < 0)
 		return ret; /* 1 */
-	ret = parse(ctx, p);
-	p->dir = dir; /* as before: but now the compiler knows, too */
-	if (ret < 0)
-		return ret; /* 2 */
+	if (!parse_plain(ctx, p)) {
+		ret = parse(ctx, p);
+		p->dir = dir; /* as before: but now the compiler knows, too */
+		if (ret < 0)
+			return ret; /* 2 */
+	}
 	by_itself = identify(ctx, p);
 	if (by_itself < 0 || by_itself == PASS_ON)
 		return by_itself; /* 3, 4 */
