@@ -13,13 +13,15 @@
 #define RETRY_MAX_S    60
 #define ACCEPT_PAUSE_S 1 /* after the process ran out of descriptors */
 
-void accept_pause(struct mx *mx, bool pause)
+/* Dialled sessions count, too, and are never put off: there may be more than the limit. */
+void accept_settle(struct mx *mx)
 {
+	bool is_paused = mx->n_sessions >= MX_SESSIONS_MAX || evtimer_pending(mx->resume, NULL);
 	struct listener *l;
 
 	SLIST_FOREACH(l, &mx->listeners, link)
 	{
-		if (pause)
+		if (is_paused)
 			evconnlistener_disable(l->ev);
 		else
 			evconnlistener_enable(l->ev);
@@ -57,14 +59,13 @@ static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sock
 		close(fd);
 		return;
 	}
-	if (session_new(mx, NULL, fd, &peer) && mx->n_sessions == MX_SESSIONS_MAX)
-		accept_pause(mx, true);
+	session_new(mx, NULL, fd, &peer);
 }
 
 void on_resume(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
-	accept_pause(arg, false);
+	accept_settle(arg);
 }
 
 static void on_accept_error(struct evconnlistener *ev, void *arg)
@@ -74,8 +75,8 @@ static void on_accept_error(struct evconnlistener *ev, void *arg)
 
 	(void)ev;
 	log_limited(LOG_WARN, "record exchange: can not accept: %s", strerror(EVUTIL_SOCKET_ERROR()));
-	accept_pause(mx, true);
 	event_add(mx->resume, &pause);
+	accept_settle(mx);
 }
 
 int mx_listen(struct mx *mx, int fd, struct err *e)

@@ -42,8 +42,7 @@ void session_free(struct session *s)
 		bufferevent_free(s->bev);
 	own_drop(s->own);
 	free(s);
-	if (mx->n_sessions == MX_SESSIONS_MAX - 1)
-		accept_pause(mx, false);
+	accept_settle(mx);
 }
 
 static void session_refuse(struct session *s, const struct err *e, bool is_remote)
@@ -409,6 +408,7 @@ struct session *session_new(struct mx *mx, struct dial *dial, int fd, const stru
 	endpoint_print(peer, s->origin);
 	LIST_INSERT_HEAD(&mx->sessions, s, link);
 	mx->n_sessions++;
+	accept_settle(mx);
 	s->deadline = evtimer_new(mx->conf.base, on_deadline, s);
 	if (s->deadline && event_add(s->deadline, &deadline) == 0 && session_bufferevent(s, fd, &e) == 0)
 		return s;
@@ -468,7 +468,8 @@ int mx_new(const struct mx_conf *conf, struct mx **mx, struct err *e)
 	made->ratls.trust = conf->trust;
 	made->ratls.arg = conf->arg;
 	made->resume = evtimer_new(conf->base, on_resume, made);
-	ret = ratls_init(&made->ratls, &made->ratls, conf->cert_pem, conf->key_pem, e);
+	ret = made->resume ? ratls_init(&made->ratls, &made->ratls, conf->cert_pem, conf->key_pem, e)
+			   : err_at(e, -ENOMEM, "record exchange", "out of memory");
 	if (ret < 0) {
 		mx_free(made);
 		return ret;

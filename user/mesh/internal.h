@@ -65,7 +65,7 @@ struct session *session_new(struct mx *mx, struct dial *dial, int fd, const stru
 void session_free(struct session *s);
 
 /* dial.c */
-void accept_pause(struct mx *mx, bool pause);
+void accept_settle(struct mx *mx); /* the listeners listen, or pause for now */
 void on_resume(int fd, short what, void *arg);
 void dial_later(struct dial *d, bool went_well);
 void dials_free(struct mx *mx);
