@@ -7,7 +7,7 @@
 set -u
 umask 077
 bin=${BUILD:-build}/tests/bench
-rounds=${ROUNDS:-4}
+rounds=${ROUNDS:-8}
 seconds=${SECONDS_EACH:-3}
 name=overlay.with_policy_vs_without
 a=by-bench-a-$$
