@@ -55,11 +55,7 @@ cat >"$dir/admit.yaml" <<-END
 	apps: { control: { app-id: $control }, member: { app-id: $member } }
 	rules: [{ name: may-join, from: member, to: control, allow: [tcp/7947] }]
 END
-cat >"$dir/policy.yaml" <<-END
-	version: 1
-	apps: { member: { app-id: $member } }
-	rules: [{ name: members, from: member, to: member, allow: [any] }]
-END
+write_members_policy
 for n in a b; do node_config $n $n "$(at_server)"; done
 
 serve() { # NAME: of its state

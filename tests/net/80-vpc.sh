@@ -44,12 +44,7 @@ cat >"$dir/admit.yaml" <<-END
 	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
 	  - { name: pinned-too, from: pinned, to: control, allow: [tcp/7947] }
 END
-cat >"$dir/policy.yaml" <<-END
-	version: 1
-	apps: { member: { app-id: $member } }
-	rules:
-	  - { name: members, from: member, to: member, allow: [any] }
-END
+write_members_policy
 
 config() { node_config "$1" "$2" "records: { directory: records-$1, lifetime: ${3:-3600} }" "$(at_server)"; } # NODE NAME [LIFETIME]
 node() { "$bailey" node "$@" --socket "$dir/run/ctl.sock"; }

@@ -39,12 +39,7 @@ cat >"$dir/admit.yaml" <<-END
 	rules:
 	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
 END
-cat >"$dir/policy.yaml" <<-END
-	version: 1
-	apps: { member: { app-id: $member } }
-	rules:
-	  - { name: members, from: member, to: member, allow: [any] }
-END
+write_members_policy
 
 # --- the control plane, and meshes -------------------------------------------------------------------------------------------
 # mesh's user is one whom nobody else here runs as

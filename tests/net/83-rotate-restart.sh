@@ -34,12 +34,7 @@ cat >"$dir/admit.yaml" <<-END
 	rules:
 	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
 END
-cat >"$dir/policy.yaml" <<-END
-	version: 1
-	apps: { member: { app-id: $member } }
-	rules:
-	  - { name: members, from: member, to: member, allow: [any] }
-END
+write_members_policy
 server_config
 start_server
 at_end stop_server

@@ -86,12 +86,7 @@ cat >"$dir/admit.yaml" <<-END
 	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
 	  - { name: storm-too, from: storm, to: control, allow: [tcp/7947] }
 END
-cat >"$dir/policy.yaml" <<-END
-	version: 1
-	apps: { member: { app-id: $member } }
-	rules:
-	  - { name: members, from: member, to: member, allow: [any] }
-END
+write_members_policy
 config_of() { # SERVER [CA]
 	others=$(for o in s1 s2 s3; do [ $o = "$1" ] || printf ', "https://%s:2379"' "$(etcd_of $o)"; done)
 	cat >"$dir/$1.yaml" <<-END
