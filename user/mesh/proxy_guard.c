@@ -175,7 +175,7 @@ static bool tell_application(struct relay *s, const struct by_leg_set *leg)
 	return s->in->stream ? !socket || tell_shared(socket, leg) : tell(s->in, leg, s->is_tunnel_route);
 }
 
-/* --- */
+/* --- both ends of a relay --- */
 
 bool guard_relay(struct relay *s)
 {
