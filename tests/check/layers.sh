@@ -40,7 +40,7 @@ nghttp2/: user/mesh/h2
 ldns/: user/dns/answer.c
 bpf/: user/datapath/ bpf/
 skel/: user/datapath/
-event2/: user/overlay/tunnel.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
+event2/: user/base/listening user/overlay/tunnel.c user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/meshd/ user/ctl/ user/baileyd/
 curl/: user/pcs/ user/agent/ user/mesh/ user/vpc/ user/vpcd/ user/gateway/ user/kms/ user/ctl/ user/cli/ user/baileyd/
 seccomp.h: user/baileyd/
 cap-ng.h: user/baileyd/

@@ -15,12 +15,12 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/listening.h"
 #include "base/log.h"
 #include "box.h"
 #include "dns/dns.h"
 #include "dns_forward.h"
 #include "ipc.h"
-#include "listening.h"
 #include "msg.h"
 
 #define BATCH       32 /* datagrams a system call */

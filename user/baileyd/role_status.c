@@ -14,10 +14,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/listening.h"
 #include "base/log.h"
 #include "box.h"
 #include "http/http.h"
-#include "listening.h"
 #include "proc.h"
 #include "msg.h"
 

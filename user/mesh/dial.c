@@ -2,30 +2,21 @@
 /* Whom we dial and when again, who dials us and how many at once. */
 #include <errno.h>
 #include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "internal.h"
 
-#define RETRY_MAX_S    60
-#define ACCEPT_PAUSE_S 1 /* after the process ran out of descriptors */
+#define RETRY_MAX_S 60
 
 /* Dialled sessions count, too, and are never put off: there may be more than the limit. */
 void accept_settle(struct mx *mx)
 {
-	bool is_paused = mx->n_sessions >= MX_SESSIONS_MAX || evtimer_pending(mx->resume, NULL);
 	struct listener *l;
 
 	SLIST_FOREACH(l, &mx->listeners, link)
-	{
-		if (is_paused)
-			evconnlistener_disable(l->ev);
-		else
-			evconnlistener_enable(l->ev);
-	}
+	listening_full(&l->on, mx->n_sessions >= MX_SESSIONS_MAX);
 }
 
 /* 1, 2, 4 .. RETRY_MAX_S seconds. */
@@ -49,12 +40,11 @@ void dial_later(struct dial *d, bool went_well)
 
 /* --- listening --- */
 
-static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *sa, void *arg)
 {
 	struct mx *mx = arg;
 	struct ip_endpoint peer;
 
-	(void)ev, (void)len;
 	if (!mx->own || !endpoint_from_sockaddr(&peer, sa)) {
 		close(fd);
 		return;
@@ -62,38 +52,30 @@ static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sock
 	session_new(mx, NULL, fd, &peer);
 }
 
-void on_resume(evutil_socket_t fd, short what, void *arg)
+static void listener_free(struct mx *mx, struct listener *l)
 {
-	(void)fd, (void)what;
-	accept_settle(arg);
-}
-
-static void on_accept_error(struct evconnlistener *ev, void *arg)
-{
-	struct timeval pause = { .tv_sec = ACCEPT_PAUSE_S };
-	struct mx *mx = arg;
-
-	(void)ev;
-	log_limited(LOG_WARN, "record exchange: can not accept: %s", strerror(EVUTIL_SOCKET_ERROR()));
-	event_add(mx->resume, &pause);
-	accept_settle(mx);
+	SLIST_REMOVE(&mx->listeners, l, listener, link);
+	listening_stop(&l->on);
+	close(l->fd);
+	free(l);
 }
 
 int mx_listen(struct mx *mx, int fd, struct err *e)
 {
 	struct listener *l = calloc(1, sizeof(*l));
+	int ret;
 
-	if (l)
-		l->ev = evconnlistener_new(mx->conf.base, on_accept, mx, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-					   0, fd);
-	if (!l || !l->ev) {
-		free(l);
+	if (!l) {
 		close(fd);
-		return err_at(e, -ENOMEM, "record exchange", "can not listen");
+		return err_at(e, -ENOMEM, "record exchange", "out of memory");
 	}
-	evconnlistener_set_error_cb(l->ev, on_accept_error);
+	l->fd = fd;
+	l->on = (struct listening){ .what = "record exchange", .accepted = on_accept, .arg = mx };
 	SLIST_INSERT_HEAD(&mx->listeners, l, link);
-	return 0;
+	ret = listening_start(&l->on, mx->conf.base, fd, e);
+	if (ret < 0)
+		listener_free(mx, l);
+	return ret;
 }
 
 /* --- dialling --- */
@@ -146,11 +128,6 @@ void dials_free(struct mx *mx)
 
 void listeners_free(struct mx *mx)
 {
-	struct listener *l;
-
-	while ((l = SLIST_FIRST(&mx->listeners))) {
-		SLIST_REMOVE_HEAD(&mx->listeners, link);
-		evconnlistener_free(l->ev);
-		free(l);
-	}
+	while (!SLIST_EMPTY(&mx->listeners))
+		listener_free(mx, SLIST_FIRST(&mx->listeners));
 }

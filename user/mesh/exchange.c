@@ -467,9 +467,7 @@ int mx_new(const struct mx_conf *conf, struct mx **mx, struct err *e)
 	made->conf = *conf;
 	made->ratls.trust = conf->trust;
 	made->ratls.arg = conf->arg;
-	made->resume = evtimer_new(conf->base, on_resume, made);
-	ret = made->resume ? ratls_init(&made->ratls, &made->ratls, conf->cert_pem, conf->key_pem, e)
-			   : err_at(e, -ENOMEM, "record exchange", "out of memory");
+	ret = ratls_init(&made->ratls, &made->ratls, conf->cert_pem, conf->key_pem, e);
 	if (ret < 0) {
 		mx_free(made);
 		return ret;
@@ -489,8 +487,6 @@ void mx_free(struct mx *mx)
 		session_free(s);
 	dials_free(mx);
 	listeners_free(mx);
-	if (mx->resume)
-		event_free(mx->resume);
 	ratls_fini(&mx->ratls);
 	ratls_fini(&mx->next);
 	own_drop(mx->own);

@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "base/listening.h"
 #include "exchange.h"
 #include "fresh.h"
 #include "ratls.h"
@@ -44,7 +45,8 @@ struct session {
 
 struct listener {
 	SLIST_ENTRY(listener) link;
-	struct evconnlistener *ev;
+	struct listening on;
+	int fd;
 };
 
 struct mx {
@@ -57,7 +59,6 @@ struct mx {
 	SLIST_HEAD(, listener) listeners;
 	unsigned n_sessions;
 	uint64_t last_token;
-	struct event *resume;
 };
 
 /* exchange.c; NULL: `fd` (if any) was closed. */
@@ -65,8 +66,7 @@ struct session *session_new(struct mx *mx, struct dial *dial, int fd, const stru
 void session_free(struct session *s);
 
 /* dial.c */
-void accept_settle(struct mx *mx); /* the listeners listen, or pause for now */
-void on_resume(int fd, short what, void *arg);
+void accept_settle(struct mx *mx); /* the listeners accept, or not, as the number of sessions allows */
 void dial_later(struct dial *d, bool went_well);
 void dials_free(struct mx *mx);
 void listeners_free(struct mx *mx);

@@ -5,7 +5,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/listen.h"
+#include "base/listening.h"
 #include "base/log.h"
 
 #define HEAD         2
@@ -237,13 +237,13 @@ static int udp_connected(const struct ip_endpoint *to)
 	return fd;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+static void on_accept(int fd, const struct sockaddr *from, void *arg)
 {
 	struct tunnel *t = arg;
 	int udp = t->n_links < OV_TUNNEL_LINKS ? udp_connected(&t->to) : -1;
 	struct link *l;
 
-	(void)listener, (void)from, (void)len;
+	(void)from;
 	if (udp < 0) {
 		log_limited(LOG_WARN, "tunnel: a connection was refused: %zu are open", t->n_links);
 		close(fd);
@@ -329,21 +329,17 @@ int ov_tunnel_from_udp(const struct ip_endpoint *udp, const struct ip_endpoint *
 int ov_tunnel_from_tcp(const struct ip_endpoint *tcp, const struct ip_endpoint *udp, struct err *e)
 {
 	struct tunnel t = { .to = *udp, .udp = -1, .base = event_base_new() };
-	struct evconnlistener *listener = NULL;
+	struct listening listening = { .what = "tunnel", .accepted = on_accept, .arg = &t };
 	int ret, fd = ret = tcp_listen(tcp, "--listen", e);
 
 	signal(SIGPIPE, SIG_IGN);
-	if (fd >= 0 && t.base)
-		listener =
-			evconnlistener_new(t.base, on_accept, &t, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (fd >= 0 && !listener) {
-		close(fd);
-		ret = err_at(e, -ENOMEM, "tunnel", "out of memory");
-	}
-	if (listener) {
+	if (fd >= 0)
+		ret = t.base ? listening_start(&listening, t.base, fd, e)
+			     : err_at(e, -ENOMEM, "tunnel", "out of memory");
+	if (ret >= 0)
 		ret = loop(&t, "tcp with udp", tcp, e);
-		evconnlistener_free(listener);
-	}
+	listening_stop(&listening);
+	close_at(&fd);
 	if (t.base)
 		event_base_free(t.base);
 	return ret;

@@ -6,7 +6,7 @@
 #include <sys/queue.h>
 
 #include "base/hash.h"
-#include "baileyd/listening.h"
+#include "base/listening.h"
 #include "baileyd/source.h"
 #include "internal.h"
 #include "mesh/ratls.h"

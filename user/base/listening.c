@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/cleanup.h"
-#include "base/log.h"
+#include "cleanup.h"
+#include "log.h"
 
 #define PAUSE_S 1 /* the socket stays readable: without one the loop would do nothing else */
 

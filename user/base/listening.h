@@ -8,7 +8,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
-#include "base/err.h"
+#include "err.h"
 
 struct listening {
 	/* set by the caller, who keeps this where it is */
