@@ -85,6 +85,14 @@ void edge_trust_policy(struct edge_trust *t, const struct ipc_msg *msg)
 	t->policy = (struct id_evidence_policy *)(void *)data;
 }
 
+void edge_trust_exchange(struct edge_trust *t, struct id_evidence_policy **policy)
+{
+	struct id_evidence_policy *was = t->policy;
+
+	t->policy = *policy;
+	*policy = was;
+}
+
 static void tell(const struct edge_trust *t)
 {
 	struct msg_bundles m = { .n = (uint32_t)id_collaterals_count(t->set) };

@@ -9,10 +9,13 @@
 #include "msg.h"
 
 struct edge_trust;
+struct id_evidence_policy;
 
 int edge_trust_new(struct event_base *base, struct ipc *parent, struct edge_trust **trust, struct err *e);
 void edge_trust_free(struct edge_trust *trust); /* accepts NULL */
 void edge_trust_policy(struct edge_trust *trust, const struct ipc_msg *msg);
+/* *policy is in use from now on, and what was is in it; NULL: the strict one. */
+void edge_trust_exchange(struct edge_trust *trust, struct id_evidence_policy **policy);
 /* Verified and taken into use, or refused: then `origin` and `e` say which and why. */
 int edge_trust_collateral(struct edge_trust *trust, const struct ipc_msg *msg, char origin[MSG_ORIGIN_LEN],
 			  struct err *e);

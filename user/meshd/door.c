@@ -69,6 +69,16 @@ static int door_open(struct md_worker_state *w, struct md_door *door, struct err
 	return mp_listen(w->mp, take_fd(&door->fd), &conf, &door->listener, e);
 }
 
+/* Those that were handed over and not opened: their configuration is not applied. */
+void md_doors_forget(struct md_worker_state *w)
+{
+	for (size_t i = 0; i < ARRAY_LEN(w->door); i++) {
+		close_at(&w->door[i].fd);
+		w->door[i].fd = -1;
+		w->door[i].is_named = false;
+	}
+}
+
 int md_doors_apply(struct md_worker_state *w, struct err *e)
 {
 	int ret = 0;

@@ -89,6 +89,7 @@ void md_send_all(struct md_parent *p, struct md_worker *w)
 	send_text(to, MD_RULES, p->loaded.rules);
 	if (p->loaded.roots)
 		ipc_send_blob(to, MSG_EDGE_ROOTS, NULL, 0, p->loaded.roots, strlen(p->loaded.roots));
+	ipc_send_blob(to, MSG_EDGE_POLICY, NULL, 0, p->loaded.evidence, sizeof(*p->loaded.evidence));
 	trust_send(&p->trust, to);
 	ipc_send(to, MD_TICKETS, &p->tickets, sizeof(p->tickets), -1);
 	for (uint32_t i = 0; i < p->n_sockets; i++)
@@ -152,7 +153,7 @@ static void on_applied(struct md_worker *w, const struct md_applied *m)
 	else if (m->has_self && m->self.is_simulated && !w->index)
 		log_warn("this node's evidence is SIMULATED: it proves nothing about hardware");
 	/* what does not work at the start will not work by waiting; later the old goes on */
-	if (m->code && !w->parent->told.reloads)
+	if (m->code && !m->n)
 		stop(w->parent, 1);
 	if (all_serve(w->parent))
 		md_takeover_serve(w->parent);
@@ -201,9 +202,10 @@ static void on_fetched(const char *origin, const char *text, size_t len, void *a
 void md_send_key(struct md_parent *p)
 {
 	struct md_number m = { .n = ++p->last_key };
+	const char *key = md_reload_in_use(p)->key;
 
-	if (p->loaded.key && p->key.ipc)
-		ipc_send_blob(p->key.ipc, MD_KEY_PEM, &m, sizeof(m), p->loaded.key, strlen(p->loaded.key));
+	if (key && p->key.ipc)
+		ipc_send_blob(p->key.ipc, MD_KEY_PEM, &m, sizeof(m), key, strlen(key));
 }
 
 static void on_key_up(void *arg)
@@ -224,6 +226,7 @@ static void on_key_up(void *arg)
 
 static void on_key_ready(struct md_parent *p, struct ipc_msg *msg, const struct md_key_ready *m)
 {
+	const char *cert = md_reload_in_use(p)->cert;
 	struct err e = m->err;
 	uint8_t *chain = NULL;
 	char text[600];
@@ -235,7 +238,7 @@ static void on_key_ready(struct md_parent *p, struct ipc_msg *msg, const struct 
 	if (!m->code && msg->fd >= 0 && ipc_blob_read(msg->fd, MD_PEM_MAX, &chain, &len) < 0)
 		return;
 	if (!m->code && !chain)
-		chain = p->loaded.cert ? (uint8_t *)strdup(p->loaded.cert) : NULL;
+		chain = cert ? (uint8_t *)strdup(cert) : NULL;
 	if (m->code || !chain) {
 		log_err("%s", m->code ? err_text(&e, text, sizeof(text)) : "own key: there is no certificate for it");
 		if (!p->cert.number)
@@ -368,7 +371,7 @@ static int start_processes(struct md_parent *p)
 
 static void init_trust(struct md_parent *p)
 {
-	const struct trust_conf conf = { .evidence_policy = p->conf.evidence_policy,
+	const struct trust_conf conf = { .evidence_policy = "", /* loaded.evidence */
 					 .collateral = p->conf.collateral,
 					 .state = p->conf.state,
 					 .url = p->conf.pcs_url,
@@ -385,9 +388,7 @@ static int prepare(struct md_parent *p, struct err *e)
 {
 	int ret = md_user(&p->conf, &p->uid, &p->gid, e);
 
-	if (!ret)
-		ret = md_load(&p->conf, &p->loaded, e);
-	return ret ? ret : trust_read(&p->trust, e);
+	return ret ? ret : md_load(&p->conf, &p->loaded, e);
 }
 
 static int open_sockets(struct md_parent *p, bool take_over, struct err *e)

@@ -11,6 +11,7 @@
 #include "baileyd/proc.h"
 #include "baileyd/trust.h"
 #include "ctl/server.h"
+#include "identity/evidence_policy.h"
 #include "msg.h"
 
 #define MD_SOCKETS_MAX (MD_LISTEN_MAX * 3 + MD_TUNNELS_MAX + MD_SERVICES_MAX)
@@ -41,17 +42,27 @@ struct md_given {
 struct md_loaded {
 	char *cert, *key; /* from files; NULL with an agent */
 	char *ca, *public_ca, *roots;
-	char *rules; /* JSON; NULL: no policy */
+	char *rules;                         /* JSON; NULL: no policy */
+	struct id_evidence_policy *evidence; /* the strict one without a file */
+};
+
+/* What was in use before the configuration that workers are looking at. */
+struct md_setup {
+	struct md_conf conf;
+	struct md_loaded loaded;
+	struct md_socket socket[MD_SOCKETS_MAX];
+	uint32_t n_sockets;
 };
 
 struct md_parent {
-	struct md_conf conf;
+	struct md_conf conf; /* with `loaded` and `socket`: what workers are sent */
 	struct event_base *base;
 	uid_t uid;
 	gid_t gid;
 	struct md_loaded loaded;
 	struct md_socket socket[MD_SOCKETS_MAX];
 	uint32_t n_sockets;
+	struct md_setup *before; /* comes back when a worker refuses that; NULL: all judge by it */
 	struct trust trust;
 	struct proc key;
 	struct md_worker *worker;
@@ -100,8 +111,11 @@ void md_send_nodes(struct md_parent *p);
 int md_reload(struct md_parent *p, struct err *e); /* sent to the workers: when it is in use, they say */
 /* The same, and an answer when each worker judges by it, or says that it does not, or has said nothing for long. */
 void md_reload_answer(struct md_parent *p, struct evhttp_request *req);
-void md_reload_applied(struct md_parent *p); /* a worker has said something of it */
-void md_reload_close(void);                  /* whoever waits is answered */
+/* A worker has said something of it. It is in use when all judge by it; when one refuses it, what was before is sent to
+ * all, and to whoever is started later. */
+void md_reload_applied(struct md_parent *p);
+const struct md_loaded *md_reload_in_use(const struct md_parent *p);
+void md_reload_close(struct md_parent *p); /* whoever waits is answered */
 void md_drain(struct md_parent *p);
 
 /* takeover.c */

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "evidence/policy_file.h"
 #include "parent.h"
 #include "policy/sources.h"
 
@@ -30,6 +31,7 @@ void md_loaded_fini(struct md_loaded *l)
 	free(l->public_ca);
 	free(l->roots);
 	free(l->rules);
+	free(l->evidence);
 	*l = (struct md_loaded){ 0 };
 }
 
@@ -72,6 +74,17 @@ static int read_if(const char *path, char **text, struct err *e)
 	return path[0] ? file_read(path, MD_PEM_MAX, text, &len, e) : 0;
 }
 
+static int evidence_load(const struct md_conf *conf, struct id_evidence_policy **evidence, struct err *e)
+{
+	*evidence = malloc(sizeof(**evidence));
+	if (!*evidence)
+		return err_at(e, -ENOMEM, "evidence policy", "out of memory");
+	if (conf->evidence_policy[0])
+		return evp_load(conf->evidence_policy, *evidence, e);
+	id_evidence_policy_strict(*evidence);
+	return 0;
+}
+
 int md_load(const struct md_conf *conf, struct md_loaded *loaded, struct err *e)
 {
 	auto_call(md_loaded_fini) struct md_loaded made = { 0 };
@@ -90,6 +103,8 @@ int md_load(const struct md_conf *conf, struct md_loaded *loaded, struct err *e)
 		ret = read_if(conf->simulated_roots, &made.roots, e);
 	if (!ret && conf->n_policy)
 		ret = rules_load(conf, &made.rules, e);
+	if (!ret)
+		ret = evidence_load(conf, &made.evidence, e);
 	if (ret < 0)
 		return ret;
 	*loaded = made;

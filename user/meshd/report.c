@@ -420,7 +420,7 @@ void md_report_close(struct md_parent *p)
 {
 	struct asking *a;
 
-	md_reload_close();
+	md_reload_close(p);
 	while ((a = LIST_FIRST(&askings)))
 		finish(a);
 	ctl_close(p->ctl);

@@ -247,6 +247,7 @@ static void exchange(struct md_worker_state *w)
 	exchange_text(&w->judge.roots, &w->next_roots);
 	exchange_text(&w->public_ca, &w->next_public_ca);
 	exchange_text(&w->rules_json, &w->next_rules);
+	edge_trust_exchange(w->judge.evidence, &w->next_evidence);
 	md_judge_settle(&w->judge);
 }
 
@@ -259,6 +260,7 @@ static void next_forget(struct md_worker_state *w)
 	swap(&w->next_public_ca, &none);
 	swap(&w->next_roots, &none);
 	swap(&w->next_rules, &none);
+	free(take_ptr(w->next_evidence));
 }
 
 static void on_apply(struct md_worker_state *w, const struct md_number *m)
@@ -271,8 +273,10 @@ static void on_apply(struct md_worker_state *w, const struct md_number *m)
 	w->applied.n = m->n;
 	w->has_applied = true;
 	/* without a certificate it is done with that: until then clients wait in the backlog */
-	if (w->chain && apply_now(w) < 0 && had_applied)
+	if (w->chain && apply_now(w) < 0 && had_applied) {
 		exchange(w);
+		md_doors_forget(w);
+	}
 	next_forget(w);
 }
 
@@ -408,7 +412,21 @@ static void on_conf(struct md_worker_state *w, struct ipc_msg *msg)
 		return;
 	}
 	next_forget(w); /* of the new configuration is what comes after it, and nothing from before */
+	md_doors_forget(w);
 	w->next_conf = (struct md_conf *)(void *)data;
+}
+
+static void take_evidence(struct md_worker_state *w, const struct ipc_msg *msg)
+{
+	uint8_t *data;
+	size_t len;
+
+	if (ipc_blob_read(msg->fd, sizeof(*w->next_evidence), &data, &len) < 0)
+		return;
+	free(w->next_evidence);
+	w->next_evidence = (struct id_evidence_policy *)(void *)data;
+	if (len != sizeof(*w->next_evidence))
+		free(take_ptr(w->next_evidence));
 }
 
 static void on_collateral(struct md_worker_state *w, struct ipc_msg *msg)
@@ -444,7 +462,7 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		take_text(msg, &w->next_rules);
 		break;
 	case MSG_EDGE_POLICY:
-		edge_trust_policy(w->judge.evidence, msg);
+		take_evidence(w, msg);
 		break;
 	case MSG_EDGE_COLLATERAL:
 		on_collateral(w, msg);

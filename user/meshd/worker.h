@@ -198,6 +198,7 @@ struct md_worker_state {
 	struct md_judge judge;
 	char *public_ca, *rules_json, *chain;
 	char *next_ca, *next_public_ca, *next_rules, *next_roots; /* until APPLY */
+	struct id_evidence_policy *next_evidence;
 	struct md_cert cert;
 	struct sign_client *signer;
 	struct md_tls tls;
@@ -229,6 +230,7 @@ struct md_worker_state {
 void md_on_listen(struct md_worker_state *w, struct ipc_msg *msg); /* one more for the next configuration */
 /* Those that are not named any more, or speak something else now, are closed; who came by them goes on. */
 int md_doors_apply(struct md_worker_state *w, struct err *e);
+void md_doors_forget(struct md_worker_state *w);
 
 /* The engine's questions. */
 extern const struct mp_ops md_ops;
