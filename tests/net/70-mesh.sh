@@ -55,6 +55,7 @@ conf srv "[$TMP/rules.yaml]" <<-END
 	    - { name: web, listen: "10.70.0.2:443", http: "127.0.0.1:8080", headers: [instance, claims, verified] }
 	    - { name: named, listen: "10.70.0.2:443", http: "127.0.0.1:8081", host: other.internal }
 	    - { name: ws, listen: "10.70.0.2:8443", http: "127.0.0.1:8082" }
+	    - { name: shut, listen: "10.70.0.2:8449", http: "127.0.0.1:8080" }
 	    - { name: api, listen: "10.70.0.2:8445", http: "127.0.0.1:8080" }
 	    - { name: open, listen: "10.70.0.2:8446", http: "127.0.0.1:8080" }
 	    - { name: circle, listen: "10.70.0.2:8447", http: "127.0.0.1:8099" }
@@ -161,6 +162,10 @@ is 'each request on a kept connection is judged as itself' \
 	"$(in_ns cli curl -s -m $((10 * PATIENCE)) -H "x-dstack-target-app: $db" -o "$TMP/out" -o "$TMP/out" -o "$TMP/out" -w '%{num_connects}:%{http_code} ' \
 		http://127.0.0.1:8091/admin/a http://127.0.0.1:8091/hello http://127.0.0.1:8091/admin/b)" '1:403 0:200 0:403 '
 is 'by the side that asks, too' "$(metric cli denied_total)" $((denied + 2))
+denied=$(metric cli denied_total)
+is 'a port that no rule opens' "$(code /hello -H 'x-dstack-target-port: 8449')" 403
+like 'is named so' "$(jq -r .error "$TMP/body")" 'DENIED: policy: default deny: no rule from web to db covers tcp/8449'
+is 'and counted, though it was a peer that nobody had met there' "$(metric cli denied_total)" $((denied + 1))
 check 'denials are counted' [ "$(metric srv denied_total)" -ge 5 ]
 
 # --- in circles ---------------------------------------------------------------------------------------------------------------

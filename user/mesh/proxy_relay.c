@@ -140,6 +140,7 @@ static void tell(struct relay *s, enum mp_error error, const struct err *e)
 {
 	struct mp_request req;
 
+	s->mp->counters.denied += error == MP_ERR_DENIED;
 	if (!s->mp->conf.ops.refused)
 		return;
 	relay_request(s, &req);
@@ -291,7 +292,6 @@ static enum step refuse_by_route(struct relay *s, struct mp_route *route, struct
 
 	if (route->error == MP_ERR_NONE)
 		route->error = MP_ERR_DENIED;
-	s->mp->counters.denied += route->error == MP_ERR_DENIED;
 	err_at(e, -EACCES, NULL, "refused");
 	if (!route->body || s->proto != MP_HTTP)
 		return relay_refuse(s, route->error, e);

@@ -113,9 +113,9 @@ static void explain(const struct md_rules *rules, const struct md_peer *peer, bo
 		snprintf(d->why, sizeof(d->why), "rule %s denies %s to %s tcp/%u", a->rule.name,
 			 is_out ? rules->self : who, is_out ? who : rules->self, port);
 	else
-		snprintf(d->why, sizeof(d->why), "default deny: no rule from %s to %s covers %s tcp/%u",
+		snprintf(d->why, sizeof(d->why), "default deny: no rule from %s to %s covers %stcp/%u",
 			 is_out ? rules->self : who, is_out ? who : rules->self,
-			 a->is_about_http ? "this request on" : "", port);
+			 a->is_about_http ? "this request on " : "", port);
 	if (!a->is_normal && a->why[0])
 		snprintf(d->why + strlen(d->why), sizeof(d->why) - strlen(d->why), " (%s)", a->why);
 }
