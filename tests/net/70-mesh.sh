@@ -168,6 +168,10 @@ like 'is named so' "$(jq -r .error "$TMP/body")" 'DENIED: policy: default deny: 
 is 'and counted, though it was a peer that nobody had met there' "$(metric cli denied_total)" $((denied + 1))
 check 'denials are counted' [ "$(metric srv denied_total)" -ge 5 ]
 
+like 'a trailer that would be an identity is refused, and said to be one' \
+	"$(tls "$TMP/web" 'POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Dstack-App-Id: x\r\n\r\n')" \
+	'HTTP/1.1 400*a trailer field that may not be one*'
+
 # --- in circles ---------------------------------------------------------------------------------------------------------------
 get /echo >"$TMP/echo"
 is 'each mesh says that it passed a request on' "$(jq -r '.headers.via' "$TMP/echo")" '1.1 bailey-mesh'

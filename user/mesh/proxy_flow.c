@@ -78,6 +78,7 @@ static enum http_error flow_check(struct conn *src, struct flow *f)
 			buf_eat(&src->in, (uint32_t)framing);
 	}
 	f->ready = error ? 0 : (uint32_t)whole;
+	f->bad = (uint8_t)error;
 	return error;
 }
 

@@ -326,7 +326,7 @@ enum step http_begin(struct relay *s, const struct mp_route *route, struct err *
 	head_eat(s);
 	head_put(s->mp, &s->req);
 	if (!flow_join(s->in, s->out, &s->up))
-		return request_malformed(s, HTTP_E_CHUNK);
+		return request_malformed(s, s->up.bad);
 	if (!s->up.body.is_done)
 		conn_stream(s->in);
 	return STEP_AGAIN;
@@ -361,7 +361,7 @@ static enum step request_move(struct relay *s)
 		s->in->is_streaming = false;
 		return STEP_WAIT;
 	case MOVED_BAD:
-		return s->resp_began ? STEP_GONE : request_malformed(s, HTTP_E_CHUNK);
+		return s->resp_began ? STEP_GONE : request_malformed(s, s->up.bad);
 	case MOVED_SRC:
 		return STEP_GONE;
 	case MOVED_DST: /* it may have answered before it closed */

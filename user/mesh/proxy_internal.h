@@ -83,6 +83,7 @@ struct flow {
 	bool unchunk;
 	bool is_bulk;   /* worth a splice */
 	bool is_joined; /* the kernel's */
+	uint8_t bad;    /* enum http_error: what is wrong with the body */
 };
 
 enum stage {
