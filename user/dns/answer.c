@@ -23,6 +23,8 @@
 #define FLAG_QR       0x80
 #define FLAG_RD       0x01
 #define FLAG_CD       0x10
+#define FLAG_DO       0x80 /* of OPT */
+#define OPT_LEN       11
 #define RCODE_BADVERS 16
 
 DEFINE_CLEANUP(pkt, ldns_pkt, ldns_pkt_free)
@@ -522,10 +524,23 @@ bool dns_is_answer(const uint8_t *query, size_t query_len, const uint8_t *answer
 	       dns_wire_equal(query + HEADER, answer + HEADER, n - 4);
 }
 
+/* OPT of ours where the query has one (RFC 6891, 6.1.1). How many bytes. */
+static size_t put_opt(uint8_t opt[static OPT_LEN], const uint8_t *query, size_t len)
+{
+	static const uint8_t plain[OPT_LEN] = { 0, 0, LDNS_RR_TYPE_OPT, DNS_UDP_MAX >> 8, DNS_UDP_MAX & 0xff };
+	auto_pkt *in = NULL;
+
+	if (ldns_wire2pkt(&in, query, len) != LDNS_STATUS_OK || !ldns_pkt_edns(in))
+		return 0;
+	memcpy(opt, plain, OPT_LEN);
+	opt[7] = ldns_pkt_edns_do(in) ? FLAG_DO : 0;
+	return OPT_LEN;
+}
+
 uint8_t *dns_failure(const uint8_t *query, size_t len, size_t *failure_len)
 {
-	size_t n = question_len(query, len);
-	uint8_t *bytes = malloc(HEADER + n);
+	size_t n = question_len(query, len), opt;
+	uint8_t *bytes = malloc(HEADER + n + OPT_LEN);
 
 	if (!bytes)
 		return NULL;
@@ -534,6 +549,8 @@ uint8_t *dns_failure(const uint8_t *query, size_t len, size_t *failure_len)
 	bytes[3] = 0x80 | (query[3] & FLAG_CD) | LDNS_RCODE_SERVFAIL;
 	bytes[5] = n != 0;
 	memset(bytes + 6, 0, 6);
-	*failure_len = HEADER + n;
+	opt = put_opt(bytes + HEADER + n, query, len);
+	bytes[11] = opt != 0;
+	*failure_len = HEADER + n + opt;
 	return bytes;
 }

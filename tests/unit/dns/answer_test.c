@@ -421,8 +421,26 @@ static void only_the_answer_to_a_question_is_one(void **state)
 	assert_false(dns_is_answer(again, len, reply, len - 1));
 	failure = dns_failure(again, len, &failure_len);
 	assert_true(dns_is_answer(again, len, failure, failure_len) && (failure[3] & 0xf) == 2);
+	assert_true(failure[11] == 0 && failure_len == len);
 	free(failure);
 	free(again);
+}
+
+static void a_failure_has_edns_where_the_query_has(void **state)
+{
+	static const uint8_t opt[] = { 0, 0, 41, 1232 >> 8, 1232 & 0xff, 0, 0, 0x80, 0, 0, 0 };
+	struct query plain = ask("example.org", A), q = with_edns(plain, 0, 4096);
+	uint8_t *failure;
+	size_t len;
+
+	(void)state;
+	q.b[q.len - 4] = 0x80; /* DO */
+	failure = dns_failure(q.b, q.len, &len);
+	assert_non_null(failure);
+	assert_int_equal(len, q.len);
+	assert_true(failure[11] == 1 && (failure[3] & 0xf) == 2);
+	assert_memory_equal(failure + plain.len, opt, sizeof(opt));
+	free(failure);
 }
 
 static void a_suffix_is_a_name(void **state)
@@ -447,6 +465,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_first_living_owner_keeps_a_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_query_is_refused_or_dropped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_the_answer_to_a_question_is_one, set_up, tear_down),
+		cmocka_unit_test(a_failure_has_edns_where_the_query_has),
 		cmocka_unit_test(a_suffix_is_a_name),
 	};
 
