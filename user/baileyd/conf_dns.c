@@ -34,6 +34,23 @@ static bool take_service(struct conf *conf, uint32_t i, const char *text)
 	return id_service_parse(&conf->services[i], text);
 }
 
+/* A record that says one twice is refused by every node. */
+static void read_services(struct conf_parse *p, const struct yaml_node *root)
+{
+	struct conf *c = p->conf;
+
+	c->n_services = conf_list(p, root, "services", false, ID_MAX_SERVICES, "a service like mongodb/tcp/27017",
+				  take_service);
+	for (uint32_t i = 0; i < c->n_services; i++)
+		for (uint32_t j = 0; j < i; j++)
+			if (memcmp(&c->services[i], &c->services[j], sizeof(c->services[i])) == 0) {
+				char text[ID_SERVICE_TEXT];
+
+				yaml_error(p->doc, yaml_get(root, "services"), p->d, "has '%s' twice",
+					   id_service_print(&c->services[i], text));
+			}
+}
+
 static void read_resolver(struct conf_parse *p, const struct yaml_node *map)
 {
 	static const char *const names[] = { [CONF_RESOLVER_AUTO] = "auto",
@@ -76,8 +93,7 @@ void conf_dns(struct conf_parse *p)
 	const struct yaml_node *root = yaml_root(p->doc), *map = conf_section(p, "dns", known, false);
 	struct conf *c = p->conf;
 
-	c->n_services = conf_list(p, root, "services", false, ID_MAX_SERVICES, "a service like mongodb/tcp/27017",
-				  take_service);
+	read_services(p, root);
 	if (!map)
 		return;
 	c->dns.is_on = true;

@@ -485,6 +485,7 @@ static void names_are_read(void **state)
 		{ "dns: { members: perhaps }\n", "true" },
 		{ "dns: { port: 53 }\n", "port" },
 		{ "services: [mongodb]\n", "needs a service like mongodb/tcp/27017" },
+		{ "services: [a/tcp/1, a/udp/1, a/tcp/1]\n", "has 'a/tcp/1' twice" },
 	};
 
 	(void)state;
