@@ -27,6 +27,20 @@ check_not 'a key goes into no file that everybody may read' sh -c "'$bailey' gen
 is 'and none is in it' "$(cat "$TMP/open")" ''
 check 'but where that is asked for' sh -c "'$bailey' genkey --world-readable >'$TMP/open' && wg pubkey <'$TMP/open'"
 
+# --- how it is used --------------------------------------------------------------------------------------------------------
+commands() { "$bailey" --help | sed -n 's/^  \([a-z-]*\) .*/\1/p'; }
+helpless() {
+	{ commands; printf '%s\n' 'quote verify' 'cert inspect' 'record sign' 'dev-identity issue' 'eventlog replay' 'collateral fetch' 'node add'; } |
+		while read -r c; do
+			# shellcheck disable=SC2086 # words
+			[ -n "$("$bailey" $c --help 2>/dev/null)" ] && "$bailey" $c --help >/dev/null 2>&1 || echo "$c"
+		done
+}
+check 'there are commands' [ "$(commands | wc -l)" -gt 25 ]
+is 'each says how it is used when asked, which is no error' "$(helpless)" ''
+"$bailey" import "$TMP/nobody" --policy p 2>/dev/null
+is 'a file that is not there is wrong usage' $? 2
+
 # --- two nodes, one from a wg-quick file -----------------------------------------------------------------------------------
 load wireguard tun sch_ingress cls_bpf bridge veth
 ns_add hub web db

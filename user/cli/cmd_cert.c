@@ -230,14 +230,14 @@ static int inspect_main(int argc, char **argv)
 
 int cmd_cert(int argc, char **argv)
 {
+	if (ev_wants_help(argc, argv)) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
 	if (argc >= 2 && strcmp(argv[1], "inspect") == 0)
 		return inspect_main(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "verify") == 0)
 		return cert_verify_main(argc - 1, argv + 1, usage);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
-		return EV_OK;
-	}
 	fputs(usage, stderr);
 	return EV_USAGE;
 }

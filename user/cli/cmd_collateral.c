@@ -279,14 +279,14 @@ static int show_main(int argc, char **argv)
 
 int cmd_collateral(int argc, char **argv)
 {
+	if (ev_wants_help(argc, argv)) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
 	if (argc >= 2 && strcmp(argv[1], "fetch") == 0)
 		return fetch_main(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "show") == 0)
 		return show_main(argc - 1, argv + 1);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
-		return EV_OK;
-	}
 	fputs(usage, stderr);
 	return EV_USAGE;
 }

@@ -193,12 +193,12 @@ static int replay_main(int argc, char **argv)
 
 int cmd_eventlog(int argc, char **argv)
 {
-	if (argc >= 2 && strcmp(argv[1], "replay") == 0)
-		return replay_main(argc - 1, argv + 1);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+	if (ev_wants_help(argc, argv)) {
 		fputs(usage, stdout);
 		return EV_OK;
 	}
+	if (argc >= 2 && strcmp(argv[1], "replay") == 0)
+		return replay_main(argc - 1, argv + 1);
 	fputs(usage, stderr);
 	return EV_USAGE;
 }

@@ -210,13 +210,13 @@ static int root_main(int argc, char **argv)
 
 int cmd_dev_identity(int argc, char **argv)
 {
+	if (ev_wants_help(argc, argv)) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
 	if (argc >= 2 && strcmp(argv[1], "root") == 0)
 		return root_main(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "issue") == 0)
 		return issue_main(argc - 1, argv + 1);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
-		return EV_OK;
-	}
 	return usage_error("root or issue is needed");
 }

@@ -15,10 +15,12 @@
 #define EXIT_USAGE 2
 #define INPUT_MAX  256
 
-static int usage(const char *command, const char *rest)
+static int usage(char **argv, const char *rest)
 {
-	fprintf(stderr, "usage: bailey %s%s\n", command, rest);
-	return EXIT_USAGE;
+	bool is_asked = argv[1] && strcmp(argv[1], "--help") == 0;
+
+	fprintf(is_asked ? stdout : stderr, "usage: bailey %s%s\n", argv[0], rest);
+	return is_asked ? EXIT_SUCCESS : EXIT_USAGE;
 }
 
 static int fail(const char *command, int code)
@@ -46,7 +48,7 @@ int cmd_genkey(int argc, char **argv)
 	int rc;
 
 	if (argc != 1 && !is_asked)
-		return usage(argv[0], " [--world-readable] > PRIVATE");
+		return usage(argv, " [--world-readable] > PRIVATE");
 	if (!is_asked && !fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO)) {
 		fprintf(stderr,
 			"bailey %s: standard output is a file that everybody may read: use umask 077, or "
@@ -86,7 +88,7 @@ int cmd_pubkey(int argc, char **argv)
 	int rc;
 
 	if (argc != 1)
-		return usage(argv[0], " < PRIVATE > PUBLIC");
+		return usage(argv, " < PRIVATE > PUBLIC");
 	rc = file_read_arg("-", INPUT_MAX, &text, &len, &e);
 	if (rc < 0) {
 		fprintf(stderr, "bailey %s: %s\n", argv[0], err_text(&e, line, sizeof(line)));

@@ -46,8 +46,10 @@ static int add(const char *socket, const char *file)
 	char end[32];
 	size_t len;
 
-	if (file_read_arg(file, RECORD_MAX, &text, &len, &e) < 0)
-		return failed(file, NULL, &e);
+	if (file_read_arg(file, RECORD_MAX, &text, &len, &e) < 0) {
+		fprintf(stderr, "bailey: %s: %s\n", e.where, e.msg);
+		return EXIT_USAGE;
+	}
 	body = json_pack("{s:s#}", "record", text, len);
 	if (!body) {
 		fprintf(stderr, "bailey: %s: is no record: it has bytes that are no text\n", file);
@@ -103,9 +105,11 @@ int cmd_node_static(int argc, char **argv)
 	}
 	if (!socket && ctl_socket_path(instance, path, sizeof(path), &e) < 0)
 		return failed(argv[0], NULL, &e);
-	for (; optind < argc; optind++)
-		if ((strcmp(argv[0], "add") == 0 ? add(socket ? socket : path, argv[optind])
-						 : set(socket ? socket : path, argv[0], argv[optind])) != EXIT_YES)
-			ret = EXIT_NO;
+	for (; optind < argc; optind++) {
+		int one = strcmp(argv[0], "add") == 0 ? add(socket ? socket : path, argv[optind])
+						      : set(socket ? socket : path, argv[0], argv[optind]);
+
+		ret = one > ret ? one : ret;
+	}
 	return ret;
 }

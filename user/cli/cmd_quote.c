@@ -230,14 +230,14 @@ static int quote_main(int argc, char **argv, bool is_verify)
 
 int cmd_quote(int argc, char **argv)
 {
+	if (ev_wants_help(argc, argv)) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
 	if (argc >= 2 && strcmp(argv[1], "verify") == 0)
 		return quote_main(argc - 1, argv + 1, true);
 	if (argc >= 2 && strcmp(argv[1], "show") == 0)
 		return quote_main(argc - 1, argv + 1, false);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
-		return EV_OK;
-	}
 	fputs(usage, stderr);
 	return EV_USAGE;
 }

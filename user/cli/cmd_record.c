@@ -297,15 +297,15 @@ static int sign_main(int argc, char **argv)
 
 int cmd_record(int argc, char **argv)
 {
+	if (ev_wants_help(argc, argv)) {
+		fputs(usage, stdout);
+		return EV_OK;
+	}
 	if (argc >= 2 && strcmp(argv[1], "show") == 0)
 		return read_main(argc - 1, argv + 1, false);
 	if (argc >= 2 && strcmp(argv[1], "verify") == 0)
 		return read_main(argc - 1, argv + 1, true);
 	if (argc >= 2 && strcmp(argv[1], "sign") == 0)
 		return sign_main(argc - 1, argv + 1);
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
-		return EV_OK;
-	}
 	return usage_error("show, verify or sign is needed");
 }

@@ -17,6 +17,11 @@
 #define CHAIN_MAX       8
 #define LABEL_WIDTH     18
 
+bool ev_wants_help(int argc, char **argv)
+{
+	return (argc > 1 && strcmp(argv[1], "--help") == 0) || (argc > 2 && strcmp(argv[2], "--help") == 0);
+}
+
 bool ev_int(const char *text, int64_t min, int64_t max, int64_t *v)
 {
 	char *end;

@@ -18,6 +18,8 @@ struct ev_args {
 	bool is_json;
 };
 
+/* `COMMAND --help` and `COMMAND SUBCOMMAND --help`; argv[0] is the command. */
+bool ev_wants_help(int argc, char **argv);
 bool ev_int(const char *text, int64_t min, int64_t max, int64_t *v);
 /* Sets `trust`, which borrows *roots (malloc'ed). */
 int ev_trust(const struct ev_args *args, struct id_trust *trust, char **roots, struct err *e);
