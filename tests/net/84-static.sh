@@ -65,13 +65,14 @@ PublicKey = $("$bailey" genkey | "$bailey" pubkey)
 AllowedIPs = $(overlay_of db)/32
 END
 # shellcheck disable=SC2120,SC2317 # called through check, with options
-import() { "$bailey" import "$quick" --name "$prefix-web" --policy "$policy" --out "$dir" --certificate web.pem --key web.key \
-	--simulated-root root/root.pem --endpoint "$(underlay_of web):51820" "$@"; }
+import() { (cd "$dir/root" && "$bailey" import "$quick" --name "$prefix-web" --policy "$policy" --out "$dir" --certificate ../web.pem \
+	--key ../web.key --simulated-root root.pem --endpoint "$(underlay_of web):51820" "$@"); }
 check_not 'a file with a script is refused' import
 like 'with the line' "$(import 2>&1)" '*.conf:5: NOT TAKEN OVER: PostUp: a script*'
 check_not 'and nothing is written' test -e "$dir/$prefix-web.yaml"
 check 'what can be taken over is, when asked' import --partial
 check_not 'no script ran' test -e "$TMP/ran"
+check 'paths are those of where one was' grep -qF "simulated_roots: '$dir/root/root.pem'" "$dir/$prefix-web.yaml"
 check_not 'what is there is not written over' import --partial
 is 'the key is for root alone' "$(stat -c %a "$dir/$prefix-web.wgkey")" 600
 check_not 'and is not in the configuration' grep -qF "$(cat "$TMP/key")" "$dir/$prefix-web.yaml"

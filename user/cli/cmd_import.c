@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -89,6 +90,8 @@ static void tell(const struct request *r, const struct ov_quick *q)
 	}
 	if (!r->conf.endpoint)
 		fprintf(stderr, "%s: without --endpoint nobody can begin to talk to this node\n", r->file);
+	if (access(r->conf.policy, F_OK) < 0)
+		fprintf(stderr, "%s: is not there yet: baileyd will not start without it\n", r->conf.policy);
 }
 
 static int path_of(const struct request *r, const char *suffix, char path[PATH_MAX], struct err *e)
@@ -131,6 +134,7 @@ static int import(struct request *r, const struct ov_quick *q)
 	r->conf.n_peers = q->n_peers;
 	if (node_conf_check(&r->conf, &e) < 0)
 		return failed(&e);
+	node_conf_absolute(&r->conf);
 	tell(r, q);
 	if (q->n_left_out && !r->is_partial) {
 		fprintf(stderr,
@@ -153,8 +157,10 @@ int cmd_import(int argc, char **argv)
 
 	if (ret >= 0)
 		return ret;
-	if (file_read(r.file, OV_QUICK_MAX, &text, &len, &e) < 0)
-		return failed(&e);
+	if (file_read(r.file, OV_QUICK_MAX, &text, &len, &e) < 0) {
+		failed(&e);
+		return EXIT_USAGE;
+	}
 	ret = ov_quick_parse(r.file, text, len, &q, &e);
 	explicit_bzero(text, len);
 	return ret < 0 ? failed(&e) : import(&r, &q);

@@ -230,26 +230,9 @@ static int conf_settle(struct request *r, struct err *e)
 	return ret;
 }
 
-static void absolute(const char **path, char buf[PATH_MAX])
-{
-	char cwd[PATH_MAX];
-
-	if (!*path || **path == '/' || !getcwd(cwd, sizeof(cwd)))
-		return;
-	if (snprintf(buf, PATH_MAX, "%s/%s", cwd, *path) < PATH_MAX)
-		*path = buf;
-}
-
-/* Relative to where one is, not to where the configuration will be. */
 static int conf_place(struct request *r, struct err *e)
 {
-	static char paths[5][PATH_MAX];
-
-	absolute(&r->conf.policy, paths[0]);
-	absolute(&r->conf.agent, paths[1]);
-	absolute(&r->conf.certificate, paths[2]);
-	absolute(&r->conf.key, paths[3]);
-	absolute(&r->conf.roots, paths[4]);
+	node_conf_absolute(&r->conf);
 	if (r->config)
 		snprintf(r->file, sizeof(r->file), "%s", r->config);
 	else if (dir_make("/etc/bailey", 0755, e) < 0)

@@ -2,8 +2,10 @@
 #include "node_conf.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node_lists.h"
 
@@ -41,6 +43,25 @@ bool node_conf_option(struct node_conf *c, int letter, const char *value)
 void node_conf_interface(char interface[IF_NAMESIZE], const char *name)
 {
 	snprintf(interface, IF_NAMESIZE, "by-%.12s", name);
+}
+
+static void absolute(const char **path, char buf[PATH_MAX])
+{
+	char cwd[PATH_MAX];
+
+	if (!*path || **path == '/' || !getcwd(cwd, sizeof(cwd)))
+		return;
+	if (snprintf(buf, PATH_MAX, "%s/%s", cwd, *path) < PATH_MAX)
+		*path = buf;
+}
+
+void node_conf_absolute(struct node_conf *c)
+{
+	const char **const path[] = { &c->policy, &c->agent, &c->certificate, &c->key, &c->roots };
+	static char buf[sizeof(path) / sizeof(path[0])][PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++)
+		absolute(path[i], buf[i]);
 }
 
 static bool is_name(const char *s, size_t max)

@@ -46,6 +46,8 @@ bool node_conf_option(struct node_conf *c, int letter, const char *value);
 
 /* What a node's WireGuard interface is called where nobody says: "by-web". */
 void node_conf_interface(char interface[IF_NAMESIZE], const char *name);
+/* Paths that a person gave are relative to where he is, not to where the configuration will be. Once a process. */
+void node_conf_absolute(struct node_conf *c);
 /* What can be said before anything is written. */
 int node_conf_check(struct node_conf *c, struct err *e);
 void node_conf_print(const struct node_conf *c, struct out *out);
