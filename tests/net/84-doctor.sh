@@ -150,6 +150,23 @@ if in_ns db tc qdisc add dev "$(ifname_of db)" clsact 2>/dev/null || in_ns db tc
 		skip 'a foreign filter is told' 'this kernel has no matchall'
 	fi
 fi
+# a second daemon whose pins are on a BPF file system of its own, as `ip netns exec` leads to
+if in_ns db "$bailey" status --instance "$prefix-db" --json | jq -e '.datapath.attach == "tcx"' >/dev/null; then
+	sed "s/^instance: .*/instance: ${prefix}2/; s/^state: .*/state: state-2/; /^status:/d; s/51820/51822/; s/7946/7949/
+		s/^overlay:/&\n  listen_port: 51822/" "$dir/db.yaml" >"$dir/second.yaml"
+	nsenter --net="$(netns_of db)" unshare --mount --propagation private sh -c 'mount -t bpf bpf /sys/fs/bpf && exec "$@"' sh \
+		"$baileyd" -c "$dir/second.yaml" >>"$dir/second.log" 2>&1 &
+	echo $! >"$dir/second.pid"
+	at_end end_pid "$dir/second.pid"
+	twice() { look programs | grep -q "another baileyd's program, by_tc_out .* tcx egress"; }
+	check 'a second baileyd on our device is told' eventually 20 twice
+	end_pid "$dir/second.pid"
+	check 'and no more when it is gone with its pins' eventually 20 sh -c "! nsenter --net=$(netns_of db) '$bailey' doctor \
+		--instance '$prefix-db' | grep -q \"another baileyd\""
+	rm -rf "/run/bailey/${prefix}2"
+else
+	skip 'a second baileyd on our device is told' 'no tcx in this kernel'
+fi
 end_pid "$dir/web.pid"
 out=$(in_ns web "$bailey" doctor --socket "$TMP/no-such.sock" --json)
 is 'without a daemon the rest is looked at' "$(echo "$out" | jq -r '[.findings[] | .area] | unique | join(" ")' | tr -d '\n')" 'baileyd clock firewall kernel routes'

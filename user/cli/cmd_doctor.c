@@ -202,8 +202,14 @@ static void take_program(const char *hook, const char *name, uint32_t id, void *
 {
 	struct doctor *d = arg;
 
-	doctor_say(d, DOC_LOOK, "programs", "another program, %s (%u), is on %s of our device: it sees packets too",
-		   name, id, hook);
+	if (strncmp(name, "by_", 3) == 0)
+		doctor_say(d, DOC_LOOK, "programs",
+			   "another baileyd's program, %s (%u), is on %s of our device and drops by its own policy: "
+			   "another instance, or this one as it was started with another /sys/fs/bpf",
+			   name, id, hook);
+	else
+		doctor_say(d, DOC_LOOK, "programs",
+			   "another program, %s (%u), is on %s of our device: it sees packets too", name, id, hook);
 }
 
 static void take_filter(bool is_ingress, const char *kind, const char *name, void *arg)

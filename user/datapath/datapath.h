@@ -267,7 +267,7 @@ struct dp_features {
 
 /* Asks the kernel for each thing that the programs use, not for its version. Takes CAP_BPF. */
 void dp_features(const struct dp_features *f);
-/* XDP and tcx programs on a device that are not Bailey's. */
+/* XDP and tcx programs on a device that are not Bailey's, and of Bailey's (by_...) all but the first of a hook. */
 void dp_foreign_programs(unsigned ifindex, void (*fn)(const char *hook, const char *name, uint32_t id, void *arg),
 			 void *arg);
 

@@ -96,14 +96,15 @@ static bool is_ours(const char *name)
 	return strncmp(name, "by_", 3) == 0 || strcmp(name, "xdp_dispatcher") == 0;
 }
 
-static void tell(uint32_t id, const char *hook, void (*fn)(const char *hook, const char *name, uint32_t id, void *arg),
-		 void *arg)
+/* One of ours judges a hook; a second one is another instance's, or of ours with pins that we can not see. */
+static void tell(uint32_t id, const char *hook, unsigned *n_ours,
+		 void (*fn)(const char *hook, const char *name, uint32_t id, void *arg), void *arg)
 {
 	struct bpf_prog_info info = { 0 };
 	__u32 len = sizeof(info);
 	auto_fd int fd = bpf_prog_get_fd_by_id(id);
 
-	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && is_ours(info.name))
+	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && is_ours(info.name) && !(*n_ours)++)
 		return;
 	fn(hook, info.name[0] ? info.name : "?", id, arg);
 }
@@ -114,16 +115,19 @@ void dp_foreign_programs(unsigned ifindex, void (*fn)(const char *hook, const ch
 	static const char *const hook[] = { "tcx ingress", "tcx egress" };
 	LIBBPF_OPTS(bpf_xdp_query_opts, xdp);
 	__u32 ids[PROGRAMS_MAX];
+	unsigned n_ours;
 
 	for (int dir = 0; dir < 2; dir++) {
 		__u32 n = PROGRAMS_MAX;
 
+		n_ours = 0;
 		if (bpf_prog_query((int)ifindex, (enum bpf_attach_type)(ATTACH_TCX_INGRESS + dir), 0, NULL, ids, &n) <
 		    0)
 			n = 0;
 		for (__u32 i = 0; i < n; i++)
-			tell(ids[i], hook[dir], fn, arg);
+			tell(ids[i], hook[dir], &n_ours, fn, arg);
 	}
+	n_ours = 0;
 	if (bpf_xdp_query((int)ifindex, 0, &xdp) == 0 && xdp.prog_id)
-		tell(xdp.prog_id, "XDP", fn, arg);
+		tell(xdp.prog_id, "XDP", &n_ours, fn, arg);
 }
