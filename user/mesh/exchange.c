@@ -314,10 +314,10 @@ static void on_written(struct bufferevent *bev, void *arg)
 }
 
 /* Why a handshake or a connection failed. Our own verdict on the peer's evidence comes before TLS's words for it. */
-static void explain_end(struct session *s, short what, struct err *e)
+static void explain_end(struct session *s, struct err *e)
 {
+	int sys = EVUTIL_SOCKET_ERROR();
 	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(s->bev));
-	unsigned long code = bufferevent_get_openssl_error(s->bev);
 	char text[160] = "closed by the peer";
 
 	if (peer->err.code) {
@@ -325,10 +325,7 @@ static void explain_end(struct session *s, short what, struct err *e)
 		err_wrap(e, "%s", s->origin);
 		return;
 	}
-	if (code)
-		ERR_error_string_n(code, text, sizeof(text));
-	else if (what & BEV_EVENT_ERROR)
-		snprintf(text, sizeof(text), "%s", strerror(EVUTIL_SOCKET_ERROR()));
+	ratls_end_text(bufferevent_get_openssl_error(s->bev), sys, text, sizeof(text));
 	err_at(e, -ECONNRESET, s->origin, "connection failed: %s", text);
 }
 
@@ -343,7 +340,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	if (!s->went_well && !s->is_done) {
-		explain_end(s, what, &e);
+		explain_end(s, &e);
 		session_refuse(s, &e, false);
 	}
 	ERR_clear_error();

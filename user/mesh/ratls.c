@@ -50,6 +50,22 @@ const char *ratls_error(char *buf, size_t size)
 	return buf;
 }
 
+static bool is_of_network(int sys)
+{
+	return sys == ECONNREFUSED || sys == ECONNRESET || sys == EHOSTUNREACH || sys == ENETUNREACH ||
+	       sys == ETIMEDOUT;
+}
+
+/* libevent passes SSL_get_error()'s SSL_ERROR_SYSCALL on as if it were a code: one of no library. */
+bool ratls_end_text(unsigned long code, int sys, char *buf, size_t size)
+{
+	if (ERR_GET_LIB(code))
+		ERR_error_string_n(code, buf, size);
+	else if (is_of_network(sys))
+		snprintf(buf, size, "%s", strerror(sys));
+	return ERR_GET_LIB(code) || is_of_network(sys);
+}
+
 /* Replaces OpenSSL's chain building: only the leaf's evidence decides. */
 static int verify_evidence(X509_STORE_CTX *store, void *arg)
 {

@@ -231,8 +231,8 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 static void explain_end(struct vpc_join *j, short what, struct err *e)
 {
+	int sys = EVUTIL_SOCKET_ERROR();
 	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(j->bev));
-	unsigned long code = bufferevent_get_openssl_error(j->bev);
 	char text[160] = "closed by the server";
 
 	if (peer->err.code) {
@@ -240,12 +240,8 @@ static void explain_end(struct vpc_join *j, short what, struct err *e)
 		err_wrap(e, "%s", j->where);
 		return;
 	}
-	if (code)
-		ERR_error_string_n(code, text, sizeof(text));
-	else if (what & BEV_EVENT_TIMEOUT)
+	if (!ratls_end_text(bufferevent_get_openssl_error(j->bev), sys, text, sizeof(text)) && what & BEV_EVENT_TIMEOUT)
 		snprintf(text, sizeof(text), "nothing came for %d s", IDLE_S);
-	else if (what & BEV_EVENT_ERROR)
-		snprintf(text, sizeof(text), "%s", strerror(EVUTIL_SOCKET_ERROR()));
 	err_at(e, -ECONNRESET, j->where, "connection failed: %s", text);
 }
 
