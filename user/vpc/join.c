@@ -391,8 +391,16 @@ int vpc_join_renew(struct vpc_join *j, const char *cert_pem, const char *key_pem
 		ratls_fini(&made);
 		return ret;
 	}
-	ratls_fini(&j->next);
-	j->next = made;
+	if (j->record) {
+		ratls_fini(&j->next);
+		j->next = made;
+		return 0;
+	}
+	/* no record to wait for: who has been granted nothing would dial with the old one for ever */
+	ratls_fini(&j->ratls);
+	j->ratls.ctx = take_ptr(made.ctx);
+	if (j->bev)
+		connect_now(j);
 	return 0;
 }
 

@@ -68,5 +68,8 @@ uint32_t vpc_join_server(const struct vpc_join *join); /* which one it is connec
 void vpc_join_change(struct vpc_join *join, const struct vpc_servers *to);
 /* The node's record, with the addresses of the last grant; copied. Without a connection: of the next one. */
 int vpc_join_publish(struct vpc_join *join, const uint8_t *bytes, size_t len);
-/* Another certificate and key, whose record is the next that is published: the connection is made again with them. */
+/*
+ * Another certificate and key. They come into use with their record, the next that is published, and the connection is
+ * made again with them; where none was published yet, at once.
+ */
 int vpc_join_renew(struct vpc_join *join, const char *cert_pem, const char *key_pem, struct err *e);
