@@ -218,8 +218,9 @@ static int row_of(const struct vs_store *s, const uint8_t *instance_id, struct v
 /* A name is its node's until the lease ends; then whoever asks has it. */
 static int name_free(const struct vs_store *s, const struct vs_who *who, int64_t now, struct err *e)
 {
-	auto_stmt *st = prepare(s, "SELECT hex(instance) FROM node WHERE name = ? AND instance <> ? AND not_after >= ? "
-				   "AND state <> ?");
+	auto_stmt *st =
+		prepare(s, "SELECT lower(hex(instance)) FROM node WHERE name = ? AND instance <> ? AND not_after >= ? "
+			   "AND state <> ?");
 	auto_stmt *take = prepare(s, "UPDATE node SET name = NULL WHERE name = ? AND instance <> ?");
 	int got;
 
