@@ -198,17 +198,24 @@ new_end() {
 at_end new_end
 at_end stop_server
 check_not 'without a control plane it has not joined' up --wait 3
-like 'and says why' "$(up --wait 1 2>&1)" '*not joined after 1 s; baileyd goes on trying*'
+like 'and says why' "$(up --wait 1 2>&1)" '*not joined after 1 s; baileyd goes on trying*connection failed: Connection refused*'
+mv "$dir/new.yaml" "$dir/kept.yaml"
+like 'whose daemon runs already is told what a new configuration changes' "$(up --wait 1 2>&1)" '*baileyd runs already*not joined after 1 s*'
+cmp "$dir/new.yaml" "$dir/kept.yaml" || not_ok 'it is the same configuration'
 start_server
 check 'with it, it joins' up --wait 40
 like 'what it became is told' "$(up)" "$name: up as 100.64.0.*, $(ifname_of new), 0 nodes verified"
 is 'the configuration is for reading' "$(stat -c %a "$dir/new.yaml")" 644
 is 'the key is not' "$(stat -c %a "/var/lib/bailey/$name/wg.key")" 600
 like 'other wishes than what is there are refused' "$(up --network 100.64.0.0/16 2>&1)" '*is there and says otherwise*'
-check_not 'a wrong app is a usage error' in_ns new "$bailey" up --server 192.0.2.1:7947 --app web --policy p --name "$name" --config "$dir/x.yaml"
+in_ns new "$bailey" up --server 192.0.2.1:7947 --app web --policy p --name "$name" --config "$dir/x.yaml" 2>"$TMP/out"
+is 'a wrong app is a usage error' "$? $(cat "$TMP/out")" '2 bailey up: --app: needs 40 hex digits, or any'
 check_not 'and nothing is written' test -e "$dir/x.yaml"
 check_not 'what baileyd refuses is not started' in_ns new "$bailey" up --server 192.0.2.1:7947 --app any --policy "$dir/none.yaml" \
 	--name "${prefix}x" --config "$dir/y.yaml"
 check_not 'and leaves nothing behind' test -e "$dir/y.yaml"
+at_end 'rm -rf "/run/bailey/${prefix}z" "/var/lib/bailey/${prefix}z" "/var/log/bailey-${prefix}z.log"'
+like 'a daemon that ends is not waited for, and has said why' "$(in_ns new "$bailey" up --server 192.0.2.1:7947 --app any --policy "$policy" \
+	--certificate "$dir/new.pem" --key "$dir/new.key" --name "${prefix}z" --config "$dir/z.yaml" --wait 600 2>&1)" '*baileyd has ended: *QUOTE_SIMULATED*'
 
 done_testing

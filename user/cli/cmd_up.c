@@ -21,6 +21,7 @@
 #define WAIT_S       30
 #define POLL_NS      100000000
 #define CONF_MAX     (256 * 1024)
+#define LOG_MAX      (16 * 1024 * 1024) /* of which the last line is wanted */
 #define APP_HEX      40
 #define NETWORKS_MAX 4
 
@@ -50,14 +51,17 @@ struct request {
 	char authkey[PATH_MAX], authkey_file[PATH_MAX]; /* as given, "": none; where it is */
 	struct ip_prefix networks[NETWORKS_MAX];
 	unsigned wait_s;
-	bool has_settings; /* beside name and config */
-	bool is_new;       /* the configuration is of this call */
+	bool has_settings;  /* beside name and config */
+	bool is_new;        /* the configuration is of this call */
+	char log[PATH_MAX]; /* of a daemon that we started ourselves, which is */
+	pid_t daemon;       /* our child as long as we are; 0: none */
 };
 
+/* What an option says can not be: usage. */
 static int failed(const struct err *e)
 {
 	fprintf(stderr, "bailey up: %s: %s\n", e->where, e->msg);
-	return EXIT_NO;
+	return strncmp(e->where, "--", 2) == 0 ? EXIT_USAGE : EXIT_NO;
 }
 
 /* --- what is asked for --- */
@@ -279,28 +283,26 @@ static int run(char *const argv[])
 /* On its own from here: its own session, its words in a file. */
 static int start_alone(const char *program, struct request *r, struct err *e)
 {
-	char log[PATH_MAX];
 	auto_fd int out = -1;
-	pid_t pid;
 
-	snprintf(log, sizeof(log), "/var/log/bailey-%.31s.log", r->conf.name);
-	out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	snprintf(r->log, sizeof(r->log), "/var/log/bailey-%.31s.log", r->conf.name);
+	out = open(r->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (out < 0)
-		return err_at(e, -errno, log, "%s", strerror(errno));
-	pid = fork();
-	if (pid < 0)
+		return err_at(e, -errno, r->log, "%s", strerror(errno));
+	r->daemon = fork();
+	if (r->daemon < 0)
 		return err_at(e, -errno, "baileyd", "%s", strerror(errno));
-	if (pid == 0) {
+	if (r->daemon == 0) {
 		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 		setsid();
-		if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || fork() != 0)
-			_exit(0);
+		if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+			_exit(127);
 		execl(program, "baileyd", "-c", r->file, (char *)NULL);
 		_exit(127);
 	}
-	waitpid(pid, NULL, 0);
-	printf("started, log in %s\n", log);
+	printf("started, log in %s\n", r->log);
+	fflush(stdout);
 	return 0;
 }
 
@@ -360,7 +362,18 @@ bool up_has_joined(const json_t *s)
 	       (!json_is_object(vpc) || json_is_true(json_object_get(vpc, "connected")));
 }
 
-static int tell_why_not(const struct request *r, const json_t *s)
+/* A network goes on without its control plane. */
+static void tell_what_works(const json_t *s)
+{
+	const json_t *overlay = json_object_get(s, "overlay"), *addrs = json_object_get(overlay, "addresses");
+
+	if (json_array_size(addrs))
+		fprintf(stderr, "  meanwhile %s is %s, and has verified %zu nodes by the records of before\n",
+			js(overlay, "interface"), json_string_value(json_array_get(addrs, 0)),
+			json_array_size(json_object_get(s, "peers")));
+}
+
+static void tell_why_not(const struct request *r, const json_t *s)
 {
 	const json_t *refusals = json_object_get(s, "refusals"), *o;
 	size_t i;
@@ -368,11 +381,31 @@ static int tell_why_not(const struct request *r, const json_t *s)
 	fprintf(stderr, "bailey up: not joined after %u s; baileyd %s\n", r->wait_s,
 		s ? "goes on trying" : "does not answer: see its log");
 	json_array_foreach (refusals, i, o)
-		fprintf(stderr, "  %s %s: %s: %s\n", js(o, "origin"), js(o, "reason"), js(o, "where"), js(o, "text"));
-	return EXIT_NO;
+		fprintf(stderr, "  %s%s%s: %s\n", js(o, "reason"), *js(o, "reason") ? " " : "", js(o, "where"),
+			js(o, "text"));
+	tell_what_works(s);
 }
 
-static int wait_joined(const struct request *r, const char *socket)
+/* The daemon that we started has ended: it has said why in the last line of its log. */
+static bool has_ended(struct request *r)
+{
+	auto_free char *text = NULL;
+	struct err e = ERR_INIT;
+	char *line;
+	size_t len;
+
+	if (r->daemon <= 0 || waitpid(r->daemon, NULL, WNOHANG) != r->daemon)
+		return false;
+	if (file_read(r->log, LOG_MAX, &text, &len, &e) < 0)
+		return fprintf(stderr, "bailey up: baileyd has ended: see %s\n", r->log) > 0;
+	while (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	line = strrchr(text, '\n');
+	fprintf(stderr, "bailey up: baileyd has ended: %s\n", line ? line + 1 : text);
+	return true;
+}
+
+static int wait_joined(struct request *r, const char *socket)
 {
 	const struct timespec pause = { .tv_nsec = POLL_NS };
 	time_t end = time(NULL) + r->wait_s;
@@ -393,11 +426,31 @@ static int wait_joined(const struct request *r, const char *socket)
 		if (time(NULL) >= end)
 			break;
 		json_decref(s);
+		if (has_ended(r))
+			return EXIT_NO;
 		nanosleep(&pause, NULL);
 	}
 	tell_why_not(r, s);
 	json_decref(s);
 	return EXIT_NO;
+}
+
+/* One that runs has read its configuration when it started; a reload takes the control plane, the key and the policy
+ * again. */
+static void tell_daemon(const struct request *r, const char *socket)
+{
+	auto_call(cleanup_json) json_t *answer = NULL;
+	struct err e = ERR_INIT;
+
+	if (!r->is_new && !r->authkey[0])
+		return;
+	if (ctl_call(socket, "POST", "/v1/reload", &answer, &e) < 0)
+		fprintf(stderr, "bailey up: reload: %s: %s\n", e.where, e.msg);
+	if (r->is_new)
+		fprintf(stderr,
+			"bailey up: baileyd runs already, and has read vpc, its key and the policy again; what "
+			"else %s says counts when it is started again\n",
+			r->file);
 }
 
 int cmd_up(int argc, char **argv)
@@ -417,7 +470,9 @@ int cmd_up(int argc, char **argv)
 	if (conf_place(&r, &e) < 0)
 		return failed(&e);
 	snprintf(socket, sizeof(socket), "/run/bailey/%.31s/ctl.sock", r.conf.name);
-	if (!unix_is_served(socket) && start(&r, &e) < 0)
+	if (unix_is_served(socket))
+		tell_daemon(&r, socket);
+	else if (start(&r, &e) < 0)
 		return failed(&e);
 	return wait_joined(&r, socket);
 }
