@@ -171,6 +171,7 @@ like 'and revoked' "$(key revoke "$many")" "$many: revoked*"
 like 'which is seen' "$(key list)" "*$many  revoked*"
 like 'who is no key is told so' "$(key revoke 00000000 2>&1)" '*there is no such key*'
 check_not 'nor is a year and a day' key create --expires 366d
+like 'nor 3x, by its name' "$(key create --expires 3x 2>&1)" "*--expires: needs a duration*found '3x'*"
 is 'status and metrics' "$(status '[.authkeys, .api.nodes, .api.refused > 5]') $(curl -s --unix-socket "$dir/run/ctl.sock" http://vpc/metrics | grep -c 'bailey_vpc_api_\(nodes\|requests_total\|refused_total\) [1-9]')" '[0,3,true] 3'
 
 # --- bailey up, with a key -------------------------------------------------------------------------------------------------------------

@@ -48,6 +48,10 @@ is 'by address, over IPv6, as JSON' "$(ping db fdba:11e7::2 --json --count 2 | j
 is 'by instance' "$(ping db "$(instance_of web)" --json | jq .answered)" 3
 check_not 'a stranger is not pinged' ping db 100.64.0.77
 check_not 'nor a name of nobody' ping db nobody
+is 'itself is said to be itself' "$(ping db db 2>&1)" 'bailey ping: db: is this node itself'
+is 'also by its address' "$(ping db 100.64.0.3 2>&1)" 'bailey ping: 100.64.0.3: is this node itself'
+like 'nobody is asked for nobody' "$("$bailey" ping 2>&1; echo $?)" 'usage: *
+2'
 out=$(ping web db --count 1)
 is 'what policy denies is not answered' $? 1
 like 'and the node says that it was itself' "$out" "*this node's own policy denies it: POLICY_DENY*"

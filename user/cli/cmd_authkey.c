@@ -63,7 +63,11 @@ static bool option_take(struct request *r, int c)
 		r->instance = optarg;
 		return true;
 	case 'x':
-		return duration(optarg, &r->expires_s);
+		if (duration(optarg, &r->expires_s))
+			return true;
+		fprintf(stderr, "bailey authkey: --expires: needs a duration like 90s, 30m, 24h or 7d, found '%s'\n",
+			optarg);
+		return false;
 	default:
 		return false;
 	}

@@ -111,8 +111,8 @@ static int list(const struct request *r)
 	nodes = json_object_get(answer, "nodes");
 	if (r->node)
 		ret = show(r, nodes);
-	else if (r->json)
-		json_dumpf(nodes, stdout, JSON_INDENT(2));
+	else if (r->json && json_dumpf(nodes, stdout, JSON_INDENT(2)) == 0)
+		putchar('\n');
 	json_array_foreach (nodes, i, n)
 		if (!r->node && !r->json)
 			print_one(n);
@@ -128,7 +128,8 @@ static int set(const struct request *r, const char *path)
 
 	json_decref(body);
 	if (ret == 0)
-		printf("%s: instance %s\n", r->verb, js(answer, "instance_id"));
+		printf("%s: %s, instance %s\n", r->node, strcmp(r->verb, "revoke") == 0 ? "revoked" : "approved",
+		       js(answer, "instance_id"));
 	json_decref(answer);
 	return ret < 0 ? failed(&e) : EXIT_YES;
 }

@@ -48,6 +48,11 @@ static bool has_address(const json_t *peer, const struct by_addr *addr)
 	return false;
 }
 
+static bool is_self(const json_t *status, const char *node, const struct by_addr *addr)
+{
+	return addr ? has_address(json_object_get(status, "overlay"), addr) : strcmp(js(status, "node"), node) == 0;
+}
+
 /* The peer that `node` names, and the address to ask. */
 static const json_t *peer_find(const json_t *status, const char *node, struct by_addr *addr)
 {
@@ -69,7 +74,9 @@ static const json_t *peer_find(const json_t *status, const char *node, struct by
 		}
 	}
 	if (!found)
-		fprintf(stderr, "bailey ping: %s: this node has verified no such node\n", node);
+		fprintf(stderr, "bailey ping: %s: %s\n", node,
+			is_self(status, node, is_address ? addr : NULL) ? "is this node itself"
+									: "this node has verified no such node");
 	else if (!is_address &&
 		 !addr_parse(addr, json_string_value(json_array_get(json_object_get(found, "addresses"), 0))))
 		return NULL;
@@ -170,10 +177,14 @@ static void explain_silence(struct daemon_args *a, const json_t *status, const j
 	if (strcmp(js(one, "action"), "deny") == 0)
 		printf("this node's own policy denies it: %s%s%s\n", js(one, "reason"),
 		       json_is_object(rule) ? ", rule " : "", js(rule, "name"));
+	else if (!*endpoint_of(status, peer, ""))
+		printf("%s says no endpoint, so it has to dial this node, and has not: one of the two needs "
+		       "overlay.endpoints\n",
+		       js(way_to(status, peer), "node"));
 	else if (!json_object_get(way_to(status, peer), "handshake_age_s"))
 		printf("there never was a WireGuard handshake with %s: the path to %s is cut, or it does not know "
 		       "this node\n",
-		       js(way_to(status, peer), "node"), endpoint_of(status, peer, "(no endpoint)"));
+		       js(way_to(status, peer), "node"), endpoint_of(status, peer, ""));
 	else
 		printf("this node's policy allows it, and the last handshake was %lld s ago: its own policy may deny "
 		       "%s\n",
@@ -253,19 +264,26 @@ static int ping(struct daemon_args *a, const json_t *status, const char *node)
 	return r.answered ? EXIT_YES : EXIT_NO;
 }
 
+static int misused(void)
+{
+	fputs(usage, stderr);
+	return EXIT_USAGE;
+}
+
 int cmd_ping(int argc, char **argv)
 {
 	auto_call(cleanup_json) json_t *status = NULL;
 	struct daemon_args a;
 	bool has_node = argc > 1 && argv[1][0] != '-';
-	int ret = daemon_args_take(argc - has_node, argv + has_node, usage, TAKES_COUNT, &a);
+	int ret;
 
+	if (argc == 1)
+		return misused();
+	ret = daemon_args_take(argc - has_node, argv + has_node, usage, TAKES_COUNT, &a);
 	if (ret >= 0)
 		return ret;
-	if (!has_node || a.count > COUNT_MAX) {
-		fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
+	if (!has_node || a.count > COUNT_MAX)
+		return misused();
 	status = daemon_call(&a, "GET", "/v1/status");
 	return status ? ping(&a, status, argv[1]) : EXIT_NO;
 }
