@@ -271,6 +271,14 @@ cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
 reload srv
 like 'a certificate of another app is not taken' "$(sleep "$PATIENCE"; status srv .last_refused.why)" '*another app or instance*'
 is 'and the old one goes on' "$(get /hello)" "Your app_id is: $web"
+victim=$(status srv '.workers[0].pid')
+kill -9 "$victim"
+is_itself() { [ "$(status srv "$1")" != "$victim" ] && [ "$(status srv .identity.app_id)" = $db ] && [ "$(get /hello)" = "Your app_id is: $web" ]; }
+check 'a worker that is started then has the old one, too' eventually 30 is_itself '.workers[0].pid'
+victim=$(status srv .key.pid)
+kill -9 "$victim"
+signs() { is_itself .key.pid && tls "$TMP/web" 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' | grep -q '^HTTP/1.1 200'; }
+check 'and a key process its key' eventually 30 signs
 cat "$TMP/srv.key.good" >"$TMP/srv.key"; cat "$TMP/srv.pem.good" >"$TMP/srv.pem"
 reload srv
 printf 'rules: [\n' >>"$TMP/rules.yaml"

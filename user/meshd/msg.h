@@ -39,6 +39,7 @@ enum md_msg {
 	MD_FLOW,    /* struct md_flow */
 	MD_ASKED,   /* struct msg_token */
 	MD_DRAINED,
+	MD_CERT_REFUSED, /* struct md_number: of CERT; the one before goes on */
 };
 
 struct md_number {

@@ -137,6 +137,31 @@ static bool all_serve(const struct md_parent *p)
 	return true;
 }
 
+static void secret_free(char *pem)
+{
+	if (pem)
+		OPENSSL_cleanse(pem, strlen(pem));
+	free(pem);
+}
+
+/* Who is started later is given what runs: a worker has no app of before to hold another one's certificate against. */
+static void on_cert_refused(struct md_parent *p, const struct md_number *m)
+{
+	struct md_loaded *l = p->before ? &p->before->loaded : &p->loaded;
+
+	if (m->n != p->cert.number || !p->was.chain)
+		return;
+	free(p->chain);
+	p->chain = take_ptr(p->was.chain);
+	p->cert = p->was.cert;
+	if (!p->was.key)
+		return;
+	free(l->cert);
+	l->cert = strdup(p->chain);
+	secret_free(l->key);
+	l->key = take_ptr(p->was.key);
+}
+
 static void on_applied(struct md_worker *w, const struct md_applied *m)
 {
 	char text[600];
@@ -180,6 +205,8 @@ static void on_worker_message(struct ipc_msg *msg, void *arg)
 		trust_wants(&p->trust, m);
 	} else if (msg->type == MSG_EDGE_BUNDLES && (m = ipc_as(msg, sizeof(struct msg_bundles)))) {
 		p->trust.bundles = *(const struct msg_bundles *)m;
+	} else if (msg->type == MD_CERT_REFUSED && (m = ipc_as(msg, sizeof(struct md_number)))) {
+		on_cert_refused(p, m);
 	} else if (msg->type == MD_DRAINED) {
 		w->has_drained = true;
 		if (p->is_draining && all_drained(p))
@@ -206,6 +233,13 @@ void md_send_key(struct md_parent *p)
 
 	if (key && p->key.ipc)
 		ipc_send_blob(p->key.ipc, MD_KEY_PEM, &m, sizeof(m), key, strlen(key));
+}
+
+void md_own_changed(struct md_parent *p, char *old_key)
+{
+	secret_free(p->was.key);
+	p->was.key = old_key;
+	md_send_key(p);
 }
 
 static void on_key_up(void *arg)
@@ -245,7 +279,9 @@ static void on_key_ready(struct md_parent *p, struct ipc_msg *msg, const struct 
 			stop(p, 1);
 		return;
 	}
-	free(p->chain);
+	free(p->was.chain);
+	p->was.chain = p->chain;
+	p->was.cert = p->cert;
 	p->chain = (char *)chain;
 	p->cert.number = m->number;
 	memcpy(p->cert.spki, m->spki, sizeof(p->cert.spki));
@@ -463,6 +499,8 @@ static void parent_free(struct md_parent *p)
 	md_loaded_fini(&p->loaded);
 	OPENSSL_cleanse(&p->tickets, sizeof(p->tickets));
 	free(p->chain);
+	free(p->was.chain);
+	secret_free(p->was.key);
 	free(p->nodes);
 	free(p->worker);
 	free(p);

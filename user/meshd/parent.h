@@ -68,6 +68,10 @@ struct md_parent {
 	struct md_worker *worker;
 	char *chain; /* of the certificate in use; its number is 0 when there is none yet */
 	struct md_cert cert;
+	struct {
+		char *chain, *key; /* key: PEM, where it is from a file */
+		struct md_cert cert;
+	} was; /* comes back when a worker refuses `cert` */
 	uint32_t last_key, applies;
 	struct md_tickets tickets;
 	struct md_node *nodes;
@@ -105,6 +109,7 @@ int md_user(const struct md_conf *conf, uid_t *uid, gid_t *gid, struct err *e);
 /* parent.c */
 void md_send_all(struct md_parent *p, struct md_worker *w);
 void md_send_key(struct md_parent *p);
+void md_own_changed(struct md_parent *p, char *old_key); /* what is in files; takes the key of before, NULL: none */
 void md_send_nodes(struct md_parent *p);
 
 /* reload.c */

@@ -168,7 +168,7 @@ static void commit(struct md_parent *p)
 	p->told.reloads++;
 	md_sockets_close(was->socket, was->n_sockets, p->socket, p->n_sockets);
 	if (!same_text(was->loaded.key, p->loaded.key) || !same_text(was->loaded.cert, p->loaded.cert))
-		md_send_key(p);
+		md_own_changed(p, take_ptr(was->loaded.key));
 }
 
 static void fall_back(struct md_parent *p)

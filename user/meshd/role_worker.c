@@ -286,12 +286,14 @@ static void on_cert(struct md_worker_state *w, struct ipc_msg *msg)
 	struct err e = ERR_INIT;
 	struct md_cert old = w->cert;
 	char *old_chain = w->chain;
+	struct md_number refused;
 
 	if (!m || msg->fd < 0)
 		return;
 	w->chain = NULL;
 	take_text(msg, &w->chain);
 	w->cert = *m;
+	refused.n = m->number;
 	if (!w->has_applied || !w->chain) {
 		free(old_chain);
 		return;
@@ -303,6 +305,7 @@ static void on_cert(struct md_worker_state *w, struct ipc_msg *msg)
 	}
 	if (identity_apply(w, &e) < 0) { /* the old one goes on */
 		tell_refused(w, "own certificate", &e);
+		ipc_send(w->parent, MD_CERT_REFUSED, &refused, sizeof(refused), -1);
 		free(w->chain);
 		w->chain = old_chain;
 		w->cert = old;
