@@ -3,7 +3,7 @@
 # Asking a node: `bailey ping` (path, round trip, longest packet), `bailey doctor` (what is planted is found), the status
 # service on a port of its own, and `bailey up` from nothing.
 . tests/net/lib.sh
-need ip nsenter jq curl nft pgrep python3
+need ip nsenter ss jq curl nft pgrep python3
 need_file "$BUILD/bailey-vpc" 'run make'
 
 dir=$TMP
@@ -206,8 +206,15 @@ like 'and says why' "$(up --wait 1 2>&1)" '*not joined after 1 s; baileyd goes o
 mv "$dir/new.yaml" "$dir/kept.yaml"
 like 'whose daemon runs already is told what a new configuration changes' "$(up --wait 1 2>&1)" '*baileyd runs already*not joined after 1 s*'
 cmp "$dir/new.yaml" "$dir/kept.yaml" || not_ok 'it is the same configuration'
+nsenter --net="$(netns_of new)" python3 -c 'import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 51820)); time.sleep(600)' &
+echo $! >"$dir/taken.pid"
+at_end 'end_pid "$dir/taken.pid"'
+eventually 10 sh -c "nsenter --net='$(netns_of new)' ss -uln | grep -q :51820"
 start_server
-check 'with it, it joins' up --wait 40
+check_not 'with it, while another program has the port of WireGuard, it does not' up --wait 10
+like 'which its log says' "$(cat "/var/log/bailey-$name.log")" '*Address already in use*'
+end_pid "$dir/taken.pid"
+check 'and by itself when the port is free' up --wait 90
 like 'what it became is told' "$(up)" "$name: up as 100.64.0.*, $(ifname_of new), 0 nodes verified"
 is 'the configuration is for reading' "$(stat -c %a "$dir/new.yaml")" 644
 is 'the key is not' "$(stat -c %a "/var/lib/bailey/$name/wg.key")" 600

@@ -67,6 +67,20 @@ static void stop(struct parent *p, int status)
 }
 
 /* A device or a datapath that can not be set up is nothing that a restart mends: the daemon says why and ends. */
+/* What was in the way, as another program on WireGuard's port, may go: after 5, 10, 20 .. 60 seconds, for ever. */
+static void sync_later(struct parent *p)
+{
+	unsigned pause = p->sync_pause_s ? 2 * p->sync_pause_s : 5;
+
+	p->sync_pause_s = p->sync_in_s = pause < 60 ? pause : 60;
+}
+
+static void sync_tick(struct parent *p)
+{
+	if (p->sync_in_s && --p->sync_in_s == 0)
+		plan_send_all(p);
+}
+
 static void on_net_done(struct parent *p, const struct msg_done *m)
 {
 	struct err e = m->err;
@@ -84,6 +98,7 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 		if (m->request == MSG_NET_SYNC && (p->is_synced = true)) {
 			log_info("overlay %s is up, policy decides", p->conf.interface);
 			dns_overlay_up(p);
+			p->sync_in_s = p->sync_pause_s = 0;
 		}
 		return;
 	}
@@ -96,6 +111,8 @@ static void on_net_done(struct parent *p, const struct msg_done *m)
 		workload_opened(p, m->target, m->code, &e);
 	if (m->request == MSG_NET_POLICY)
 		life_answered(p, m->target, m->code, &e);
+	if (m->request == MSG_NET_SYNC)
+		sync_later(p);
 }
 
 static void on_net_message(struct ipc_msg *msg, void *arg)
@@ -334,6 +351,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	tick_add(p);
 	nodes_expire(p, time(NULL));
+	sync_tick(p);
 	seen_tick(p, time(NULL));
 	knock_tick(p);
 	vpc_tick(p);

@@ -131,6 +131,7 @@ struct parent {
 	bool is_loaded;    /* stored records were judged: nodes are complete */
 	bool net_ok;       /* net took its configuration */
 	bool is_synced;    /* and all that it was told after: it decides, on every device that is there */
+	unsigned sync_in_s, sync_pause_s; /* until it is told all of it again, 0: it need not be; the next pause */
 	struct id_claims self;
 	struct id_record record;
 	struct event *renew, *tick;

@@ -207,7 +207,8 @@ static int take_lines(struct parse *p, const char *text, size_t len, const char 
 	if (text != end - 1 || !p->has_code)
 		return err_at(e, -EPROTO, where, "the answer does not end with errno and one empty line");
 	if (p->code)
-		return err_at(e, -(int)p->code, where, "refused: %s", strerror((int)p->code));
+		return err_at(e, -(int)p->code, where, "refused: %s%s", strerror((int)p->code),
+			      p->code == EADDRINUSE ? " (the UDP port that it shall listen on)" : "");
 	return 0;
 }
 
