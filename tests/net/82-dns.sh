@@ -214,4 +214,7 @@ note "$(($(date +%s) - ended)) s after its node"
 is 'who is left has' "$(short a $at web.app.dstack.internal)" $at
 end_pid "$dir/a.pid"
 check 'at the end systemd-resolved is told' eventually 5 grep -qx "revert $(ifname_of a)" "$dir/resolvectl.log"
+printf '#!/bin/sh\nexit 1\n' >"$dir/bin/resolvectl"
+start_node a
+check 'a resolvectl that fails is said to' eventually 10 grep -q "was not told of $(ifname_of a), resolvectl failed" "$dir/a.log"
 done_testing

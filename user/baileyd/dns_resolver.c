@@ -22,6 +22,7 @@
 #define DNS_PORT     53
 #define RESOLVED_RUN "/run/systemd/resolve/stub-resolv.conf"
 #define PATIENCE_S   10
+#define NO_PROGRAM   127 /* as a shell says it */
 static const char mark[] = "# written by baileyd, which puts back what was here; see dns.resolver in baileyd.conf(5)\n";
 
 /* --- systemd-resolved --- */
@@ -33,7 +34,7 @@ static int run(const char *const argv[])
 
 	if (!pid) {
 		execvp(argv[0], (char *const *)(uintptr_t)argv);
-		_exit(127);
+		_exit(NO_PROGRAM);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
@@ -71,12 +72,18 @@ static void tell_resolved(const struct parent *p)
 	snprintf(domain, sizeof(domain), "~%s", p->conf.dns.suffix);
 	for (uint32_t i = 0; i < p->conf.n_addrs; i++)
 		dns[3 + i] = addr_print(&p->conf.addrs[i], addr[i]);
-	bad = run(dns) || run(domains);
-	for (size_t i = 0; i < ARRAY_LEN(plain); i++)
-		bad = run(plain[i]) || bad;
+	bad = run(dns);
+	bad = bad ? bad : run(domains);
+	for (size_t i = 0; i < ARRAY_LEN(plain) && bad != NO_PROGRAM; i++) {
+		int ret = run(plain[i]);
+
+		bad = bad ? bad : ret;
+	}
 	if (bad)
-		log_err("resolvectl could not tell systemd-resolved of %s: names end in .%s only for who asks here",
-			link, p->conf.dns.suffix);
+		log_err("systemd-resolved was not told of %s, %s: names below %s are there for who asks this node "
+			"itself",
+			link, bad == NO_PROGRAM ? "resolvectl is not installed" : "resolvectl failed",
+			p->conf.dns.suffix);
 }
 
 static void forget_resolved(const struct parent *p)
