@@ -57,10 +57,12 @@ done
 # --- from this side, and at the other from theirs --------------------------------------------------------------------------
 check_not 'what policy denies goes to nobody' ping_from web "$(overlay_of db)"
 is 'and wakes nobody' "$(peers web)" 0
+like 'ping says that it is asleep' "$(in_ns web "$bailey" ping db --count 1 --instance "$prefix-web")" '*: asleep until somebody talks to it*'
 spawn db "$talk" echo 5432
 at=$(date +%s.%N)
 check 'the first connection is made' tcp_ok web "$(overlay_of db)"
 note "it took $(awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $at }") s"
+like 'a drop says that it wakes' "$("$bailey" drops --instance "$prefix-web")" '*PEER_ASLEEP*web-to-db *: to a peer that WireGuard is told of*'
 is 'web told WireGuard of one' "$(peers web)" 1
 is 'a handshake told db of one' "$(peers db)" 1
 check 'both have it once' status_has db '.overlay.wireguard.woken == 1'

@@ -61,7 +61,8 @@ void rule_text(const json_t *ev, char *buf, size_t size)
 
 	nearest_text(ev, near, sizeof(near));
 	if (*js(ev, "rule"))
-		snprintf(buf, size, "%s %s", js(ev, "rule"), js(ev, "where"));
+		snprintf(buf, size, "%s %s%s%s", js(ev, "rule"), js(ev, "where"),
+			 by_policy || !*js(ev, "text") ? "" : ": ", by_policy ? "" : js(ev, "text"));
 	else if (*near)
 		snprintf(buf, size, "no rule; %s", near);
 	else

@@ -95,11 +95,18 @@ static const json_t *way_to(const json_t *status, const json_t *peer)
 	return peer;
 }
 
+static bool is_asleep(const json_t *status, const json_t *peer)
+{
+	return json_is_false(json_object_get(way_to(status, peer), "configured"));
+}
+
 static const char *endpoint_of(const json_t *status, const json_t *peer, const char *without)
 {
 	const char *endpoint = js(way_to(status, peer), "endpoint");
 
-	return *endpoint ? endpoint : without;
+	if (*endpoint)
+		return endpoint;
+	return is_asleep(status, peer) ? "where its record says: asleep until somebody talks to it" : without;
 }
 
 /* --- asking --- */
@@ -177,6 +184,8 @@ static void explain_silence(struct daemon_args *a, const json_t *status, const j
 	if (strcmp(js(one, "action"), "deny") == 0)
 		printf("this node's own policy denies it: %s%s%s\n", js(one, "reason"),
 		       json_is_object(rule) ? ", rule " : "", js(rule, "name"));
+	else if (is_asleep(status, peer))
+		printf("%s was asleep and may be on its way now: ask again\n", js(way_to(status, peer), "node"));
 	else if (!*endpoint_of(status, peer, ""))
 		printf("%s says no endpoint, so it has to dial this node, and has not: one of the two needs "
 		       "overlay.endpoints\n",
@@ -214,8 +223,8 @@ static void tell_json(const struct result *r, const json_t *status, const json_t
 	const json_t *overlay = json_object_get(status, "overlay");
 	auto_call(cleanup_json) json_t *o =
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "node", js(peer, "node"), "address", addr, "path",
-			  endpoint_of(status, peer, ""), "via", js(peer, "via"), "interface", js(overlay, "interface"),
-			  "sent", (int)r->sent, "answered", (int)r->answered);
+			  js(way_to(status, peer), "endpoint"), "via", js(peer, "via"), "interface",
+			  js(overlay, "interface"), "sent", (int)r->sent, "answered", (int)r->answered);
 
 	if (r->answered) {
 		json_object_set_new(o, "rtt_us",
