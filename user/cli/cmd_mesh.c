@@ -254,10 +254,17 @@ static int run(const struct mesh_args *a)
 		return metrics(a);
 	if (strcmp(a->command, "reload") == 0)
 		return act(a, "/v1/reload");
-	if (strcmp(a->command, "drain") == 0)
-		return act(a, "/v1/drain");
-	fputs(usage, stderr);
-	return EXIT_USAGE;
+	return act(a, "/v1/drain");
+}
+
+static bool is_command(const char *name)
+{
+	static const char *const known[] = { "status", "flows", "metrics", "reload", "drain" };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return false;
 }
 
 int cmd_mesh(int argc, char **argv)
@@ -286,7 +293,7 @@ int cmd_mesh(int argc, char **argv)
 	}
 	if (optind < argc)
 		a.command = argv[optind++];
-	if (optind < argc) {
+	if (optind < argc || (a.command && !is_command(a.command))) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
