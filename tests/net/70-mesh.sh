@@ -83,6 +83,10 @@ raw() { py raw 127.0.0.1 8091 "$@"; }
 T_DB="Host: x\r\nx-dstack-target-app: $db\r\n"
 
 check 'a configuration is checked' "$mesh" -c "$TMP/srv.yaml" --check
+sed 's/listen: \["127.0.0.1:8091"\]/listen: ["127.0.0.1:8091", "127.0.0.1:8091"]/' "$TMP/cli.yaml" >"$TMP/twice.yaml"
+like 'an address that is named for two things is seen then' "$("$mesh" -c "$TMP/twice.yaml" --check 2>&1)" '*127.0.0.1:8091: is named for two things'
+"$bailey" mesh no-such 2>/dev/null
+is 'a question that nobody knows is one of usage, whatever runs' $? 2
 spawn srv python3 tests/net/mesh_backend.py 8080 8082
 spawn srv python3 tests/net/mesh_backend.py 8081
 mesh_up srv || not_ok "the server's mesh starts: $(cat "$TMP/srv.log")"

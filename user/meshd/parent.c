@@ -424,6 +424,8 @@ static int prepare(struct md_parent *p, struct err *e)
 {
 	int ret = md_user(&p->conf, &p->uid, &p->gid, e);
 
+	if (!ret)
+		ret = md_sockets_check(&p->conf, e);
 	return ret ? ret : md_load(&p->conf, &p->loaded, e);
 }
 

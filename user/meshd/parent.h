@@ -99,6 +99,7 @@ struct md_parent {
 /* prepare.c */
 int md_load(const struct md_conf *conf, struct md_loaded *loaded, struct err *e);
 void md_loaded_fini(struct md_loaded *loaded);
+int md_sockets_check(const struct md_conf *conf, struct err *e); /* that no address is named for two things */
 /* Sockets of `conf`: those that are open already are taken over from the old ones, others are bound. */
 int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n, const struct md_socket *old,
 	       uint32_t n_old, struct err *e);

@@ -177,6 +177,14 @@ static int old_fd(const struct md_socket *old, uint32_t n_old, const struct ip_e
 	return -1;
 }
 
+int md_sockets_check(const struct md_conf *conf, struct err *e)
+{
+	struct md_socket socket[MD_SOCKETS_MAX];
+	uint32_t n = 0;
+
+	return collect(conf, socket, &n, e);
+}
+
 int md_sockets(const struct md_conf *conf, struct md_socket *socket, uint32_t *n, const struct md_socket *old,
 	       uint32_t n_old, struct err *e)
 {
