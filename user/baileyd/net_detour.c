@@ -425,6 +425,8 @@ void detour_count(const struct net *net, const struct ov_device *second, struct 
 
 void detour_fini(struct net *net)
 {
-	ov_close(net->detour.ov);
-	explicit_bzero(&net->detour, sizeof(net->detour));
+	struct detour *d = &net->detour;
+
+	ov_close(d->ov);
+	explicit_bzero(d, sizeof(*d));
 }
