@@ -118,7 +118,7 @@ int ov_initiation_sender(const uint8_t private_key[OV_KEY_LEN], const uint8_t pu
 
 	if (len != OV_INITIATION_LEN || memcmp(msg, type, sizeof(type)) != 0 || !is_meant_for(public_key, msg))
 		return -EBADMSG;
-	ok = hash2(chain, construction, strlen(construction), NULL, 0) &&
+	ok = hash2(chain, construction, strlen(construction), "", 0) &&
 	     hash2(hash, chain, HASH_LEN, identifier, strlen(identifier)) &&
 	     hash2(hash, hash, HASH_LEN, public_key, OV_KEY_LEN) &&
 	     hash2(hash, hash, HASH_LEN, ephemeral, OV_KEY_LEN) && kdf(chain, NULL, chain, ephemeral) &&
