@@ -97,6 +97,14 @@ static void turn(void)
 	event_base_loop(base, 0);
 }
 
+/* Until so many are open: on a busy machine a turn may be over before what is under way is. */
+static void settles_at(unsigned n)
+{
+	for (unsigned tries = 0; tries < 100 && open_files() != n; tries++)
+		turn();
+	assert_int_equal(open_files(), n);
+}
+
 /* The loop accepts it if it does at all. */
 static int knock(void)
 {
@@ -123,17 +131,15 @@ static void dialled_sessions_do_not_lift_the_limit(void **state)
 	for (n = 0; n < MX_SESSIONS_MAX - 1; n++)
 		client[n] = knock();
 	assert_int_equal(mx_dial(mx, &silent_at, 60, &e), 0);
-	turn();
-	assert_int_equal(open_files() - before, 2 * (MX_SESSIONS_MAX - 1) + 1);
+	settles_at(before + 2 * (MX_SESSIONS_MAX - 1) + 1);
 	for (; n < MX_SESSIONS_MAX + 4; n++)
 		client[n] = knock();
 	turn();
-	assert_int_equal(open_files() - before, MX_SESSIONS_MAX + 4 + MX_SESSIONS_MAX);
+	settles_at(before + MX_SESSIONS_MAX + 4 + MX_SESSIONS_MAX);
 	while (n)
 		close(client[--n]);
 	close(silent);
-	turn();
-	assert_int_equal(open_files() + 1, before); /* those that waited were accepted, and are gone, too */
+	settles_at(before - 1); /* those that waited were accepted, and are gone, too */
 }
 
 int main(void)
