@@ -95,7 +95,7 @@ load_ends() { # WHAT
 	note "requests: $(cat "$TMP/load.err")"
 	is "$1: no connection of the mesh was cut" "$(mesh_status a .counters.cuts)" 0
 	for n in a b; do
-		check "$1: the stream of $n" halt stream_$n
+		check "$1: the stream of $n" streams_end stream_$n
 		halt knock_$n
 	done
 	sleep 1

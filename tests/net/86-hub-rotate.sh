@@ -124,7 +124,7 @@ load_ends() { # WHAT
 		halt knock_$n
 		halt ask_$n >/dev/null
 	done
-	check "$1: the stream between the spokes" halt stream
+	check "$1: the stream between the spokes" streams_end stream
 	sleep 1
 	halt count_a
 	halt count_b

@@ -150,4 +150,7 @@ halt() { # NAME: its status
 	kill "$pid"
 	wait "$pid"
 }
+streams_end() { # NAME: whole; else how far it came
+	halt "$1" || { cat "$TMP/$1.out" >&2 && false; }
+}
 number() { sed -n 's/^\([0-9]*\) .*/\1/p' "$TMP/$1.out"; }

@@ -24,11 +24,16 @@
 #define LISTENERS 2 /* fds[0] TCP, fds[1] UDP, connections after them */
 
 /* Of an answer: an emulated machine takes its time (lib.sh). */
+static int patience(void)
+{
+	const char *text = getenv("PATIENCE");
+
+	return text ? atoi(text) : 1;
+}
+
 static int wait_ms(void)
 {
-	const char *patience = getenv("PATIENCE");
-
-	return WAIT_MS * (patience ? atoi(patience) : 1);
+	return WAIT_MS * patience();
 }
 
 static int open_socket(const char *addr, unsigned port, int type, struct sockaddr_storage *ss, socklen_t *len)
@@ -78,7 +83,7 @@ static bool answer_tcp(int fd)
 
 static int accept_peer(int listener)
 {
-	unsigned ms = GONE_MS;
+	unsigned ms = GONE_MS * (unsigned)patience();
 	int fd = accept(listener, NULL, NULL);
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
