@@ -225,7 +225,8 @@ check_not 'and nothing is written' test -e "$dir/x.yaml"
 check_not 'what baileyd refuses is not started' in_ns new "$bailey" up --server 192.0.2.1:7947 --app any --policy "$dir/none.yaml" \
 	--name "${prefix}x" --config "$dir/y.yaml"
 check_not 'and leaves nothing behind' test -e "$dir/y.yaml"
-at_end 'rm -rf "/run/bailey/${prefix}z" "/var/lib/bailey/${prefix}z" "/var/log/bailey-${prefix}z.log"'
+at_end 'rm -rf "/run/bailey/${prefix}z" "/var/lib/bailey/${prefix}z" "/var/log/bailey-${prefix}z.log"
+	rmdir "/sys/fs/bpf/bailey/${prefix}z/v3" "/sys/fs/bpf/bailey/${prefix}z"'
 like 'a daemon that ends is not waited for, and has said why' "$(in_ns new "$bailey" up --server 192.0.2.1:7947 --app any --policy "$policy" \
 	--certificate "$dir/new.pem" --key "$dir/new.key" --name "${prefix}z" --config "$dir/z.yaml" --wait 600 2>&1)" '*baileyd has ended: *QUOTE_SIMULATED*'
 
