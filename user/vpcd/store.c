@@ -87,6 +87,15 @@ static int meta_read(struct vs_store *s, struct err *e)
 	return 0;
 }
 
+/* SQLite's words, and the system's: whose file or folder it is, say, must be for its user. */
+static int open_failed(const struct vs_store *s, const char *path, struct err *e)
+{
+	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+
+	return err_at(e, -EIO, path, "%s%s%s", s->db ? sqlite3_errmsg(s->db) : "out of memory", sys ? ": " : "",
+		      sys ? strerror(sys) : "");
+}
+
 int vs_store_open(const char *path, struct vs_store **store, struct err *e)
 {
 	struct vs_store *s = calloc(1, sizeof(*s));
@@ -95,7 +104,7 @@ int vs_store_open(const char *path, struct vs_store **store, struct err *e)
 	if (!s)
 		return err_at(e, -ENOMEM, path, "out of memory");
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
-		ret = err_at(e, -EIO, path, "%s", s->db ? sqlite3_errmsg(s->db) : "out of memory");
+		ret = open_failed(s, path, e);
 	else
 		ret = 0;
 	if (!ret) {

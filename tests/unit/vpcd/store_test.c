@@ -418,11 +418,23 @@ static void what_is_no_database_is_refused(void **state)
 		T(start, serials_are_never_used_twice), T(start, nodes_are_found_by_name_and_by_number),               \
 		T(start, what_was_committed_survives)
 
+static void a_file_that_can_not_be_opened_is_told_with_its_reason(void **state)
+{
+	struct vs_store *other = NULL;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_true(vs_store_open("/no/such/folder/vpc.db", &other, &e) < 0);
+	assert_null(other);
+	assert_non_null(strstr(e.msg, strerror(ENOENT)));
+}
+
 int main(void)
 {
 #define T(start, f) cmocka_unit_test_setup_teardown(f, start, store_stop)
 	const struct CMUnitTest on_file[] = {
 		BOTH(store_start),
+		cmocka_unit_test(a_file_that_can_not_be_opened_is_told_with_its_reason),
 		T(store_start, a_store_of_a_later_version_is_left_alone),
 		T(store_start, a_store_of_an_earlier_version_is_taken_over),
 		T(store_start, what_is_no_database_is_refused),
