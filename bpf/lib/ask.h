@@ -18,7 +18,7 @@ static __always_inline int ask_decide(struct __sk_buff *skb, struct pkt *p)
 	ret = parse(skb, p);
 	if (ret < 0)
 		return ret; /* 2 */
-	ret = identify(skb, p);
+	ret = identify(skb, p, 0);
 	if (ret)
 		return ret; /* 3, 4 */
 	ret = judge_first(p);

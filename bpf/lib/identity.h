@@ -44,10 +44,14 @@ static __always_inline __u32 passes_on(const struct hook_ctx *ctx, const struct 
 	return p->dir == BY_DIR_IN || ctx->ingress_ifindex == ctx->ifindex ? far->identity : 0;
 }
 
-static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p)
+/*
+ * is_known: the live policy judged a flow between these addresses and ports, whose local one was this node's own; user
+ * space begins a new generation when it takes an address away. The peer is looked up for each packet.
+ */
+static __always_inline int identify(const struct hook_ctx *ctx, struct pkt *p, int is_known)
 {
-	struct by_addr_val *v = bpf_map_lookup_elem(&by_addr, &p->key.local);
-	int is_own = v && v->identity == BY_IDENT_LOCAL;
+	struct by_addr_val *v = is_known ? 0 : bpf_map_lookup_elem(&by_addr, &p->key.local);
+	int is_own = is_known || (v && v->identity == BY_IDENT_LOCAL);
 	__u32 slot = p->live.slot, far = is_own ? 0 : passes_on(ctx, p, v);
 
 	if (is_stray_nd(p))

@@ -108,12 +108,12 @@ static __always_inline int link_check(const struct pkt *p)
 	return p->hops == hops && p->frag == FRAG_NO ? 1 : -BY_DROP_MARTIAN;
 }
 
-/* 3: 1: passes by itself; 0: is judged */
-static __always_inline int identify(struct hook_ctx *ctx, struct pkt *p)
+/* 3: 1: passes by itself; 0: is judged. is_known: there is a flow between these addresses, which no martian opens. */
+static __always_inline int identify(struct hook_ctx *ctx, struct pkt *p, int is_known)
 {
 	int ret;
 
-	if (is_martian(p))
+	if (!is_known && is_martian(p))
 		return -BY_DROP_MARTIAN;
 	ret = link_check(p);
 	return ret ? ret : wg_check(ctx, p);

@@ -25,9 +25,9 @@
  * 11  no rule                                           drop POLICY_DENY
  *
  * What a peer is differs, so identity.h (overlay) or net.h (the host's network) comes before this file. Each has
- * identify() for rungs 3 and 4: a positive answer passes by itself, without 6 to 11; is_witness() for rung 8;
- * is_proof() for rung 9: TCP that may open a flow all the same; class_of(), opener_check() and may_open() for rung
- * 10.
+ * identify() for rungs 3 and 4 (what a flow that the live policy judged proves of them it does not ask again): a
+ * positive answer passes by itself, without 6 to 11; is_witness() for rung 8; is_proof() for rung 9: TCP that may open
+ * a flow all the same; class_of(), opener_check() and may_open() for rung 10.
  */
 #pragma once
 
@@ -161,16 +161,14 @@ static __always_inline int judge_new(struct hook_ctx *ctx, struct pkt *p, __u32 
 }
 
 /* Identified, and no later fragment. */
-static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p)
+static __always_inline int decide_flow(struct hook_ctx *ctx, struct pkt *p, struct by_ct *ct)
 {
 	__u32 bytes = hook_len(ctx, p) - hook_l3(p);
-	struct by_ct *ct = 0;
 	int ret = 0;
 
 	if (p->track == TRACK_ERROR && is_related(ctx, p, &ret))
 		return ret; /* 8 */
-	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
-		ct = ct_find(p);
+	ct = ct_find(p, ct);
 	if (!ct)
 		return judge_new(ctx, p, bytes);
 	if (ct->gen != p->live.gen)
@@ -184,6 +182,7 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 {
 	const __u8 dir = hook_dir(p);
 	int ret, by_itself;
+	struct by_ct *ct = 0;
 
 	ret = gen_read(p);
 	if (ret < 0)
@@ -194,15 +193,17 @@ static __always_inline int decide(struct hook_ctx *ctx, struct pkt *p)
 		if (ret < 0)
 			return ret; /* 2 */
 	}
-	by_itself = identify(ctx, p);
+	if (p->track == TRACK_FOLLOW || p->track == TRACK_OPEN)
+		ct = ct_lookup(p);
+	by_itself = identify(ctx, p, ct && ct->gen == p->live.gen);
 	if (by_itself < 0 || by_itself == PASS_ON)
 		return by_itself; /* 3, 4 */
 	p->now_ns = clock_now();
 	if (p->frag == FRAG_NO)
-		return by_itself ? 0 : decide_flow(ctx, p);
+		return by_itself ? 0 : decide_flow(ctx, p, ct);
 	ret = frag_check(p);
 	if (ret < 0 || p->frag == FRAG_LATER)
 		return ret; /* 5 */
-	ret = by_itself ? 0 : decide_flow(ctx, p);
+	ret = by_itself ? 0 : decide_flow(ctx, p, ct);
 	return ret < 0 ? ret : frag_open(p);
 }

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 
 #include "../lib/world.h"
+#include "base/addr.h"
 
 #define SYN_IN(from, to)  send_in(w, TCP(from, to, 40000, 5432, F_SYN))
 #define SYN_OUT(from, to) send_out(w, TCP(from, to, 40000, 5432, F_SYN))
@@ -51,6 +52,23 @@ static void the_local_side_must_be_this_node(void **state)
 	assert_verdict(SYN_OUT(EVE4, DB4), SPOOFED);
 	assert_verdict(SYN_OUT(NOBODY6, DB6), SPOOFED);
 	assert_verdict(SYN_OUT(EVE4, NOBODY4), SPOOFED); /* whomever it is for */
+}
+
+/* A flow that the live policy judged is not asked for its local address again: who takes one away says so. */
+static void a_flow_ends_with_this_nodes_address(void **state)
+{
+	struct world *w = *state;
+	struct dp_identity web = world_node(WEB, 0);
+	struct err e = ERR_INIT;
+
+	allow_both_ways(w);
+	assert_verdict(SYN_IN(DB4, WEB4), NONE);
+	assert_verdict(SYN_IN(DB6, WEB6), NONE);
+	assert_true(addr_parse(&web.addrs[0], "100.64.0.200"));
+	assert_int_equal(dp_identity_set(w->dp, &web, NULL, &e), 0);
+	assert_verdict(send_in(w, TCP(DB4, WEB4, 40000, 5432, F_ACK)), NOT_LOCAL);
+	assert_verdict(send_out(w, TCP(WEB4, DB4, 5432, 40000, F_SYN | F_ACK)), SPOOFED);
+	assert_verdict(send_in(w, TCP(DB6, WEB6, 40000, 5432, F_ACK)), NONE);
 }
 
 static void a_v4_address_in_v6_clothes_is_not_that_address(void **state)
@@ -302,6 +320,7 @@ int main(void)
 		t(an_unknown_peer_has_no_identity),
 		t(this_nodes_own_address_is_no_peer),
 		t(the_local_side_must_be_this_node),
+		t(a_flow_ends_with_this_nodes_address),
 		t(a_v4_address_in_v6_clothes_is_not_that_address),
 		t(a_removed_peer_is_cut_off_at_once),
 		t(a_flow_does_not_pass_to_the_next_owner_of_the_address),
