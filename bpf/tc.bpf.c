@@ -19,8 +19,10 @@
 
 static __always_inline int handle(struct __sk_buff *skb, struct pkt *p)
 {
+	const __u8 dir = p->dir;
 	int ret = frame_check(skb, p), asleep, action;
 
+	p->dir = dir; /* as before: but now the compiler knows, too */
 	ret = ret == LINK_IP ? decide(skb, p) : ret < 0 ? ret : 0;
 	asleep = ret < 0 ? 0 : awake_check(p);
 	ret = asleep < 0 ? asleep : ret;

@@ -35,6 +35,7 @@
 #include "frag.h"
 #include "maps.h"
 #include "parse.h"
+#include "plain.h"
 #include "rate.h"
 #include "related.h"
 #include "verdict.h"
