@@ -219,6 +219,8 @@ like 'what it became is told' "$(up)" "$name: up as 100.64.0.*, $(ifname_of new)
 is 'the configuration is for reading' "$(stat -c %a "$dir/new.yaml")" 644
 is 'the key is not' "$(stat -c %a "/var/lib/bailey/$name/wg.key")" 600
 like 'other wishes than what is there are refused' "$(up --network 100.64.0.0/16 2>&1)" '*is there and says otherwise*'
+BAILEY_AUTHKEY=another-key-that-is-not-asked-for up --network 100.64.0.0/16 2>"$TMP/out"
+check_not 'and keep no key for them' test -e "/var/lib/bailey/$name/authkey"
 in_ns new "$bailey" up --server 192.0.2.1:7947 --app web --policy p --name "$name" --config "$dir/x.yaml" 2>"$TMP/out"
 is 'a wrong app is a usage error' "$? $(cat "$TMP/out")" '2 bailey up: --app: needs 40 hex digits, or any'
 check_not 'and nothing is written' test -e "$dir/x.yaml"

@@ -189,6 +189,13 @@ static int authkey_place(struct request *r, struct err *e)
 	return up_authkey(r->authkey, keep, r->authkey_file, e);
 }
 
+static int authkey_keep(struct request *r, struct err *e)
+{
+	int ret = up_authkey_keep(r->authkey, r->authkey_file, e);
+
+	return ret ? ret : up_authkey_check(r->authkey_file, e);
+}
+
 static int conf_text(struct request *r, struct out *text, struct err *e)
 {
 	int ret = node_conf_check(&r->conf, e);
@@ -222,16 +229,14 @@ static int conf_settle(struct request *r, struct err *e)
 	ret = conf_text(r, &text, e);
 	if (ret)
 		return ret;
-	if (access(r->file, F_OK) < 0) {
-		if (r->authkey[0] && up_authkey_check(r->authkey_file, e) < 0)
-			return e->code;
-		r->is_new = true;
-		return file_write(r->file, text.data, text.len, 0644, e);
-	}
-	ret = file_read(r->file, CONF_MAX, &there, &len, e);
-	if (!ret && (len != text.len || memcmp(there, text.data, len) != 0))
+	r->is_new = access(r->file, F_OK) < 0;
+	if (!r->is_new)
+		ret = file_read(r->file, CONF_MAX, &there, &len, e);
+	if (!ret && there && (len != text.len || memcmp(there, text.data, len) != 0))
 		ret = err_at(e, -EEXIST, r->file, "is there and says otherwise: remove it, or leave the options out");
-	return ret;
+	if (!ret && r->authkey[0])
+		ret = authkey_keep(r, e);
+	return ret || !r->is_new ? ret : file_write(r->file, text.data, text.len, 0644, e);
 }
 
 static int conf_place(struct request *r, struct err *e)

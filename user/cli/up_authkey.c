@@ -36,14 +36,21 @@ static int place(const char *path, char place[PATH_MAX], struct err *e)
 
 int up_authkey(const char *given, const char *keep, char path[PATH_MAX], struct err *e)
 {
-	char dir[PATH_MAX], *slash;
-
 	if (is_file(given))
 		return place(given + strlen(FILE_PREFIX), path, e);
 	if (!node_authkey_ok(given))
 		return err_at(e, -EINVAL, "pre-auth key", "needs 16 to 127 characters without blanks, or file:PATH");
 	snprintf(path, PATH_MAX, "%s", keep);
-	snprintf(dir, sizeof(dir), "%s", keep);
+	return 0;
+}
+
+int up_authkey_keep(const char *given, const char *path, struct err *e)
+{
+	char dir[PATH_MAX], *slash;
+
+	if (is_file(given))
+		return 0;
+	snprintf(dir, sizeof(dir), "%s", path);
 	slash = strrchr(dir, '/');
 	if (slash && slash != dir) {
 		*slash = '\0';

@@ -472,6 +472,8 @@ static int authkey_place(struct node *n, struct err *e)
 
 	snprintf(keep, sizeof(keep), "%.255s/authkey", n->state);
 	ret = up_authkey(n->env.authkey, keep, n->auth_key, e);
+	if (!ret)
+		ret = up_authkey_keep(n->env.authkey, n->auth_key, e);
 	up_authkey_forget(getenv("BAILEY_NODE_AUTHKEY"));
 	return ret;
 }
