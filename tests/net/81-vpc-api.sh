@@ -75,6 +75,7 @@ status() { curl -s --unix-socket "$dir/run/ctl.sock" http://vpc/v1/status | jq -
 
 at_end stop_server
 check 'a configuration is checked' "$vpc" check --config "$dir/vpc.yaml"
+check_not 'which makes no shared key' test -e "$dir/shared_key"
 sed 's|shared_key: [^,]*|shared_key: /dev/null|' "$dir/vpc.yaml" >"$dir/bad.yaml"
 like 'a shared key that others may read is none' "$("$vpc" check --config "$dir/bad.yaml" 2>&1)" '*/dev/null*mode 0600*'
 sed 's|apps: [^,]*|apps: [web]|' "$dir/vpc.yaml" >"$dir/bad.yaml"

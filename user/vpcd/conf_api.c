@@ -127,16 +127,15 @@ int vs_load_api(const struct vs_conf *conf, char **shared_key, struct err *e)
 {
 	const char *path = conf->api.shared_key;
 	size_t len;
-	int ret = 0;
+	int ret;
 
 	if (!conf->api.is_on)
 		return 0;
-	if (access(path, F_OK) < 0 && conf->etcd.n_endpoints)
-		return err_at(e, -ENOENT, path, "is not there: servers that share an etcd need the same shared key");
+	if (access(path, F_OK) < 0 && !conf->etcd.n_endpoints)
+		return 0;
 	if (access(path, F_OK) < 0)
-		ret = key_make(path, e);
-	if (!ret)
-		ret = key_check(path, e);
+		return err_at(e, -ENOENT, path, "is not there: servers that share an etcd need the same shared key");
+	ret = key_check(path, e);
 	if (!ret)
 		ret = file_read(path, SHARED_KEY_MAX, shared_key, &len, e);
 	if (ret)
@@ -144,4 +143,13 @@ int vs_load_api(const struct vs_conf *conf, char **shared_key, struct err *e)
 	while (len && ((*shared_key)[len - 1] == '\n' || (*shared_key)[len - 1] == ' '))
 		(*shared_key)[--len] = '\0';
 	return len ? 0 : err_at(e, -EINVAL, path, "is empty");
+}
+
+int vs_make_api(const struct vs_conf *conf, char **shared_key, struct err *e)
+{
+	int ret = 0;
+
+	if (conf->api.is_on && !*shared_key)
+		ret = key_make(conf->api.shared_key, e);
+	return ret || *shared_key ? ret : vs_load_api(conf, shared_key, e);
 }

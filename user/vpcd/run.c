@@ -275,6 +275,8 @@ int vs_run(const char *conf_path, char **argv)
 		ret = err_at(&e, -EPERM, "bailey-vpc", "is started by root, so that it can become %s",
 			     run.loaded.conf.user);
 	if (!ret)
+		ret = vs_make_api(&run.loaded.conf, &run.loaded.shared_key, &e);
+	if (!ret)
 		ret = dirs_make(&run, &e);
 	if (!ret)
 		ret = listener = tcp_listen(&run.loaded.conf.listen, "listen", &e);

@@ -66,7 +66,7 @@ struct vs_loaded {
 	struct pol_model *admit;
 	char *cert_pem, *key_pem; /* NULL with an agent */
 	struct etcd_pems etcd;
-	char *shared_key; /* NULL without the REST API */
+	char *shared_key; /* NULL without the REST API, and until it was made */
 };
 
 /* path NULL: the environment. */
@@ -82,7 +82,9 @@ void vs_unload_etcd(struct etcd_pems *pems);
 /* conf_api.c: the section `api`, and the file that it names. */
 void vs_conf_api(struct conf_parse *p, struct vs_conf *conf);
 bool vs_url_ok(const char *text);
+/* *shared_key stays NULL where it is not there yet and this server may make it. */
 int vs_load_api(const struct vs_conf *conf, char **shared_key, struct err *e);
+int vs_make_api(const struct vs_conf *conf, char **shared_key, struct err *e); /* one that was not there */
 
 /* --- processes --- */
 
