@@ -291,7 +291,7 @@ char *report_metrics_text(struct parent *p)
 	peers(&out, p, time(NULL));
 	if (p->conf.vpc.is_on) {
 		single(&out, "vpc_connected", "gauge", "1: the control plane is connected.", p->vpc.is_up);
-		single(&out, "vpc_serial", "counter", "Number of the control plane's last change that was heard.",
+		single(&out, "vpc_serial", "gauge", "Number of the control plane's last change that was heard.",
 		       p->vpc.seen.serial);
 		single(&out, "vpc_revoked", "gauge", "Instances that were revoked.", p->vpc.n_revoked);
 	}
