@@ -66,7 +66,6 @@ static void stop(struct parent *p, int status)
 	event_base_loopbreak(p->base);
 }
 
-/* A device or a datapath that can not be set up is nothing that a restart mends: the daemon says why and ends. */
 /* What was in the way, as another program on WireGuard's port, may go: after 5, 10, 20 .. 60 seconds, for ever. */
 static void sync_later(struct parent *p)
 {
@@ -81,6 +80,7 @@ static void sync_tick(struct parent *p)
 		plan_send_all(p);
 }
 
+/* A device or a datapath that can not be set up is nothing that a restart mends: the daemon says why and ends. */
 static void on_net_done(struct parent *p, const struct msg_done *m)
 {
 	struct err e = m->err;
