@@ -275,13 +275,25 @@ cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
 reload srv
 like 'a certificate of another app is not taken' "$(sleep "$PATIENCE"; status srv .last_refused.why)" '*another app or instance*'
 is 'and the old one goes on' "$(get /hello)" "Your app_id is: $web"
+is_told() { [ "$(status srv .identity.certificates)" -gt "$had" ]; }
+refused_again() { # more often than the key process keeps keys
+	for _ in 1 2 3 4 5; do
+		had=$(status srv .identity.certificates)
+		identity next $ops $two
+		cat "$TMP/next.key" >"$TMP/srv.key"; cat "$TMP/next.pem" >"$TMP/srv.pem"
+		reload srv && eventually 10 is_told || return 1
+	done
+}
+shakes() { tls "$TMP/web" 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' | grep -q '^HTTP/1.1 200'; }
+check 'nor are five more' refused_again
+check 'which push no key out that is in use' eventually 10 shakes
 victim=$(status srv '.workers[0].pid')
 kill -9 "$victim"
 is_itself() { [ "$(status srv "$1")" != "$victim" ] && [ "$(status srv .identity.app_id)" = $db ] && [ "$(get /hello)" = "Your app_id is: $web" ]; }
 check 'a worker that is started then has the old one, too' eventually 30 is_itself '.workers[0].pid'
 victim=$(status srv .key.pid)
 kill -9 "$victim"
-signs() { is_itself .key.pid && tls "$TMP/web" 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' | grep -q '^HTTP/1.1 200'; }
+signs() { is_itself .key.pid && shakes; }
 check 'and a key process its key' eventually 30 signs
 cat "$TMP/srv.key.good" >"$TMP/srv.key"; cat "$TMP/srv.pem.good" >"$TMP/srv.pem"
 reload srv

@@ -15,6 +15,7 @@ enum md_msg {
 	MD_KEY_CONF = 300, /* struct md_key_conf */
 	MD_KEY_PEM,        /* struct md_number + blob */
 	MD_KEY_LINK,       /* fd: a worker's channel (sign.h) */
+	MD_KEY_FORGET,     /* struct md_number: a worker refuses its certificate */
 	/* K -> P; also MSG_EDGE_AGENT_ASK, MSG_EDGE_REFUSED */
 	MD_KEY_READY, /* struct md_key_ready; with a blob, the PEM chain, where the agent gave it */
 

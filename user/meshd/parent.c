@@ -151,6 +151,8 @@ static void on_cert_refused(struct md_parent *p, const struct md_number *m)
 
 	if (m->n != p->cert.number || !p->was.chain)
 		return;
+	if (p->key.ipc)
+		ipc_send(p->key.ipc, MD_KEY_FORGET, m, sizeof(*m), -1);
 	free(p->chain);
 	p->chain = take_ptr(p->was.chain);
 	p->cert = p->was.cert;

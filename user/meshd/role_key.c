@@ -131,6 +131,7 @@ static void on_conf(struct keys *k, const struct md_key_conf *conf)
 static void on_message(struct ipc_msg *msg, void *arg)
 {
 	struct keys *k = arg;
+	const struct md_number *refused;
 	const struct msg_agent *agent;
 
 	switch (msg->type) {
@@ -139,6 +140,10 @@ static void on_message(struct ipc_msg *msg, void *arg)
 		break;
 	case MD_KEY_PEM:
 		on_pem(k, msg);
+		break;
+	case MD_KEY_FORGET:
+		if ((refused = ipc_as(msg, sizeof(*refused))))
+			sign_ring_forget(k->ring, refused->n);
 		break;
 	case MD_KEY_LINK:
 		if (msg->fd >= 0)

@@ -44,7 +44,8 @@ void sign_ring_free(struct sign_ring *ring); /* accepts NULL; the keys are wiped
 /* The oldest goes where there are SIGN_KEYS_MAX. Only P-256. */
 int sign_ring_add(struct sign_ring *ring, uint32_t number, const char *key_pem, uint8_t spki[ID_SPKI_LEN],
 		  struct err *e);
-int sign_ring_serve(struct sign_ring *ring, int fd); /* takes over one end of a SOCK_SEQPACKET pair */
+void sign_ring_forget(struct sign_ring *ring, uint32_t number); /* one that is not used: those before it stay */
+int sign_ring_serve(struct sign_ring *ring, int fd);            /* takes over one end of a SOCK_SEQPACKET pair */
 /* What one question gets. */
 void sign_ring_answer(const struct sign_ring *ring, const struct sign_ask *ask, struct sign_answer *answer);
 

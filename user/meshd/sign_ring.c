@@ -79,6 +79,19 @@ int sign_ring_add(struct sign_ring *ring, uint32_t number, const char *key_pem, 
 	return 0;
 }
 
+void sign_ring_forget(struct sign_ring *ring, uint32_t number)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < SIGN_KEYS_MAX; i++) {
+		if (number && ring->key[i].number == number)
+			EVP_PKEY_free(ring->key[i].key);
+		else
+			ring->key[kept++] = ring->key[i];
+	}
+	memset(ring->key + kept, 0, (SIGN_KEYS_MAX - kept) * sizeof(ring->key[0]));
+}
+
 static EVP_PKEY *find(const struct sign_ring *ring, uint32_t number)
 {
 	for (size_t i = 0; number && i < SIGN_KEYS_MAX; i++)

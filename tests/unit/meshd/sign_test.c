@@ -228,6 +228,11 @@ static void keeps_the_keys_before(void **state)
 		sign_ring_answer(ring, &(struct sign_ask){ .key = i, .hash_len = 32 }, &a);
 		assert_int_equal(a.code, i == 1 ? -ENOKEY : 0);
 	}
+	sign_ring_forget(ring, 3);
+	for (uint32_t i = 2; i <= SIGN_KEYS_MAX + 1; i++) {
+		sign_ring_answer(ring, &(struct sign_ask){ .key = i, .hash_len = 32 }, &a);
+		assert_int_equal(a.code, i == 3 ? -ENOKEY : 0);
+	}
 	assert_int_equal(sign_ring_add(ring, 99, "no key", spki, &e), -EINVAL);
 	sign_ring_free(ring);
 	event_base_free(base);
