@@ -16,7 +16,9 @@ void accept_settle(struct mx *mx)
 	struct listener *l;
 
 	SLIST_FOREACH(l, &mx->listeners, link)
-	listening_full(&l->on, mx->n_sessions >= MX_SESSIONS_MAX);
+	{
+		listening_full(&l->on, mx->n_sessions >= MX_SESSIONS_MAX);
+	}
 }
 
 /* 1, 2, 4 .. RETRY_MAX_S seconds. */

@@ -313,34 +313,17 @@ static void on_written(struct bufferevent *bev, void *arg)
 		session_free(s);
 }
 
-/* Why a handshake or a connection failed. Our own verdict on the peer's evidence comes before TLS's words for it. */
-static void explain_end(struct session *s, struct err *e)
-{
-	int sys = EVUTIL_SOCKET_ERROR();
-	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(s->bev));
-	char text[160] = "closed by the peer";
-
-	if (peer->err.code) {
-		*e = peer->err;
-		err_wrap(e, "%s", s->origin);
-		return;
-	}
-	ratls_end_text(bufferevent_get_openssl_error(s->bev), sys, text, sizeof(text));
-	err_at(e, -ECONNRESET, s->origin, "connection failed: %s", text);
-}
-
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct session *s = arg;
 	struct err e = ERR_INIT;
 
-	(void)bev;
 	if (what & BEV_EVENT_CONNECTED) {
 		challenge_send(s);
 		return;
 	}
 	if (!s->went_well && !s->is_done) {
-		explain_end(s, &e);
+		ratls_explain_end(bev, s->origin, "closed by the peer", &e);
 		session_refuse(s, &e, false);
 	}
 	ERR_clear_error();

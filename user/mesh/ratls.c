@@ -2,6 +2,7 @@
 #include "ratls.h"
 
 #include <errno.h>
+#include <event2/bufferevent_ssl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
@@ -57,13 +58,23 @@ static bool is_of_network(int sys)
 }
 
 /* libevent passes SSL_get_error()'s SSL_ERROR_SYSCALL on as if it were a code: one of no library. */
-bool ratls_end_text(unsigned long code, int sys, char *buf, size_t size)
+void ratls_explain_end(struct bufferevent *bev, const char *where, const char *otherwise, struct err *e)
 {
+	int sys = EVUTIL_SOCKET_ERROR();
+	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(bev));
+	unsigned long code = bufferevent_get_openssl_error(bev);
+	char text[160];
+
+	if (peer->err.code) {
+		*e = peer->err;
+		err_wrap(e, "%s", where);
+		return;
+	}
 	if (ERR_GET_LIB(code))
-		ERR_error_string_n(code, buf, size);
-	else if (is_of_network(sys))
-		snprintf(buf, size, "%s", strerror(sys));
-	return ERR_GET_LIB(code) || is_of_network(sys);
+		ERR_error_string_n(code, text, sizeof(text));
+	else
+		snprintf(text, sizeof(text), "%s", is_of_network(sys) ? strerror(sys) : otherwise);
+	err_at(e, -ECONNRESET, where, "connection failed: %s", text);
 }
 
 /* Replaces OpenSSL's chain building: only the leaf's evidence decides. */

@@ -37,9 +37,10 @@ SSL *ratls_session(struct ratls *r, bool is_server, struct err *e);
 struct ratls_peer *ratls_peer(SSL *ssl);
 /* The OpenSSL queue's first entry as text; empties the queue. */
 const char *ratls_error(char *buf, size_t size);
+struct bufferevent;
 /*
- * Why a connection ended: `code` as TLS says it (bufferevent_get_openssl_error) or, where that only says that a call of
- * the system failed, `sys`, the errno of then: it may be an older one, and counts where it is of a network. False, and
- * buf as it was: neither says anything.
+ * Why a handshake or a connection to `where` failed, from within the event that says so: our own verdict on the peer's
+ * evidence, TLS's words, or the system's, which may be older ones and count where they are of a network; else
+ * `otherwise`.
  */
-bool ratls_end_text(unsigned long code, int sys, char *buf, size_t size);
+void ratls_explain_end(struct bufferevent *bev, const char *where, const char *otherwise, struct err *e);

@@ -229,31 +229,16 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 /* --- the connection --- */
 
-static void explain_end(struct vpc_join *j, short what, struct err *e)
-{
-	int sys = EVUTIL_SOCKET_ERROR();
-	const struct ratls_peer *peer = ratls_peer(bufferevent_openssl_get_ssl(j->bev));
-	char text[160] = "closed by the server";
-
-	if (peer->err.code) {
-		*e = peer->err;
-		err_wrap(e, "%s", j->where);
-		return;
-	}
-	if (!ratls_end_text(bufferevent_get_openssl_error(j->bev), sys, text, sizeof(text)) && what & BEV_EVENT_TIMEOUT)
-		snprintf(text, sizeof(text), "nothing came for %d s", IDLE_S);
-	err_at(e, -ECONNRESET, j->where, "connection failed: %s", text);
-}
-
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	static const struct timeval each = { .tv_sec = PING_S };
 	struct vpc_join *j = arg;
 	struct err e = ERR_INIT;
+	char idle[40];
 
-	(void)bev;
 	if (!(what & BEV_EVENT_CONNECTED)) {
-		explain_end(j, what, &e);
+		snprintf(idle, sizeof(idle), "nothing came for %d s", IDLE_S);
+		ratls_explain_end(bev, j->where, what & BEV_EVENT_TIMEOUT ? idle : "closed by the server", &e);
 		ERR_clear_error();
 		failed(j, &e, false);
 		return;
