@@ -23,6 +23,7 @@
 #include "edge_vpc.h"
 #include "proc.h"
 #include "mesh/exchange.h"
+#include "identity/x509.h"
 #include "msg.h"
 #include "source.h"
 
@@ -222,13 +223,6 @@ static int start_all(struct edge *edge, struct err *e)
 	return m.code;
 }
 
-static void secret_free(char *pem)
-{
-	if (pem)
-		OPENSSL_cleanse(pem, strlen(pem));
-	free(pem);
-}
-
 /* A node does not become another one by asking its agent again. */
 static int renew(struct edge *edge, const char *cert, const char *key, int64_t *until, struct err *e)
 {
@@ -260,7 +254,7 @@ static int take_identity(char *cert, char *key, int64_t *until, struct err *e, v
 		if (ret < 0)
 			return ret;
 		free(edge->next_cert);
-		secret_free(edge->next_key);
+		id_secret_free(edge->next_key);
 		edge->next_cert = cert;
 		edge->next_key = key;
 		return 0;
@@ -318,7 +312,7 @@ static int sign_self(struct edge *edge, const struct id_record *record, uint8_t 
 	if (ret < 0)
 		return ret;
 	free(edge->cert_pem);
-	secret_free(edge->key_pem);
+	id_secret_free(edge->key_pem);
 	edge->cert_pem = take_ptr(edge->next_cert);
 	edge->key_pem = take_ptr(edge->next_key);
 	return 0;
@@ -563,8 +557,8 @@ static void edge_fini(struct edge *edge)
 		event_base_free(edge->base);
 	free(edge->cert_pem);
 	free(edge->next_cert);
-	secret_free(edge->key_pem);
-	secret_free(edge->next_key);
+	id_secret_free(edge->key_pem);
+	id_secret_free(edge->next_key);
 	free(edge->roots_pem);
 }
 

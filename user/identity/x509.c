@@ -6,6 +6,7 @@
 #include <openssl/objects.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -92,6 +93,13 @@ char *id_key_to_pem(const EVP_PKEY *key)
 	auto_call(cleanup_bio) BIO *bio = BIO_new(BIO_s_secmem());
 
 	return bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1 ? bio_text(bio) : NULL;
+}
+
+void id_secret_free(char *text)
+{
+	if (text)
+		OPENSSL_cleanse(text, strlen(text));
+	free(text);
 }
 
 static bool time_unix(const ASN1_TIME *t, int64_t *unix_s)

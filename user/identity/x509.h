@@ -40,6 +40,7 @@ X509 *id_x509_from_der(const uint8_t *der, size_t len);
 int id_x509_from_pem(const char *pem, size_t len, X509 **certs, size_t max);
 char *id_x509_to_pem(X509 *x509);
 char *id_key_to_pem(const EVP_PKEY *key);
+void id_secret_free(char *text); /* a key in PEM, or another secret: wiped first; accepts NULL */
 
 /* Form, key type, duplicate extensions. On failure *cert is untouched. */
 int id_cert_parse(const uint8_t *der, size_t len, struct id_cert *cert, struct err *e);

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "baileyd/agent_link.h"
+#include "identity/x509.h"
 #include "role.h"
 
 #define TICKET_KEY_S (6 * 3600)
@@ -137,13 +138,6 @@ static bool all_serve(const struct md_parent *p)
 	return true;
 }
 
-static void secret_free(char *pem)
-{
-	if (pem)
-		OPENSSL_cleanse(pem, strlen(pem));
-	free(pem);
-}
-
 /* Who is started later is given what runs: a worker has no app of before to hold another one's certificate against. */
 static void on_cert_refused(struct md_parent *p, const struct md_number *m)
 {
@@ -160,7 +154,7 @@ static void on_cert_refused(struct md_parent *p, const struct md_number *m)
 		return;
 	free(l->cert);
 	l->cert = strdup(p->chain);
-	secret_free(l->key);
+	id_secret_free(l->key);
 	l->key = take_ptr(p->was.key);
 }
 
@@ -239,7 +233,7 @@ void md_send_key(struct md_parent *p)
 
 void md_own_changed(struct md_parent *p, char *old_key)
 {
-	secret_free(p->was.key);
+	id_secret_free(p->was.key);
 	p->was.key = old_key;
 	md_send_key(p);
 }
@@ -504,7 +498,7 @@ static void parent_free(struct md_parent *p)
 	OPENSSL_cleanse(&p->tickets, sizeof(p->tickets));
 	free(p->chain);
 	free(p->was.chain);
-	secret_free(p->was.key);
+	id_secret_free(p->was.key);
 	free(p->nodes);
 	free(p->worker);
 	free(p);

@@ -34,13 +34,6 @@ struct keys {
 	uint32_t last;
 };
 
-static void secret_free(char *pem)
-{
-	if (pem)
-		OPENSSL_cleanse(pem, strlen(pem));
-	free(pem);
-}
-
 static void tell_failed(const struct err *err, void *arg)
 {
 	struct msg_refused m = { .origin = "agent", .err = *err };
@@ -96,7 +89,7 @@ static int take_identity(char *cert, char *key, int64_t *until, struct err *e, v
 		return ret;
 	k->last = ready.number;
 	free(cert);
-	secret_free(key);
+	id_secret_free(key);
 	return 0;
 }
 
