@@ -131,10 +131,11 @@ int vs_load_api(const struct vs_conf *conf, char **shared_key, struct err *e)
 
 	if (!conf->api.is_on)
 		return 0;
-	if (access(path, F_OK) < 0 && !conf->etcd.n_endpoints)
-		return 0;
-	if (access(path, F_OK) < 0)
+	if (access(path, F_OK) < 0) {
+		if (!conf->etcd.n_endpoints)
+			return 0;
 		return err_at(e, -ENOENT, path, "is not there: servers that share an etcd need the same shared key");
+	}
 	ret = key_check(path, e);
 	if (!ret)
 		ret = file_read(path, SHARED_KEY_MAX, shared_key, &len, e);
