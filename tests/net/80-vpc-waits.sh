@@ -33,12 +33,7 @@ make_root || exit 1
 chmod 711 "$dir"
 identity s "$control" "$(printf '%040d' 99)"
 write_members_policy
-cat >"$dir/admit.yaml" <<-END
-	version: 1
-	apps: { control: { app-id: $control }, member: { app-id: $member } }
-	rules:
-	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
-END
+write_members_admission
 echo '{"name":"waits"}' >"$dir/compose.json"
 
 # --- certificates of an agent that live half a minute, the shortest there are ----------------------------------------------------

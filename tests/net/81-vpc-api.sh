@@ -31,14 +31,7 @@ identity s "$control" "$(printf '%040d' 99)"
 identity a "$member" "$(instance_of a)"
 identity b "$member" "$(instance_of b)"
 identity x "$stranger" "$(instance_of x)"
-cat >"$dir/admit.yaml" <<-END
-	version: 1
-	apps:
-	  control: { app-id: $control }
-	  member: { app-id: $member }
-	rules:
-	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
-END
+write_members_admission
 write_members_policy
 
 # --- the control plane, and meshes -------------------------------------------------------------------------------------------

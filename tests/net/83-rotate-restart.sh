@@ -28,12 +28,7 @@ in_ns b nft -f "$TMP/nft" 2>/dev/null || skip_all 'needs a kernel with nf_tables
 make_root || exit 1
 identity s "$control" "$(printf '%040d' 99)"
 for n in a b c; do identity $n "$member"; done
-cat >"$dir/admit.yaml" <<-END
-	version: 1
-	apps: { control: { app-id: $control }, member: { app-id: $member } }
-	rules:
-	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
-END
+write_members_admission
 write_members_policy
 server_config
 start_server

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: Apache-2.0
 # A network with a control plane, in namespace s, and nodes that join it. Sourced behind nodes-lib.sh; who sources it writes
-# $dir/admit.yaml and $dir/policy.yaml, or has the latter written.
+# $dir/admit.yaml and $dir/policy.yaml, or has them written.
 #
 #	identity s "$control" "$(printf '%040d' 99)"
 #	identity a "$member"
@@ -29,6 +29,15 @@ server_config() { # [LINE...]
 	admit: $dir/admit.yaml
 	END
 	for line; do echo "$line" >>"$dir/vpc.yaml"; done
+}
+
+write_members_admission() { # members may join
+	cat >"$dir/admit.yaml" <<-END
+	version: 1
+	apps: { control: { app-id: $control }, member: { app-id: $member } }
+	rules:
+	  - { name: may-join, from: member, to: control, allow: [tcp/7947] }
+	END
 }
 
 write_members_policy() { # members reach each other
